@@ -1,0 +1,1 @@
+"""Durable queues: `base` is the contract, the other modules keep it on one server each."""

@@ -1,0 +1,157 @@
+"""The contract of a broker: what every adapter promises, and all that its callers may rely on.
+
+1. At least once: when `publish` has returned, the message is delivered until somebody settles it.
+2. No promise of order, nor of once. Order is roughly arrival within a lane; the store ignores repeats.
+3. One owner at a time: until settled, until the consumer or its connection is gone, until the lease ends.
+4. Ack after the store's commit. Hence a stale ack is harmless: what it removes is already stored.
+5. A batch may be settled in part; the rest stays owned.
+6. `reject` loses nothing: the dead copy is durable before the original goes.
+7. Adapters never sleep to retry and never retry. They raise `BrokerUnavailable` or `BrokerRefused`, and
+   no other exception; worker and publisher own the waiting.
+8. How many attempts are too many is the worker's rule, not the server's.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a producer hands over. `id` is the producer's: publish the same ids again when in doubt."""
+
+    id: str
+    body: bytes
+    routing_key: str = ""
+    high: bool = False  #: the high lane is served first, with a guaranteed share for the normal one
+
+    @classmethod
+    def new(cls, body: bytes, routing_key: str = "", *, high: bool = False) -> Self:
+        """A message with a fresh random id."""
+        return cls(uuid4().hex, body, routing_key, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One hand-over of a message to one consumer."""
+
+    message: Message
+    attempt: int  #: 1 the first time, then as high as the server can tell
+    enqueued_at: datetime | None  #: by the server's clock, or the producer's; None where neither said
+    expired: bool  #: older than the `ttl` the broker was opened with: reject it as "expired", unhandled
+    tag: Any  #: the adapter's; opaque to everyone else
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that somebody has to look at."""
+
+    message: Message
+    reason: str  #: a short word or sentence, such as "undecodable" or "expired"
+    error: str  #: the details; may be empty
+    attempt: int  #: how often it had been delivered
+    died_at: datetime
+    enqueued_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A queue at about this moment, lanes added up. None means that this server cannot say."""
+
+    ready: int  #: could be delivered now
+    in_flight: int | None  #: delivered, not settled
+    dead: int
+    consumers: int | None
+    oldest_age: float | None  #: seconds since the oldest waiting message was enqueued; 0 when empty
+
+
+class Closing(ABC):
+    """Something to be closed, also by `with`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of everything held. Idempotent; never raises."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Consumer(Closing):
+    """Deliveries from one queue, both lanes. Every delivery is settled once: ack, release or reject.
+
+    For one thread at a time. Settling what is no longer owned is quiet and has no effect on others.
+    """
+
+    @abstractmethod
+    def receive(self, limit: int, timeout: float) -> list[Delivery]:
+        """Up to `limit` deliveries, high lane first.
+
+        Waits at most `timeout` seconds for the first and not at all for more. [] when none came.
+        """
+
+    @abstractmethod
+    def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """Done, forget them. Call after the store has committed. Any subset, in any order, more than once."""
+
+    @abstractmethod
+    def release(self, deliveries: Sequence[Delivery], *, failed: bool = False) -> None:
+        """Give them back; they return soon, at the latest when the lease ends.
+
+        `failed=True` when handling them went wrong: that counts as an attempt on every server. Otherwise
+        (shutdown, database away) it costs an attempt only where the server cannot help it.
+        """
+
+    @abstractmethod
+    def reject(self, deliveries: Sequence[Delivery], reason: str, error: str = "") -> None:
+        """Never again: move them to the dead letters, with the reason. Copied before removed."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what is unsettled. Idempotent; never raises."""
+
+
+class Broker(Closing):
+    """Durable queues with at-least-once delivery. For one thread at a time; closes its consumers with it."""
+
+    @abstractmethod
+    def declare(self, queue: str) -> bool:
+        """Make sure the queue and its dead letters exist. True when something had to be made. Repeatable."""
+
+    @abstractmethod
+    def publish(self, queue: str, messages: Sequence[Message]) -> None:
+        """Return once the server has taken charge of every message.
+
+        If this raises, any of them may have been taken: publish the same ids again.
+        """
+
+    @abstractmethod
+    def consume(self, queue: str, *, prefetch: int = 200) -> Consumer:
+        """A consumer that holds at most `prefetch` unsettled deliveries."""
+
+    @abstractmethod
+    def depth(self, queue: str) -> Depth:
+        """Counts at about this moment. Cheap enough to ask every second; disturbs nobody."""
+
+    @abstractmethod
+    def dead_letters(self, queue: str, *, limit: int = 50) -> list[DeadLetter]:
+        """Look at the oldest dead letters without removing them. For people, not for loops."""
+
+    @abstractmethod
+    def requeue_dead(self, queue: str, *, limit: int | None = None) -> int:
+        """Put dead letters back as new messages with the same ids, oldest first, attempts from 1.
+
+        Returns how many. Interrupted, a message may be in both places, never in neither.
+        """
+
+    @abstractmethod
+    def purge(self, queue: str) -> int:
+        """Drop the ready messages of both lanes, not the dead letters. Returns how many."""

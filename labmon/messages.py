@@ -1,0 +1,216 @@
+"""The messages of the pipeline, and their JSON.
+
+`Discovery`, `Metrics` and `Alert` have exactly the bodies of the message guide; any program may send
+them. `ScanFinished` closes a scan. Unknown fields are ignored, so a newer sender does no harm; a missing
+or wrong one raises `Undecodable` with the field's path.
+"""
+
+import random
+import time
+from datetime import UTC, datetime
+from functools import cache
+from ipaddress import ip_address
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from labmon.errors import Undecodable
+
+MAX_BODY = 64 * 1024
+"""Bytes. Ours are under 1 KB; the limit keeps a runaway sender out of the database."""
+
+# Bounds are those of the PostgreSQL columns, so that what decodes can be stored. \x00 cannot be stored
+# as text at all, and other control characters would reach somebody's terminal.
+Id = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+BigId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Percent = Annotated[float, Meta(ge=0, le=100)]
+Amount = Annotated[float, Meta(ge=0, le=1e15)]
+Celsius = Annotated[float, Meta(ge=-273.15, le=1000)]
+Moment = Annotated[datetime, Meta(tz=True)]
+Line = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Mac = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")]
+Severity = Literal["info", "warning", "critical"]
+
+
+def _check_moment(name: str, moment: datetime) -> None:
+    """PostgreSQL and Python both stop somewhere; a machine's clock never needs to go there."""
+    if not 1970 <= moment.year <= 9000:
+        raise ValueError(f"`{name}` is in the year {moment.year}")
+
+
+class Discovery(Struct, frozen=True, kw_only=True):
+    """A host that answered a scan. Routing key `discovery.new`."""
+
+    scan_id: BigId
+    dept_id: Id
+    ip_address: str
+    hostname: Line | None = None
+    mac_address: Mac | None = None
+    discovered_at: Moment
+    scan_type: Line
+
+    def __post_init__(self) -> None:
+        ip_address(self.ip_address)
+        if "%" in self.ip_address:
+            raise ValueError("`ip_address` has a zone, which means nothing on another machine")
+        _check_moment("discovered_at", self.discovered_at)
+
+    @property
+    def routing_key(self) -> str:
+        return "discovery.new"
+
+
+class ScanFinished(Struct, frozen=True, kw_only=True):
+    """The end of a scan. Routing key `discovery.finished`, after the last `Discovery` with its `scan_id`."""
+
+    scan_id: BigId
+    dept_id: Id
+    scan_type: Line
+    target_range: Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    started_at: Moment
+    finished_at: Moment
+    systems_found: Count
+    status: Literal["completed", "interrupted"]
+
+    def __post_init__(self) -> None:
+        _check_moment("started_at", self.started_at)
+        _check_moment("finished_at", self.finished_at)
+
+    @property
+    def routing_key(self) -> str:
+        return "discovery.finished"
+
+
+class Readings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one look at a machine gave. Units are in the names; `mbps` is 10^6 bits per second for the
+    network and 10^6 bytes per second for disks, as in the scripts whose data this continues. Rates are
+    per second over the sampling interval."""
+
+    cpu_percent: Percent | None = None
+    ram_percent: Percent | None = None
+    disk_percent: Percent | None = None
+    network_sent_mbps: Amount | None = None
+    network_recv_mbps: Amount | None = None
+    gpu_percent: Percent | None = None
+    uptime_seconds: Count | None = None
+    logged_in_users: Count | None = None
+    cpu_iowait_percent: Percent | None = None
+    cpu_temperature_celsius: Celsius | None = None
+    load1: Amount | None = None
+    ram_total_bytes: Count | None = None
+    swap_percent: Percent | None = None
+    swap_in_rate: Amount | None = None
+    swap_out_rate: Amount | None = None
+    disk_read_mbps: Amount | None = None
+    disk_write_mbps: Amount | None = None
+    gpu_memory_percent: Percent | None = None
+    gpu_temperature_celsius: Celsius | None = None
+    context_switch_rate: Amount | None = None
+    major_page_fault_rate: Amount | None = None
+    process_count: Count | None = None
+
+    def __post_init__(self) -> None:
+        if all(value is None for value in msgspec.structs.astuple(self)):
+            raise ValueError("no known metric with a value")
+
+
+class Metrics(Struct, frozen=True, kw_only=True):
+    """One machine's readings. `collected_at` is the target's reading time, set once and never moved by a
+    retry: with `system_id` it is what makes a repeat harmless. Routing key `metrics.collected`."""
+
+    system_id: Id
+    collected_at: Moment
+    metrics: Readings
+
+    def __post_init__(self) -> None:
+        _check_moment("collected_at", self.collected_at)
+
+    @property
+    def routing_key(self) -> str:
+        return "metrics.collected"
+
+
+class Alert(Struct, frozen=True, kw_only=True):
+    """Something that somebody should know. Routing key `alerts.{severity}`."""
+
+    system_id: Id
+    alert_type: Line
+    severity: Severity
+    value: Annotated[float, Meta(ge=-1e15, le=1e15)]
+    threshold: Annotated[float, Meta(ge=-1e15, le=1e15)]
+    at: Moment = field(name="timestamp")
+
+    def __post_init__(self) -> None:
+        _check_moment("timestamp", self.at)
+
+    @property
+    def routing_key(self) -> str:
+        return f"alerts.{self.severity}"
+
+
+AnyMessage = Discovery | ScanFinished | Metrics | Alert
+BY_NAME: dict[str, type[AnyMessage]] = {
+    "discovery": Discovery,
+    "scan-finished": ScanFinished,
+    "metrics": Metrics,
+    "alert": Alert,
+}
+
+M = TypeVar("M", Discovery, ScanFinished, Metrics, Alert)
+
+_encoder = msgspec.json.Encoder()
+
+
+@cache
+def _decoder(kind: type[M]) -> msgspec.json.Decoder[M]:
+    return msgspec.json.Decoder(kind)
+
+
+class _Finish(Struct):
+    finished_at: msgspec.Raw = msgspec.Raw()
+
+
+def encode(message: AnyMessage) -> bytes:
+    """The JSON body: UTF-8, no spaces, times in UTC ending in Z."""
+    return _encoder.encode(message)
+
+
+def decode(kind: type[M], body: bytes) -> M:
+    """Read a body, checking every field. Raises `Undecodable`, and nothing else, for any bytes at all."""
+    if len(body) > MAX_BODY:
+        raise Undecodable(f"{len(body)} bytes are too many for a message; the limit is {MAX_BODY}")
+    try:
+        return _decoder(kind).decode(body)
+    except msgspec.ValidationError as error:
+        raise Undecodable(str(error)) from error
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Undecodable(f"not JSON: {error}") from error
+
+
+def decode_discovery(body: bytes) -> Discovery | ScanFinished:
+    """Read a body of the discovery queue, which holds two kinds.
+
+    Told apart by `finished_at` and not by a header, since other senders set no headers. Raises `Undecodable`.
+    """
+    try:
+        is_finish = bool(bytes(msgspec.json.decode(body, type=_Finish).finished_at))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        is_finish = False
+    return decode(ScanFinished, body) if is_finish else decode(Discovery, body)
+
+
+def schema(kind: type[AnyMessage]) -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a message, for people who write senders in other languages."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
+
+
+def new_scan_id() -> int:
+    """Milliseconds since the epoch x 1000 + 0..999: unique enough for one campus, with no database."""
+    return time.time_ns() // 1_000_000 * 1000 + random.randrange(1000)
+
+
+def utcnow() -> datetime:
+    """Now, with the zone set, which every `Moment` needs."""
+    return datetime.now(UTC)
