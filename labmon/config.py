@@ -108,6 +108,16 @@ class Queue(Struct, frozen=True, kw_only=True):
         _says("How long a worker may hold a message before another may take it. Longer than any batch."),
     ] = Seconds(60)
 
+    @property
+    def names(self) -> list[str]:
+        """The three queues' names."""
+        return [self.discovery_queue, self.metrics_queue, self.alert_queue]
+
+    @property
+    def in_store(self) -> bool:
+        """True when the store's own database is the broker."""
+        return self.type == "postgres" and not self.host
+
 
 class Scan(Struct, frozen=True, kw_only=True):
     """Finding computers."""
@@ -119,6 +129,10 @@ class Scan(Struct, frozen=True, kw_only=True):
     tcp_ports: Annotated[
         list[Port], _says("Ports tried where a ping gets no answer, or may not be sent.")
     ] = msgspec.field(default_factory=lambda: [22, 445, 3389, 80])
+    tcp_silent_max: Annotated[
+        int,
+        _says("With --type auto, silent addresses are asked by TCP when no more than this are left.", ge=0),
+    ] = 4096
     names: Annotated[bool, _says("Look up host names by reverse DNS.")] = True
     name_timeout: Annotated[Seconds, _says("How long all names together may take.")] = Seconds(3)
 
@@ -236,6 +250,10 @@ class Loaded:
     config: Config
     file: Path | None
     sources: Mapping[str, str] = field(default_factory=dict)  #: key path -> "default", a file, a variable
+
+    def holds_secret(self) -> bool:
+        """True when a secret's value comes from the file."""
+        return any(key.secret and self.sources[key.path] == str(self.file) for key in KEYS.values())
 
     def rows(self) -> list[tuple[str, str, str]]:
         """(key, value with secrets masked, source) of every key, in the file's order."""

@@ -182,7 +182,8 @@ def decode(kind: type[M], body: bytes) -> M:
     if len(body) > MAX_BODY:
         raise Undecodable(f"{len(body)} bytes are too many for a message; the limit is {MAX_BODY}")
     try:
-        return _decoder(kind).decode(body)
+        message: M = _decoder(kind).decode(body)
+        return message
     except msgspec.ValidationError as error:
         raise Undecodable(str(error)) from error
     except (msgspec.DecodeError, ValueError, RecursionError) as error:

@@ -9,6 +9,9 @@
 7. Adapters never sleep to retry and never retry. They raise `BrokerUnavailable` or `BrokerRefused`, and
    no other exception; worker and publisher own the waiting.
 8. How many attempts are too many is the worker's rule, not the server's.
+9. After `BrokerUnavailable` a consumer is finished: close it and ask its broker for another. The broker is
+   not: its next call connects anew.
+10. A queue that nobody declared is refused, by every method, with a text that names `labmon setup-queues`.
 """
 
 from abc import ABC, abstractmethod
@@ -63,10 +66,33 @@ class Depth:
     """A queue at about this moment, lanes added up. None means that this server cannot say."""
 
     ready: int  #: could be delivered now
+    ready_high: int | None  #: of these, in the high lane
     in_flight: int | None  #: delivered, not settled
     dead: int
     consumers: int | None
     oldest_age: float | None  #: seconds since the oldest waiting message was enqueued; 0 when empty
+
+
+class LaneShare:
+    """How a consumer divides a full batch between the lanes, so that neither waits for the other for ever.
+
+    Out of four messages one is kept for the normal lane. The fractions of small batches are saved up: with
+    batches of one, every fourth is from the normal lane.
+    """
+
+    NORMAL = 0.25
+
+    def __init__(self) -> None:
+        self._saved = 0.0
+
+    def keep(self, limit: int) -> int:
+        """How many of the next `limit` are for the normal lane, should it have so many."""
+        return int(min(limit, self._saved + limit * self.NORMAL))
+
+    def took(self, limit: int, high: int, normal: int) -> None:
+        """What came of it. A batch that was not filled left nobody waiting, and settles the account."""
+        owed = self._saved + limit * self.NORMAL - normal
+        self._saved = max(0.0, owed) if high + normal >= limit else 0.0
 
 
 class Closing(ABC):
@@ -93,9 +119,10 @@ class Consumer(Closing):
 
     @abstractmethod
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
-        """Up to `limit` deliveries, high lane first.
+        """Up to `limit` deliveries, high lane first, with the normal lane's share (`LaneShare`).
 
-        Waits at most `timeout` seconds for the first and not at all for more. [] when none came.
+        Waits at most `timeout` seconds for the first and not at all for more. [] when none came, or when
+        `prefetch` deliveries are unsettled already.
         """
 
     @abstractmethod
@@ -142,15 +169,23 @@ class Broker(Closing):
         """Counts at about this moment. Cheap enough to ask every second; disturbs nobody."""
 
     @abstractmethod
-    def dead_letters(self, queue: str, *, limit: int = 50) -> list[DeadLetter]:
-        """Look at the oldest dead letters without removing them. For people, not for loops."""
+    def dead_letters(self, queue: str, *, limit: int = 50, reason: str | None = None) -> list[DeadLetter]:
+        """Look at the oldest dead letters without removing them: all, or those with exactly this reason.
+
+        For people, not for loops.
+        """
 
     @abstractmethod
-    def requeue_dead(self, queue: str, *, limit: int | None = None) -> int:
-        """Put dead letters back as new messages with the same ids, oldest first, attempts from 1.
+    def requeue_dead(self, queue: str, *, limit: int | None = None, reason: str | None = None) -> int:
+        """Put dead letters back, oldest first: all, or those with exactly this reason.
 
-        Returns how many. Interrupted, a message may be in both places, never in neither.
+        They are new messages with the same ids: attempts and age (`ttl`) start again. Returns how many.
+        Interrupted, a message may be in both places, never in neither.
         """
+
+    @abstractmethod
+    def purge_dead(self, queue: str, *, reason: str | None = None) -> int:
+        """Drop dead letters for good: all, or those with exactly this reason. Returns how many."""
 
     @abstractmethod
     def purge(self, queue: str) -> int:

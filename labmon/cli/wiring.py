@@ -1,0 +1,92 @@
+"""Where the parts meet: configuration from flags, the store, the broker, and the sink for messages."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from labmon import config as configuration
+from labmon import logs
+from labmon.cli.output import Format, say
+from labmon.config import Config
+
+if TYPE_CHECKING:
+    from labmon.brokers.base import Broker
+    from labmon.messages import AnyMessage
+    from labmon.store.pool import Store
+
+QueueEnabled = Annotated[
+    bool | None,
+    typer.Option("--queue-enabled/--no-queue", help="Through the queue, or stored directly.", show_default="config"),
+]
+QueueHost = Annotated[str | None, typer.Option(metavar="HOST", help="The broker's host.", show_default=False)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless something is wrong.")]
+As = Annotated[Format, typer.Option("--format", "-f", help="How results are printed.")]
+
+
+class Sink(Protocol):
+    """Where messages go: the queue, or straight to the handlers."""
+
+    def send(self, message: "AnyMessage") -> None: ...
+
+    def flush(self) -> None: ...
+
+
+def load(ctx: typer.Context, flags: Mapping[str, Any] | None = None) -> Config:
+    """The checked configuration, with the command line on top, and logging set up by it."""
+    config = configuration.load(ctx.obj, flags=flags).config
+    logs.set_up(config.log.level)
+    return config
+
+
+@contextmanager
+def open_store(config: Config, *, any_schema: bool = False) -> Iterator["Store"]:
+    """The configured database, or the embedded one."""
+    from labmon.store.pool import Store
+
+    with Store(config, any_schema=any_schema) as store:
+        yield store
+
+
+@contextmanager
+def open_broker(config: Config, store: "Store | None" = None) -> Iterator["Broker"]:
+    """The configured broker. Where it lives in the store, that one, opened if it is not given."""
+    from labmon.brokers import open_broker
+
+    with ExitStack() as stack:
+        if config.queue.in_store and store is None:
+            store = stack.enter_context(open_store(config))
+        yield stack.enter_context(open_broker(config, store_url=store.url if store else ""))
+
+
+@contextmanager
+def open_sink(config: Config, store: "Store | None" = None) -> Iterator[Sink]:
+    """The queue when it is enabled, else the handlers. Leaving the block flushes, also when it raises:
+    what was found by then is kept."""
+    with ExitStack() as stack:
+        sink: Sink
+        if config.queue.enabled:
+            from labmon.publish import Publisher
+
+            sink = Publisher(stack.enter_context(open_broker(config, store)), config.queue)
+        else:
+            from labmon.consume.direct import Direct
+
+            store = store or stack.enter_context(open_store(config))
+            sink = Direct(store, config, lambda _, rejection: say(f"labmon: not stored: {rejection.reason}"))
+        try:
+            yield sink
+        finally:
+            sink.flush()
+
+
+def destination(config: Config, queue: str) -> str:
+    """Where a sink's messages go, for the closing line."""
+    return f"sent to {queue}" if config.queue.enabled else "stored"
+
+
+def interactive(quiet: bool) -> bool:
+    """True when somebody watches: progress is drawn on a terminal and nowhere else."""
+    return sys.stderr.isatty() and not quiet

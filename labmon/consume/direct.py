@@ -1,0 +1,48 @@
+"""Storing without a queue: the same messages to the same handlers, in the same process."""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+from labmon.config import Config
+from labmon.consume.handlers import Rejection, handlers
+from labmon.messages import AnyMessage, encode
+from labmon.publish import queue_of
+from labmon.store.pool import Store
+
+BATCH = 500
+
+
+class Direct:
+    """A sink that stores what it is given, a batch at a time. `on_reject` hears of what cannot be stored.
+
+    `send` and `flush` raise StoreError; what has not been stored by then is lost with the process, which is
+    what the queue is for.
+    """
+
+    def __init__(
+        self, store: Store, config: Config, on_reject: Callable[[AnyMessage, Rejection], None]
+    ) -> None:
+        self._store = store
+        self._queue = config.queue
+        self._handlers = handlers(config)
+        self._on_reject = on_reject
+        self._waiting: defaultdict[str, list[AnyMessage]] = defaultdict(list)
+
+    def send(self, message: AnyMessage) -> None:
+        """Store it, now or with the next `flush`."""
+        queue = queue_of(message, self._queue)
+        self._waiting[queue].append(message)
+        if len(self._waiting[queue]) >= BATCH:
+            self._store_all(queue)
+
+    def flush(self) -> None:
+        """Store everything sent so far."""
+        for queue in list(self._waiting):
+            self._store_all(queue)
+
+    def _store_all(self, queue: str) -> None:
+        messages = self._waiting.pop(queue)
+        with self._store.transaction() as connection:
+            rejected = self._handlers[queue](connection, [encode(message) for message in messages])
+        for place, rejection in rejected.items():
+            self._on_reject(messages[place], rejection)

@@ -1,0 +1,111 @@
+"""What becomes of a message: one handler per queue, each storing a whole batch in one transaction.
+
+A handler gets bodies as they came from anyone, stores the good ones in the caller's transaction and
+returns a rejection for each of the others. It raises only for what is nobody's fault here: the database.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from psycopg import Connection
+
+from labmon.config import Config
+from labmon.errors import Undecodable
+from labmon.messages import (
+    Alert,
+    Discovery,
+    Metrics,
+    ScanFinished,
+    decode,
+    decode_discovery,
+    utcnow,
+)
+from labmon.store import inventory
+from labmon.store.alerts import record_alerts
+from labmon.store.metrics import record_metrics
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a message can never be stored, in one line that names the field or the thing."""
+
+    reason: str
+
+
+Handler = Callable[[Connection[Any], Sequence[bytes]], Mapping[int, Rejection]]
+"""(connection in a transaction, bodies) -> rejections by position."""
+
+
+def handlers(config: Config) -> dict[str, Handler]:
+    """The handler of each configured queue, by the queue's name."""
+    return {
+        config.queue.discovery_queue: handle_discoveries,
+        config.queue.metrics_queue: _metrics_within(config.consume.max_clock_skew),
+        config.queue.alert_queue: handle_alerts,
+    }
+
+
+def handle_discoveries(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
+    """Machines and finished scans."""
+    found, rejected = _decoded(bodies, decode_discovery)
+    inventory.record_discoveries(connection, [one for one in found.values() if isinstance(one, Discovery)])
+    inventory.record_scans(connection, [one for one in found.values() if isinstance(one, ScanFinished)])
+    return rejected
+
+
+def _metrics_within(max_clock_skew: float) -> Handler:
+    def handle_metrics(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
+        """Readings of machines that the inventory knows."""
+        found, rejected = _decoded(bodies, lambda body: decode(Metrics, body))
+        latest = utcnow() + timedelta(seconds=max_clock_skew)
+        for place, one in found.items():
+            if one.collected_at > latest:
+                rejected[place] = Rejection(
+                    f"collected_at {one.collected_at.isoformat()} is in the future: a wrong clock"
+                )
+        _reject_strangers(connection, found, rejected)
+        record_metrics(connection, _kept(found, rejected))
+        return rejected
+
+    return handle_metrics
+
+
+def handle_alerts(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
+    """Alerts about machines that the inventory knows."""
+    found, rejected = _decoded(bodies, lambda body: decode(Alert, body))
+    _reject_strangers(connection, found, rejected)
+    record_alerts(connection, _kept(found, rejected))
+    return rejected
+
+
+def _decoded(
+    bodies: Sequence[bytes], read: Callable[[bytes], T]
+) -> tuple[dict[int, T], dict[int, Rejection]]:
+    found: dict[int, T] = {}
+    rejected: dict[int, Rejection] = {}
+    for place, body in enumerate(bodies):
+        try:
+            found[place] = read(body)
+        except Undecodable as error:
+            rejected[place] = Rejection(f"undecodable: {error}")
+    return found, rejected
+
+
+def _reject_strangers(
+    connection: Connection[Any], found: Mapping[int, Metrics | Alert], rejected: dict[int, Rejection]
+) -> None:
+    known = inventory.hold(connection, (one.system_id for one in found.values()))
+    for place, one in found.items():
+        if one.system_id not in known:
+            rejected.setdefault(
+                place, Rejection(f"unknown system: system_id {one.system_id} is not in the inventory")
+            )
+
+
+def _kept(found: Mapping[int, T], rejected: Mapping[int, Rejection]) -> list[T]:
+    return [one for place, one in found.items() if place not in rejected]

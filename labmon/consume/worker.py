@@ -1,0 +1,170 @@
+"""The loop that empties a queue: receive, handle, settle; and what to do when something is away."""
+
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Event
+
+from labmon.brokers.base import Broker, Consumer, Delivery
+from labmon.config import Consume
+from labmon.consume.handlers import Handler
+from labmon.errors import BrokerError, BrokerUnavailable, StoreError, StoreUnavailable
+from labmon.store.pool import Store
+
+logger = logging.getLogger(__name__)
+
+POLL = 0.5
+"""Seconds that one `receive` waits; a stop is noticed this soon."""
+
+
+@dataclass
+class Tally:
+    """What a worker did so far."""
+
+    stored: int = 0
+    rejected: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)  #: rejection text -> how often
+
+
+@dataclass
+class Backoff:
+    """Growing waits with full jitter: 0.5 s at first, 30 s at most."""
+
+    stop: Event
+    attempt: int = 0
+
+    def wait(self) -> None:
+        """Sleep, unless stopped."""
+        self.stop.wait(random.uniform(0, min(30.0, 0.5 * 2**self.attempt)))
+        self.attempt = min(self.attempt + 1, 10)
+
+
+class Worker:
+    """Empties one queue into the store until told to stop.
+
+    Each batch is stored in one transaction and acked after its commit. An unreadable message goes to the
+    dead letters; one that fails for another reason is tried alone, so that only the culprit pays; a database
+    that is away costs no message an attempt.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        handle: Handler,
+        open_broker: Callable[[], Broker],
+        store: Store,
+        settings: Consume,
+        stop: Event,
+        *,
+        until_empty: bool = False,
+    ) -> None:
+        self.queue = queue
+        self.tally = Tally()
+        self._handle = handle
+        self._open_broker = open_broker
+        self._store = store
+        self._settings = settings
+        self._stop = stop
+        self._until_empty = until_empty
+
+    def run(self) -> None:
+        """Work until stopped, or until the queue is empty. Raises BrokerRefused and StoreRefused."""
+        backoff = Backoff(self._stop)
+        while not self._stop.is_set():
+            try:
+                with self._open_broker() as broker:
+                    broker.declare(self.queue)
+                    with broker.consume(self.queue, prefetch=2 * self._settings.batch) as consumer:
+                        backoff.attempt = 0
+                        self._drain(broker, consumer)
+                return
+            except BrokerUnavailable as error:
+                logger.warning("%s: %s; trying again", self.queue, error)
+                backoff.wait()
+
+    def _drain(self, broker: Broker, consumer: Consumer) -> None:
+        while not self._stop.is_set():
+            deliveries = consumer.receive(self._settings.batch, POLL)
+            if deliveries:
+                self._settle(consumer, deliveries)
+            elif self._until_empty and self._is_empty(broker):
+                return
+
+    def _is_empty(self, broker: Broker) -> bool:
+        depth = broker.depth(self.queue)
+        return depth.ready == 0 and not depth.in_flight
+
+    def _settle(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> None:
+        expired = [one for one in deliveries if one.expired]
+        if expired:
+            self._reject(consumer, expired, "expired")
+        fresh = [one for one in deliveries if not one.expired]
+        try:
+            self._store_batch(consumer, fresh)
+        except StoreUnavailable as error:
+            consumer.release(fresh)
+            self._wait_for_store(error)
+        except (BrokerError, StoreError):  # no message's fault: closing the consumer gives them back
+            raise
+        except Exception as error:
+            logger.warning("%s: a batch of %d failed (%s); trying one by one", self.queue, len(fresh), error)
+            self._one_by_one(consumer, fresh)
+
+    def _one_by_one(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> None:
+        for place, delivery in enumerate(deliveries):
+            try:
+                self._store_batch(consumer, [delivery])
+            except StoreUnavailable as error:
+                consumer.release(deliveries[place:])
+                self._wait_for_store(error)
+                return
+            except (BrokerError, StoreError):
+                raise
+            except Exception as error:
+                self._failed(consumer, delivery, error)
+
+    def _failed(self, consumer: Consumer, delivery: Delivery, error: Exception) -> None:
+        said = " ".join(str(error).split()) or type(error).__name__
+        if delivery.attempt >= self._settings.max_attempts:
+            self._reject(consumer, [delivery], f"failed {delivery.attempt} times", said)
+        else:
+            logger.warning("%s: message %s failed: %s", self.queue, delivery.message.id, said)
+            consumer.release([delivery], failed=True)
+
+    def _store_batch(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> None:
+        if not deliveries:
+            return
+        with self._store.transaction() as connection:
+            rejected = self._handle(connection, [one.message.body for one in deliveries])
+        kept = [one for place, one in enumerate(deliveries) if place not in rejected]
+        consumer.ack(kept)
+        self.tally.stored += len(kept)
+        by_reason: defaultdict[str, list[Delivery]] = defaultdict(list)
+        for place, rejection in rejected.items():
+            by_reason[rejection.reason].append(deliveries[place])
+        for reason, victims in by_reason.items():
+            self._reject(consumer, victims, reason)
+
+    def _reject(
+        self, consumer: Consumer, deliveries: Sequence[Delivery], reason: str, error: str = ""
+    ) -> None:
+        consumer.reject(deliveries, reason, error)
+        self.tally.rejected += len(deliveries)
+        self.tally.reasons[reason] = self.tally.reasons.get(reason, 0) + len(deliveries)
+        logger.warning("%s: %d to the dead letters: %s", self.queue, len(deliveries), reason)
+
+    def _wait_for_store(self, error: StoreUnavailable) -> None:
+        """Wait here, before receiving again, so that an outage costs no message an attempt."""
+        backoff = Backoff(self._stop)
+        while not self._stop.is_set():
+            logger.warning("%s: %s; trying again", self.queue, error)
+            backoff.wait()
+            try:
+                with self._store.transaction() as connection:
+                    connection.execute("SELECT 1")
+                logger.warning("%s: the database is back", self.queue)
+                return
+            except StoreUnavailable as again:
+                error = again

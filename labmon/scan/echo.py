@@ -1,0 +1,78 @@
+"""The ICMP echo packets of one sweep (RFC 792). No I/O.
+
+Everything needed to judge an answer travels in the question and comes back with it, so nothing has to be
+remembered for each address: a random token (only we know it), the number of the target, and the time of
+sending. The number and the time each stand beside their complement. That adds nothing to a one's
+complement sum (RFC 1071), so every packet of a sweep has the same checksum, and it catches damage.
+"""
+
+import struct
+from dataclasses import dataclass
+
+ECHO_REPLY = 0
+ECHO_REQUEST = 8
+
+_MESSAGE = struct.Struct("!BBHHH8sIIQQ")  # type, code, checksum, id, sequence, token, number, ~, time, ~
+_M32 = 0xFFFF_FFFF
+_M64 = 0xFFFF_FFFF_FFFF_FFFF
+
+
+def checksum(data: bytes) -> int:
+    """RFC 1071, of an even number of bytes."""
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer to one of our questions, as far as the packet alone can tell."""
+
+    round: int
+    number: int  #: of the target that was asked; whether it was that one who answered, the caller checks
+    sent: int  #: nanoseconds since the epoch, by our clock; only as honest as the host
+
+
+class Echo:
+    """Writes the questions of a sweep and recognises their answers."""
+
+    def __init__(self, identifier: int, token: bytes) -> None:
+        """`token` is 8 random bytes; the identifier is the one that the replies will carry."""
+        self._identifier = identifier
+        self._token = token
+        self._sums: dict[int, int] = {}
+
+    def question(self, round_: int, number: int, sent: int) -> bytes:
+        """The packet, from the ICMP header on."""
+        known = self._sums.get(round_)
+        if known is None:
+            known = self._sums[round_] = checksum(self._pack(0, round_, 0, 0))
+        return self._pack(known, round_, number, sent)
+
+    def _pack(self, known: int, round_: int, number: int, sent: int) -> bytes:
+        return _MESSAGE.pack(
+            ECHO_REQUEST, 0, known, self._identifier, round_,
+            self._token, number, number ^ _M32, sent, sent ^ _M64,
+        )  # fmt: skip
+
+    def read(self, message: bytes) -> Reply | None:
+        """The answer in an ICMP message, or None for anything else: truncated, damaged, forged, not ours."""
+        if len(message) < _MESSAGE.size:
+            return None
+        kind, code, _, identifier, round_, token, number, not_number, sent, not_sent = _MESSAGE.unpack_from(
+            message
+        )
+        if (kind, code, identifier, token) != (ECHO_REPLY, 0, self._identifier, self._token):
+            return None
+        if number ^ _M32 != not_number or sent ^ _M64 != not_sent:
+            return None
+        return Reply(round_, number, sent)
+
+
+def strip_ip(packet: bytes) -> bytes:
+    """The ICMP message in an IPv4 packet (RFC 791), as raw sockets deliver them; empty when there is none."""
+    if len(packet) < 20 or packet[0] >> 4 != 4 or packet[9] != 1:
+        return b""
+    header = (packet[0] & 15) * 4
+    return packet[header:] if header >= 20 else b""

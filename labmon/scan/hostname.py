@@ -1,0 +1,31 @@
+"""What may be taken for a host name, and the names in /etc/hosts. No I/O."""
+
+from ipaddress import ip_address
+
+
+def clean(name: str) -> str | None:
+    """The name if it can be shown and stored: printable, without spaces, 1 to 253 long; else None.
+
+    Reverse DNS is written by whoever owns the network, and a terminal obeys what it is shown.
+    """
+    name = name.removesuffix(".")
+    if not 1 <= len(name) <= 253 or not name.isprintable() or " " in name:
+        return None
+    return name
+
+
+def parse_hosts(text: str) -> dict[str, str]:
+    """/etc/hosts as address -> name. The first line of an address wins, and its first name (hosts(5))."""
+    names: dict[str, str] = {}
+    for line in text.splitlines():
+        fields = line.partition("#")[0].split()
+        if len(fields) < 2:
+            continue
+        try:
+            address = str(ip_address(fields[0]))
+        except ValueError:
+            continue
+        name = clean(fields[1])
+        if name:
+            names.setdefault(address, name)
+    return names

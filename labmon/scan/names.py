@@ -1,0 +1,205 @@
+"""Host names of addresses: /etc/hosts, then reverse DNS, many at a time, none waited for too long."""
+
+import secrets
+import select
+import socket
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+
+import dns.resolver
+
+from labmon.scan import ptr
+from labmon.scan.hostname import parse_hosts
+
+IN_FLIGHT = 128
+"""Questions at a time. dnsmasq, which serves many a lab, refuses more than 150 (--dns-forward-max)."""
+
+DNS_PORT = 53
+
+
+@dataclass(slots=True, eq=False)
+class _Question:
+    address: str
+    asked: float  # by the caller; what the limit counts from
+    sent: float = 0.0
+    tries: int = 0
+    socket: socket.socket | None = None
+
+
+class Names:
+    """Looks up names while its caller does something else: `ask`, then `collect` now and then.
+
+    Every address asked for is handed out once, with a name or None, at most `limit` seconds after it was
+    asked for. A server that answers nothing for that long is taken for dead and not asked again.
+    """
+
+    def __init__(self, limit: float, servers: Sequence[tuple[str, int]], known: Mapping[str, str]) -> None:
+        """`servers` are numeric addresses with their ports; `known` goes before them."""
+        self._limit = limit
+        self._known = known
+        self._sockets = [sock for server in servers if (sock := _connected(*server))]
+        self._queue: deque[_Question] = deque()
+        self._flying: dict[int, _Question] = {}  # by message id, the longest in flight first
+        self._done: list[tuple[str, str | None]] = []
+        self._answers = 0
+        self.silent = False
+        """Whether the servers have been given up, for not answering at all."""
+
+    @classmethod
+    def of_this_machine(cls, limit: float) -> "Names":
+        """With /etc/hosts and the servers in /etc/resolv.conf; either may be missing."""
+        try:
+            known = parse_hosts(Path("/etc/hosts").read_text(errors="surrogateescape"))
+        except OSError:
+            known = {}
+        try:
+            servers = [(str(server), DNS_PORT) for server in dns.resolver.Resolver().nameservers]
+        except dns.resolver.NoResolverConfiguration:
+            servers = []
+        return cls(limit, servers, known)
+
+    @property
+    def pending(self) -> int:
+        """Addresses that are asked for and not handed out."""
+        return len(self._queue) + len(self._flying) + len(self._done)
+
+    def ask(self, address: str) -> None:
+        """Look this one up."""
+        place = ip_address(address)
+        # No server knows these, and none should be bothered with them (RFC 6303, section 4.2).
+        private_to_machine = place.is_loopback or place.is_link_local
+        if address in self._known or private_to_machine or not self._sockets:
+            self._done.append((address, self._known.get(address)))
+        else:
+            self._queue.append(_Question(address, time.monotonic()))
+
+    def collect(self) -> list[tuple[str, str | None]]:
+        """Send and receive what can be, without waiting; hand out (address, name or None)."""
+        self._receive()
+        self._expire()
+        while self._queue and len(self._flying) < IN_FLIGHT and self._sockets:
+            self._send(self._queue.popleft())
+        done, self._done = self._done, []
+        return done
+
+    def wait(self, seconds: float) -> None:
+        """Until `collect` has something to do, or the time is over."""
+        if self._done or not self._sockets:
+            return
+        poll = select.poll()
+        for sock in self._sockets:
+            poll.register(sock, select.POLLIN)
+        poll.poll(seconds * 1000)
+
+    def _send(self, question: _Question) -> None:
+        while (identifier := secrets.randbelow(1 << 16)) in self._flying:
+            pass
+        # The second try goes to the second server, when there is one.
+        question.socket = self._sockets[question.tries % len(self._sockets)]
+        question.sent = time.monotonic()
+        question.tries += 1
+        self._flying[identifier] = question
+        try:
+            question.socket.send(ptr.question(question.address, identifier))
+        except BlockingIOError:
+            pass  # as good as lost on the way: it is sent once more
+        except OSError:
+            self._drop(question.socket)
+
+    def _receive(self) -> None:
+        for sock in list(self._sockets):
+            for _ in range(4 * IN_FLIGHT):
+                try:
+                    wire = sock.recv(4096)
+                except BlockingIOError:
+                    break
+                except OSError:  # connected, so we are told when nothing listens there
+                    self._drop(sock)
+                    break
+                self._settle(wire)
+
+    def _settle(self, wire: bytes) -> None:
+        answer = ptr.read_answer(wire)
+        question = self._flying.get(answer.identifier) if answer else None
+        if not answer or not question or question.address != answer.address:
+            return
+        del self._flying[answer.identifier]
+        self._answers += 1
+        if answer.try_another and question.tries < 2:
+            self._queue.appendleft(question)
+        else:
+            self._done.append((question.address, answer.name))
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for identifier, question in list(self._flying.items()):
+            if now - question.asked >= self._limit:
+                if not self._answers:
+                    self._give_up()
+                    return
+                del self._flying[identifier]
+                self._done.append((question.address, None))
+            elif question.tries < 2 and now - question.sent >= self._limit / 3 and self._sockets:
+                del self._flying[identifier]
+                self._send(question)
+        while self._queue and now - self._queue[0].asked >= self._limit:
+            self._done.append((self._queue.popleft().address, None))
+
+    def _drop(self, sock: socket.socket) -> None:
+        """Do without this server, and ask the others what it was asked."""
+        if sock not in self._sockets:
+            return
+        self._sockets.remove(sock)
+        sock.close()
+        if not self._sockets:
+            self._give_up()
+            return
+        for identifier, question in list(self._flying.items()):
+            if question.socket is sock:
+                del self._flying[identifier]
+                question.tries -= 1
+                self._queue.appendleft(question)
+
+    def _give_up(self) -> None:
+        self.silent = not self._answers
+        self._done += [(question.address, None) for question in (*self._flying.values(), *self._queue)]
+        self._flying.clear()
+        self._queue.clear()
+        self.close()
+
+    def close(self) -> None:
+        """Ask nobody any more. What has been handed out stays good."""
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+
+    def __enter__(self) -> "Names":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _connected(host: str, port: int) -> socket.socket | None:
+    """A socket that hears only that server, or None when there is no way to it."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
+        )[0]
+        sock = socket.socket(family, kind)
+    except OSError:
+        return None
+    try:
+        sock.setblocking(False)
+        sock.connect(address)
+    except OSError:
+        sock.close()
+        return None
+    return sock

@@ -1,0 +1,67 @@
+"""Reverse DNS on the wire (RFC 1035, section 3.5). No I/O."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.reversename
+
+from labmon.scan.hostname import clean
+
+
+def question(address: str, identifier: int) -> bytes:
+    """The message that asks for an address's name."""
+    name = dns.reversename.from_address(address)
+    return dns.message.make_query(name, dns.rdatatype.PTR, id=identifier).to_wire()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a DNS message says to one of our questions."""
+
+    identifier: int
+    address: str  #: that was asked about
+    name: str | None
+    try_another: bool  #: the server could not or would not look
+
+
+def read_answer(wire: bytes) -> Answer | None:
+    """The answer in a DNS message (RFC 1035), or None for anything else.
+
+    Of several names the first in the alphabet, since servers rotate them. Which owner the PTR record has
+    does not matter: in delegations smaller than /24 it is an alias of what was asked (RFC 2317).
+    """
+    try:
+        message = dns.message.from_wire(wire, ignore_trailing=True)
+        if not message.flags & dns.flags.QR or len(message.question) != 1:
+            return None
+        asked = message.question[0]
+        if asked.rdtype != dns.rdatatype.PTR:
+            return None
+        targets = [
+            record.target.labels
+            for records in message.answer
+            if records.rdtype == dns.rdatatype.PTR
+            for record in records
+        ]
+        names = sorted(filter(None, map(_name, targets)))
+        rcode = message.rcode()
+        return Answer(
+            message.id,
+            dns.reversename.to_address(asked.name),
+            names[0] if names else None,
+            rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN),
+        )
+    except (dns.exception.DNSException, ValueError):
+        return None
+
+
+def _name(labels: Sequence[bytes]) -> str | None:
+    try:
+        return clean(b".".join(labels).decode())
+    except UnicodeDecodeError:
+        return None

@@ -1,0 +1,50 @@
+-- What the machines measured. One row per machine and reading, whatever is delivered twice.
+-- real holds six digits, more than any of these sensors means; numeric would cost three times the space.
+
+CREATE TABLE metrics (
+    system_id                integer     NOT NULL,
+    collected_at             timestamptz NOT NULL,
+    cpu_percent              real,
+    ram_percent              real,
+    disk_percent             real,
+    network_sent_mbps        real,
+    network_recv_mbps        real,
+    gpu_percent              real,
+    uptime_seconds           bigint,
+    logged_in_users          bigint,
+    cpu_iowait_percent       real,
+    cpu_temperature_celsius  real,
+    load1                    real,
+    ram_total_bytes          bigint,
+    swap_percent             real,
+    swap_in_rate             real,
+    swap_out_rate            real,
+    disk_read_mbps           real,
+    disk_write_mbps          real,
+    gpu_memory_percent       real,
+    gpu_temperature_celsius  real,
+    context_switch_rate      real,
+    major_page_fault_rate    real,
+    process_count            bigint,
+    PRIMARY KEY (system_id, collected_at)
+) PARTITION BY RANGE (collected_at);
+
+-- Make sure that a day (UTC) has its partition, metrics_YYYYMMDD. Attaching, unlike CREATE ... PARTITION
+-- OF, does not lock out those who read and write the other days.
+CREATE FUNCTION labmon_metrics_day(day date) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    name text := 'metrics_' || to_char(day, 'YYYYMMDD');
+    earliest timestamptz := day::timestamp AT TIME ZONE 'UTC';
+    latest timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
+BEGIN
+    IF to_regclass(name) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('labmon_metrics_day'));
+    IF to_regclass(name) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE metrics INCLUDING ALL)', name);
+    EXECUTE format('ALTER TABLE metrics ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', name, earliest, latest);
+END
+$$;

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Install the servers and tools that the tests start, or the packages named as arguments.
+# Debian and Ubuntu, as root or with sudo; elsewhere it says what to install.
+set -euo pipefail
+
+packages=("$@")
+if [ ${#packages[@]} -eq 0 ]; then
+    # package:a program of it
+    for pair in postgresql:/usr/lib/postgresql/*/bin/postgres openssh-server:/usr/sbin/sshd openssh-client:ssh \
+        iproute2:ip nftables:nft busybox:busybox dash:dash util-linux:setpriv; do
+        PATH=$PATH:/usr/sbin:/sbin command -v "${pair#*:}" >/dev/null || packages+=("${pair%%:*}")
+    done
+fi
+[ ${#packages[@]} -eq 0 ] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+    echo "Please install these (their names on Debian), then try again: ${packages[*]}" >&2
+    exit 1
+elif [ "$(id -u)" -eq 0 ]; then
+    become=()
+elif sudo -n true 2>/dev/null; then
+    become=(sudo)
+else
+    echo "Please run this, then try again: sudo apt-get install ${packages[*]}" >&2
+    exit 1
+fi
+"${become[@]}" apt-get update -q
+"${become[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${packages[@]}"

@@ -1,0 +1,99 @@
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from labmon.messages import Discovery, Metrics, Readings
+from labmon.store.inventory import hold, record_discoveries, systems
+from labmon.store.metrics import record_metrics
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def machines(connection):
+    def make(count):
+        found = [
+            Discovery(
+                scan_id=1,
+                dept_id=1,
+                ip_address=f"10.0.{n // 250}.{n % 250 + 1}",
+                discovered_at=NOON - timedelta(days=1),
+                scan_type="ping",
+            )
+            for n in range(count)
+        ]
+        record_discoveries(connection, found)
+        connection.commit()
+
+    return make
+
+
+def row(system_id=1, at=NOON, **readings):
+    return Metrics(system_id=system_id, collected_at=at, metrics=Readings(**readings or {"cpu_percent": 50.0}))
+
+
+def test_readings_are_stored_in_their_columns(connection, machines):
+    machines(1)
+    values = {name: n + 1 for n, name in enumerate(Readings.__struct_fields__)}
+    assert record_metrics(connection, [row(**values)]) == 1
+    stored = connection.execute(f"SELECT {', '.join(values)} FROM metrics").fetchone()
+    assert list(stored) == list(values.values())
+
+
+def test_a_repeat_is_skipped_within_a_batch_and_across_batches(connection, machines):
+    machines(1)
+    assert record_metrics(connection, [row(), row()]) == 1
+    assert record_metrics(connection, [row(), row(at=NOON + timedelta(minutes=1))]) == 1
+    connection.commit()
+    assert record_metrics(connection, [row(cpu_percent=1.0)]) == 0
+    assert connection.execute("SELECT count(*), max(cpu_percent) FROM metrics").fetchone() == (2, 50.0)
+
+
+def test_a_measured_machine_is_active_and_shows_its_newest_reading(connection, machines):
+    machines(1)
+    record_metrics(connection, [row(at=NOON + timedelta(minutes=1), cpu_percent=60.0), row()])
+    (one,) = systems(connection)
+    assert (one.status, one.cpu_percent, one.last_collected) == ("active", 60.0, NOON + timedelta(minutes=1))
+    record_metrics(connection, [row(at=NOON - timedelta(hours=1), cpu_percent=10.0)])
+    assert systems(connection)[0].cpu_percent == 60.0
+
+
+def test_measuring_does_not_end_maintenance(connection, machines):
+    machines(1)
+    connection.execute("UPDATE systems SET status = 'maintenance'")
+    record_metrics(connection, [row()])
+    assert systems(connection)[0].status == "maintenance"
+
+
+def test_each_day_has_its_partition_in_utc(connection, machines):
+    machines(1)
+    at = datetime(2025, 11, 25, 23, 59, 59, 999999, tzinfo=UTC)
+    record_metrics(connection, [row(at=at), row(at=at + timedelta(microseconds=1))])
+    tables = connection.execute("SELECT tableoid::regclass::text FROM metrics ORDER BY collected_at").fetchall()
+    assert tables == [("metrics_20251125",), ("metrics_20251126",)]
+
+
+def test_holding_tells_known_machines_from_strangers(connection, machines):
+    machines(2)
+    assert hold(connection, [1, 2, 99, 1]) == {1, 2}
+
+
+def test_workers_with_overlapping_batches_and_new_days_do_not_fail_each_other(store, connection, machines):
+    machines(50)
+    batches = [
+        [row(system_id=n + 1, at=NOON + timedelta(days=day, seconds=k)) for n in range(50)]
+        for day in range(3)
+        for k in range(2)
+    ]
+
+    def work(order):
+        for batch in batches[::order]:
+            with store.transaction() as connection:
+                hold(connection, (one.system_id for one in batch))
+                record_metrics(connection, batch[::order])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, [1, -1, 1, -1]))
+    with store.transaction() as connection:
+        assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (300,)
