@@ -134,7 +134,7 @@ class Scan(Struct, frozen=True, kw_only=True):
         _says("With --type auto, silent addresses are asked by TCP when no more than this are left.", ge=0),
     ] = 4096
     names: Annotated[bool, _says("Look up host names by reverse DNS.")] = True
-    name_timeout: Annotated[Seconds, _says("How long all names together may take.")] = Seconds(3)
+    name_timeout: Annotated[Seconds, _says("How long the scan may take longer for the sake of names.")] = Seconds(3)
 
 
 class Collect(Struct, frozen=True, kw_only=True):

@@ -153,7 +153,12 @@ class Server(ABC):
     def run(self, *command: str | Path) -> None:
         """Run a program of the server to its end, as the server's account."""
         subprocess.run(
-            command, check=True, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, **self._identity()
+            command,
+            check=True,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            **self._identity(),
         )
 
 

@@ -136,4 +136,7 @@ class Sshd(Server):
 
 def can_make_accounts() -> bool:
     """True when this process may give a server accounts of its own."""
-    return os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+    return (
+        os.geteuid() == 0
+        and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+    )

@@ -83,16 +83,17 @@ class LaneShare:
     NORMAL = 0.25
 
     def __init__(self) -> None:
-        self._saved = 0.0
+        self._owed = 0.0
 
     def keep(self, limit: int) -> int:
-        """How many of the next `limit` are for the normal lane, should it have so many."""
-        return int(min(limit, self._saved + limit * self.NORMAL))
+        """How many of the next `limit` are for the normal lane, should it have so many. Then call `took`."""
+        self._owed += limit * self.NORMAL
+        return int(self._owed)
 
-    def took(self, limit: int, high: int, normal: int) -> None:
-        """What came of it. A batch that was not filled left nobody waiting, and settles the account."""
-        owed = self._saved + limit * self.NORMAL - normal
-        self._saved = max(0.0, owed) if high + normal >= limit else 0.0
+    def took(self, normal: int) -> None:
+        """How many came from the normal lane. A lane that had fewer than were kept for it is owed nothing."""
+        enough = normal >= int(self._owed)
+        self._owed = max(0.0, self._owed - normal) if enough else 0.0
 
 
 class Closing(ABC):

@@ -16,23 +16,35 @@ from labmon.cli import collect, config, consume, db, demo, queues, scan, systems
 from labmon.cli.output import say
 from labmon.errors import Exit, LabmonError
 
+# The exceptions of the parser, which typer carries inside itself and only publishes this leaf of.
+_ParserError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
 
 class Group(TyperGroup):
     """Turns errors into one line on stderr and an exit code. Anything else is a bug and shows its trace."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def main(self, *args: Any, **options: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            code = super().main(*args, **options | {"standalone_mode": False})
+        except _ParserError as error:
+            code = Exit.USAGE
+            where = error.ctx.command_path if getattr(error, "ctx", None) else "labmon"
+            if type(error).__name__ == "NoArgsIsHelpError":
+                typer.echo(error.format_message())  # the help, where rich has not printed it by itself
+            else:
+                said = " ".join(error.format_message().split()).rstrip(".")
+                say(f"{where}: {said}. See: {where} --help")
         except LabmonError as error:
+            code = error.exit_code
             say(f"labmon: {error}")
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as error:
+        except (KeyboardInterrupt, typer.Abort):
+            code = Exit.INTERRUPTED
             say("labmon: interrupted")
-            raise typer.Exit(Exit.INTERRUPTED) from error
-        except BrokenPipeError as error:
+        except BrokenPipeError:
             # The reader (head, less) has what it wanted. Nothing may be flushed into the pipe at exit.
+            code = Exit.OK
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(Exit.OK) from error
+        sys.exit(code if isinstance(code, int) else Exit.OK)
 
 
 app = typer.Typer(

@@ -25,7 +25,9 @@ class _Row:
 
 @app.command()
 def init(
-    path: Annotated[Path | None, typer.Argument(help="The file to write.", show_default="your own folder")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(help="The file to write.", show_default="your own folder")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> None:
     """Write a commented configuration file with every key at its default."""

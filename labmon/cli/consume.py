@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labmon.cli.output import say
-from labmon.cli.wiring import QueueHost, Quiet, load, open_store
+from labmon.cli.wiring import QueueHost, Quiet, load, open_store, stops_on_interrupt
 from labmon.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def consume(
     queue_host: QueueHost = None,
     quiet: Quiet = False,
 ) -> None:
-    """Store what the queues bring, until SIGTERM or Ctrl-C: the batch in hand is finished, the rest given back."""
+    """Store what the queues bring, until SIGTERM or Ctrl-C; then the batch in hand is finished."""
     from labmon.brokers import open_broker
     from labmon.consume.handlers import handlers
     from labmon.consume.worker import Worker
@@ -36,11 +36,7 @@ def consume(
     config = load(ctx, {"queue.host": queue_host})
     chosen = [_named(name, config.queue.names) for name in queue or config.queue.names]
     stop = threading.Event()
-    signals: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda got, _: (signals.append(got), stop.set()))
-
-    with open_store(config) as store:
+    with open_store(config) as store, stops_on_interrupt(stop) as signals:
         handle = handlers(config)
         workers = [
             Worker(

@@ -39,7 +39,11 @@ def say(text: str) -> None:
 
 
 def print_rows(columns: Sequence[Column], rows: Sequence[Any], form: Format) -> None:
-    """Print dataclass rows to stdout. JSON: a list of objects, whole; CSV: a header line, the columns only."""
+    """Print dataclass rows to stdout.
+
+    A table leaves out columns that say nothing about any row: the others need the room. JSON is a list of
+    whole objects, CSV a header line and these columns; both keep every one.
+    """
     values = [asdict(row) for row in rows]
     match form:
         case Format.json:
@@ -57,12 +61,15 @@ def _print_table(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> N
     from rich.text import Text
 
     console = stdout()
+    columns = [one for one in columns if not rows or any(row[one.field] is not None for row in rows)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column.heading, justify="right" if column.right else "left", overflow="ellipsis")
     for row in rows:
         cells = (row[column.field] for column in columns)
-        shown = ("-" if cell is None else column.show(cell) for cell, column in zip(cells, columns, strict=True))
+        shown = (
+            "-" if cell is None else column.show(cell) for cell, column in zip(cells, columns, strict=True)
+        )
         table.add_row(*(Text(cell) for cell in shown))
     console.print(table)
 

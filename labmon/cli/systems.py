@@ -42,6 +42,4 @@ def list_(
     if form is Format.table and not rows:
         say("no systems yet. Find some with: labmon scan 10.30.5.0/24 --dept 1")
         return
-    # A column that says nothing about anyone only takes the room of those that do.
-    shown = [c for c in COLUMNS if form is not Format.table or any(getattr(r, c.field) is not None for r in rows)]
-    print_rows(shown, rows, form)
+    print_rows(COLUMNS, rows, form)

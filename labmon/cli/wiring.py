@@ -1,6 +1,8 @@
 """Where the parts meet: configuration from flags, the store, the broker, and the sink for messages."""
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -19,7 +21,9 @@ if TYPE_CHECKING:
 
 QueueEnabled = Annotated[
     bool | None,
-    typer.Option("--queue-enabled/--no-queue", help="Through the queue, or stored directly.", show_default="config"),
+    typer.Option(
+        "--queue-enabled/--no-queue", help="Through the queue, or stored directly.", show_default="config"
+    ),
 ]
 QueueHost = Annotated[str | None, typer.Option(metavar="HOST", help="The broker's host.", show_default=False)]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless something is wrong.")]
@@ -63,8 +67,10 @@ def open_broker(config: Config, store: "Store | None" = None) -> Iterator["Broke
 
 @contextmanager
 def open_sink(config: Config, store: "Store | None" = None) -> Iterator[Sink]:
-    """The queue when it is enabled, else the handlers. Leaving the block flushes, also when it raises:
-    what was found by then is kept."""
+    """The queue when it is enabled, else the handlers.
+
+    Leaving the block flushes, also when it raises: what was found by then is kept.
+    """
     with ExitStack() as stack:
         sink: Sink
         if config.queue.enabled:
@@ -82,9 +88,37 @@ def open_sink(config: Config, store: "Store | None" = None) -> Iterator[Sink]:
             sink.flush()
 
 
+class Nowhere:
+    """The sink of a dry run."""
+
+    def send(self, message: "AnyMessage") -> None:
+        """Drop it."""
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+
 def destination(config: Config, queue: str) -> str:
     """Where a sink's messages go, for the closing line."""
     return f"sent to {queue}" if config.queue.enabled else "stored"
+
+
+@contextmanager
+def stops_on_interrupt(stop: threading.Event) -> Iterator[list[int]]:
+    """The first Ctrl-C or SIGTERM sets `stop`, the second ends labmon. Yields the signals that came."""
+    came: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        came.append(number)
+        stop.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def interactive(quiet: bool) -> bool:

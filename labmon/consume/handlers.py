@@ -26,7 +26,6 @@ from labmon.store import inventory
 from labmon.store.alerts import record_alerts
 from labmon.store.metrics import record_metrics
 
-
 T = TypeVar("T")
 
 

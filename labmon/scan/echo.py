@@ -29,7 +29,6 @@ def checksum(data: bytes) -> int:
 class Reply:
     """An answer to one of our questions, as far as the packet alone can tell."""
 
-    round: int
     number: int  #: of the target that was asked; whether it was that one who answered, the caller checks
     sent: int  #: nanoseconds since the epoch, by our clock; only as honest as the host
 
@@ -44,7 +43,7 @@ class Echo:
         self._sums: dict[int, int] = {}
 
     def question(self, round_: int, number: int, sent: int) -> bytes:
-        """The packet, from the ICMP header on."""
+        """The packet, from the ICMP header on. The round is its sequence number, so that no two are equal."""
         known = self._sums.get(round_)
         if known is None:
             known = self._sums[round_] = checksum(self._pack(0, round_, 0, 0))
@@ -60,14 +59,14 @@ class Echo:
         """The answer in an ICMP message, or None for anything else: truncated, damaged, forged, not ours."""
         if len(message) < _MESSAGE.size:
             return None
-        kind, code, _, identifier, round_, token, number, not_number, sent, not_sent = _MESSAGE.unpack_from(
+        kind, code, _, identifier, _, token, number, not_number, sent, not_sent = _MESSAGE.unpack_from(
             message
         )
         if (kind, code, identifier, token) != (ECHO_REPLY, 0, self._identifier, self._token):
             return None
         if number ^ _M32 != not_number or sent ^ _M64 != not_sent:
             return None
-        return Reply(round_, number, sent)
+        return Reply(number, sent)
 
 
 def strip_ip(packet: bytes) -> bytes:

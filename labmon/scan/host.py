@@ -13,7 +13,7 @@ class Host:
     address: str
     seen: str  #: "ping", or "tcp/" and the port that answered
     seen_at: datetime  #: UTC, with its zone
-    rtt: float | None = None  #: seconds from the question to its answer
+    rtt: float | None = None  #: seconds to the answer; for TCP to when we looked, a few ms later
     port_open: bool | None = None  #: of the port in `seen`: False when it refused, which a live host does
     hostname: str | None = None
     mac: str | None = None

@@ -23,6 +23,7 @@ from labmon.scan.progress import Progress
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 SO_TIMESTAMPNS = 35
+IP_RECVERR = 11
 SOL_RAW = 255
 ICMP_FILTER = 1
 
@@ -64,6 +65,9 @@ class PingSocket:
         self._enlarge(SO_RCVBUFFORCE, socket.SO_RCVBUF)
         self._enlarge(SO_SNDBUFFORCE, socket.SO_SNDBUF)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        # Without it the kernel drops a packet that a full device queue or neighbour table has no room for,
+        # and says that it was sent. With it, errors about earlier packets are told as well.
+        self._socket.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         if self._raw:
             # A raw socket is given every ICMP message of the machine, our own questions on loopback too.
             self._socket.setsockopt(SOL_RAW, ICMP_FILTER, struct.pack("I", ~(1 << ECHO_REPLY) & 0xFFFF_FFFF))
@@ -92,11 +96,27 @@ class PingSocket:
 
     def send(self, message: bytes, address: str) -> None:
         """Raises OSError, with an errno in BUSY when the same call may work in a moment."""
-        self._socket.sendto(message, (address, 0))
+        try:
+            self._socket.sendto(message, (address, 0))
+        except OSError as error:
+            if error.errno in BUSY:
+                raise
+            self._forget_errors()  # it may have been about an earlier packet
+            self._socket.sendto(message, (address, 0))
 
     def wait(self, seconds: float) -> None:
         """Until something can be received, or the time is over."""
-        self._poll.poll(seconds * 1000)
+        for _, event in self._poll.poll(seconds * 1000):
+            if event & select.POLLERR:
+                self._forget_errors()
+
+    def _forget_errors(self) -> None:
+        """Empty the error queue (ip(7)): "host unreachable" and the like are what silence is for us."""
+        for _ in range(10_000):
+            try:
+                self._socket.recv(1, socket.MSG_ERRQUEUE)
+            except OSError:
+                return
 
     def receive(self, limit: int = 4096) -> Iterator[tuple[bytes, str, int]]:
         """What is there: the ICMP message, who sent it, and when it came in nanoseconds since the epoch.
@@ -106,8 +126,11 @@ class PingSocket:
         for _ in range(limit):
             try:
                 data, ancillary, _flags, source = self._socket.recvmsg(512, 64)
-            except OSError:  # empty; or an error about a packet that we sent, which is no answer
+            except BlockingIOError:
                 return
+            except OSError:
+                self._forget_errors()
+                continue
             at = time.time_ns()
             for level, kind, value in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
@@ -154,6 +177,7 @@ class Ping:
             yield from self._ask(round_)
             # A quarter is ages on a campus, and whoever takes longer is asked twice and still heard.
             yield from self._listen(self._settings.timeout * (1 if last else 0.25))
+        yield self._receive()
 
     def _ask(self, round_: int) -> Iterator[list[Host]]:
         silent = len(self._targets) - self._state.count(ANSWERED)

@@ -28,7 +28,7 @@ class _Question:
     asked: float  # by the caller; what the limit counts from
     sent: float = 0.0
     tries: int = 0
-    socket: socket.socket | None = None
+    server: socket.socket | None = None
 
 
 class Names:
@@ -100,16 +100,16 @@ class Names:
         while (identifier := secrets.randbelow(1 << 16)) in self._flying:
             pass
         # The second try goes to the second server, when there is one.
-        question.socket = self._sockets[question.tries % len(self._sockets)]
+        server = question.server = self._sockets[question.tries % len(self._sockets)]
         question.sent = time.monotonic()
         question.tries += 1
         self._flying[identifier] = question
         try:
-            question.socket.send(ptr.question(question.address, identifier))
+            server.send(ptr.question(question.address, identifier))
         except BlockingIOError:
             pass  # as good as lost on the way: it is sent once more
         except OSError:
-            self._drop(question.socket)
+            self._drop(server)
 
     def _receive(self) -> None:
         for sock in list(self._sockets):
@@ -160,7 +160,7 @@ class Names:
             self._give_up()
             return
         for identifier, question in list(self._flying.items()):
-            if question.socket is sock:
+            if question.server is sock:
                 del self._flying[identifier]
                 question.tries -= 1
                 self._queue.appendleft(question)

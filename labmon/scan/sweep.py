@@ -73,32 +73,31 @@ class Sweep:
             if self._method == "ping" or not self._settings.tcp_ports:
                 raise
             self.notes.append(
-                f"This account may not ping, so only TCP {self._ports()} was tried; "
+                f"This account may not ping, so hosts were asked by TCP alone (ports {self._ports()}); "
                 f"what would add ping: {how_to_grant()}"
             )
             yield from self._tcp(self._targets)
             return
-        answered = set()
+        answered: set[str] = set()
         with sock:
             for hosts in Ping(sock, self._targets, self._settings, self.progress, self._stop):
                 answered.update(host.address for host in hosts)
                 yield hosts
         if self._method == "auto" and self._settings.tcp_ports and not self._stop.is_set():
-            silent = len(self._targets) - len(answered)
-            if silent <= self._settings.tcp_silent_max:
+            silent, most = len(self._targets) - len(answered), self._settings.tcp_silent_max
+            if silent <= most:
                 yield from self._tcp([address for address in self._targets if address not in answered])
-            elif self._settings.tcp_silent_max:
+            elif most:
                 self.notes.append(
-                    f"{silent:,} addresses did not answer a ping and were not asked by TCP, since they are more "
-                    f"than [scan] tcp_silent_max = {self._settings.tcp_silent_max:,}; --type tcp asks them"
+                    f"{silent:,} addresses did not answer a ping and were not asked by TCP, since they are "
+                    f"more than [scan] tcp_silent_max = {most:,}; --type tcp asks them"
                 )
 
     def _tcp(self, addresses: Sequence[str]) -> Iterator[list[Host]]:
         yield from Tcp(addresses, self._settings, self.progress, self._stop)
 
     def _ports(self) -> str:
-        ports = ", ".join(map(str, self._settings.tcp_ports))
-        return f"port {ports}" if len(self._settings.tcp_ports) == 1 else f"ports {ports}"
+        return ", ".join(map(str, self._settings.tcp_ports))
 
     def _named(self, hosts: list[Host]) -> Iterator[Host]:
         """Start looking up these, and hand out whose lookup has ended."""

@@ -20,6 +20,7 @@ from labmon.config import Scan
 from labmon.errors import UsageError
 from labmon.messages import utcnow
 from labmon.scan.host import Host
+from labmon.scan.neighbours import safe_rate
 from labmon.scan.pace import Pace
 from labmon.scan.progress import Progress
 
@@ -82,7 +83,7 @@ class Tcp:
         self._patience = settings.timeout + settings.retries * RESEND
         self._progress = progress
         self._stop = stop
-        self._pace = Pace(settings.rate)
+        self._pace = Pace(safe_rate(targets, settings.rate))
         self._most = most_sockets()
         self._selector = selectors.DefaultSelector()
         self._flying: dict[str, list[_Attempt]] = {}
@@ -98,6 +99,7 @@ class Tcp:
                 yield from self._ask(port)
                 yield from self._listen(PORT_GAP)
             yield from self._listen(self._patience)
+            yield self._collect(0)
         finally:
             for attempt in self._by_age:
                 self._end(attempt)
@@ -112,18 +114,13 @@ class Tcp:
                     yield self._collect(0.005)
                     if self._stop.is_set():
                         return
-                self._note(address, trouble)
+                if trouble and trouble not in _UNREACHED:
+                    self._progress.refused[address] = os.strerror(trouble)
             self._progress.asked += 1
             if sent % self._pace.batch == 0:
                 yield self._collect(0)
                 while (pause := self._pace.pause()) and not self._stop.is_set():
                     yield self._collect(min(pause, TICK))
-
-    def _note(self, address: str, trouble: int) -> None:
-        if not trouble:
-            self._progress.refused.pop(address, None)
-        elif trouble not in _UNREACHED:
-            self._progress.refused[address] = os.strerror(trouble)
 
     def _connect(self, address: str, port: int) -> int:
         """Ask once. An errno when the question did not go out."""
@@ -177,6 +174,7 @@ class Tcp:
             return
         self._found.add(attempt.address)
         self._progress.found += 1
+        self._progress.refused.pop(attempt.address, None)
         took = time.monotonic() - attempt.began
         self._new.append(
             Host(attempt.address, f"tcp/{attempt.port}", utcnow(), rtt=took, port_open=trouble == 0)

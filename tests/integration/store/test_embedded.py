@@ -14,7 +14,14 @@ import pytest
 from labmon.errors import PermissionNeeded
 from labmon.store.embedded import Embedded
 
-HOLD = "import sys; from pathlib import Path; from labmon.store.embedded import Embedded\nwith Embedded(Path(sys.argv[1])): print('up', flush=True); sys.stdin.read()"
+HOLD = """
+import sys
+from pathlib import Path
+from labmon.store.embedded import Embedded
+with Embedded(Path(sys.argv[1])):
+    print("up", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ def inventory(connection):
 def test_a_found_machine_is_kept_with_its_department(connection):
     record_discoveries(connection, [seen("10.0.0.1", A.upper().replace(":", "-"), name="pc-1", dept=7)])
     (one,) = systems(connection, dept=7)
-    assert (one.ip_address, one.mac_address, one.hostname, one.status) == ("10.0.0.1", A, "pc-1", "discovered")
+    assert (one.ip_address, one.mac_address, one.hostname) == ("10.0.0.1", A, "pc-1")
+    assert one.status == "discovered"
     assert one.last_seen == NOON
     assert systems(connection, dept=8) == []
 
@@ -131,7 +132,8 @@ def test_a_finished_scan_is_recorded_once(connection):
 
 
 def test_two_thousand_machines_in_one_batch(connection):
-    batch = [seen(f"10.0.{n // 250}.{n % 250 + 1}", f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}") for n in range(2000)]
+    macs = [f"02:00:00:00:{n >> 8:02x}:{n & 255:02x}" for n in range(2000)]
+    batch = [seen(f"10.0.{n // 250}.{n % 250 + 1}", mac) for n, mac in enumerate(macs)]
     record_discoveries(connection, batch)
     record_discoveries(connection, batch)
     assert len(inventory(connection)) == 2000

@@ -30,7 +30,8 @@ def machines(connection):
 
 
 def row(system_id=1, at=NOON, **readings):
-    return Metrics(system_id=system_id, collected_at=at, metrics=Readings(**readings or {"cpu_percent": 50.0}))
+    readings = readings or {"cpu_percent": 50.0}
+    return Metrics(system_id=system_id, collected_at=at, metrics=Readings(**readings))
 
 
 def test_readings_are_stored_in_their_columns(connection, machines):
@@ -70,8 +71,8 @@ def test_each_day_has_its_partition_in_utc(connection, machines):
     machines(1)
     at = datetime(2025, 11, 25, 23, 59, 59, 999999, tzinfo=UTC)
     record_metrics(connection, [row(at=at), row(at=at + timedelta(microseconds=1))])
-    tables = connection.execute("SELECT tableoid::regclass::text FROM metrics ORDER BY collected_at").fetchall()
-    assert tables == [("metrics_20251125",), ("metrics_20251126",)]
+    tables = connection.execute("SELECT tableoid::regclass::text FROM metrics ORDER BY collected_at")
+    assert tables.fetchall() == [("metrics_20251125",), ("metrics_20251126",)]
 
 
 def test_holding_tells_known_machines_from_strangers(connection, machines):

@@ -1,0 +1,149 @@
+"""Counters that only ever grow, two looks at them, and the rates between. Pure.
+
+Counters are those of proc(5): /proc/stat, /proc/vmstat, /proc/diskstats, /proc/net/dev. A counter that went
+down has wrapped, or its device was reset or the machine restarted; which one, nobody can tell, so that rate
+is absent. The same goes for one that grew faster than any hardware.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+SECTOR = 512
+"""Bytes. The unit of /proc/diskstats whatever the disk's own sectors are."""
+
+MAX_MBPS = 1e6
+MAX_EVENTS = 1e9
+MIN_SECONDS = 0.5
+"""Uptime and ticks are in hundredths of a second; closer samples say more of those than of the machine."""
+
+MAX_BACKSTEP = 100
+"""Ticks by which idle, iowait and steal may go back before it is a reset."""
+
+_VIRTUAL_LINK = re.compile(
+    r"lo|.+\.\d+|"  # loopback; a VLAN of another interface
+    r"(docker|podman|cni|cali|flannel|veth|virbr|vnet|vmnet|vboxnet|lxcbr|lxdbr|br|bridge|bond|team|dummy|ifb|"
+    r"tun|tunl|tap|wg|sit|gre|gretap|ip6tnl)([-_.\d].*|[0-9a-f]{6,}.*)?"
+)
+_VIRTUAL_DISK = re.compile(r"(loop|ram|zram|dm-|md|drbd|nbd|fd|sr)\d+.*")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One look. A file that was not there leaves its field None or empty."""
+
+    uptime: float | None = None  #: seconds; the clock of the sample
+    cpu: tuple[int, ...] | None = None  #: user nice system idle iowait irq softirq steal, in ticks
+    events: Mapping[str, int] = field(default_factory=dict)  #: ctxt, pgmajfault, pswpin, pswpout
+    links: Mapping[str, tuple[int, int]] = field(default_factory=dict)  #: name: bytes (received, sent)
+    disks: Mapping[str, tuple[int, int]] = field(default_factory=dict)  #: name: bytes (read, written)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The names that stand for real network cards and disks. None: /sys does not say, names must do."""
+
+    links: frozenset[str] | None = None
+    disks: frozenset[str] | None = None
+
+
+def rates(before: Sample, after: Sample, hardware: Hardware) -> dict[str, float]:
+    """What happened between two samples, under the names and in the units of `messages.Readings`.
+
+    Only what can be told is in it. Swap rates are pages per second.
+    """
+    seconds = None
+    if before.uptime is not None and after.uptime is not None:
+        seconds = after.uptime - before.uptime
+        if seconds < MIN_SECONDS:
+            return {}
+    found = _cpu(before.cpu, after.cpu)
+    if seconds is None:
+        return found
+
+    links = physical_links(after.links, hardware)
+    disks = whole_disks(after.disks, hardware)
+    received, sent = _grown(before.links, after.links, links)
+    read, written = _grown(before.disks, after.disks, disks)
+    amounts = {
+        "network_recv_mbps": (received, 8 / 1e6, MAX_MBPS),
+        "network_sent_mbps": (sent, 8 / 1e6, MAX_MBPS),
+        "disk_read_mbps": (read, 1 / 1e6, MAX_MBPS),
+        "disk_write_mbps": (written, 1 / 1e6, MAX_MBPS),
+    }
+    for counter, name in (
+        ("ctxt", "context_switch_rate"),
+        ("pgmajfault", "major_page_fault_rate"),
+        ("pswpin", "swap_in_rate"),
+        ("pswpout", "swap_out_rate"),
+    ):
+        if counter in before.events and counter in after.events:
+            amounts[name] = (after.events[counter] - before.events[counter], 1.0, MAX_EVENTS)
+    for name, (amount, factor, limit) in amounts.items():
+        if amount is not None and 0 <= amount * factor / seconds <= limit:
+            found[name] = round(amount * factor / seconds, 3)
+    return found
+
+
+def physical_links(names: Iterable[str], hardware: Hardware) -> set[str]:
+    """The interfaces whose bytes are counted.
+
+    Those with hardware behind them: a bond, a bridge or a tunnel would count the same bytes again. In a
+    container none has, and then those whose names do not say that they are virtual.
+    """
+    real = {name for name in names if hardware.links is not None and name in hardware.links}
+    return real or {name for name in names if not _VIRTUAL_LINK.fullmatch(name)}
+
+
+def whole_disks(names: Iterable[str], hardware: Hardware) -> set[str]:
+    """The block devices whose bytes are counted: disks, not their partitions nor what is built upon them."""
+    names = set(names)
+    real = {name for name in names if hardware.disks is not None and name in hardware.disks}
+    if real:
+        return real
+    return {
+        name
+        for name in names
+        if not _VIRTUAL_DISK.fullmatch(name)
+        # sda1 of sda, nvme0n1p2 of nvme0n1
+        and not ((parent := re.sub(r"(?<=\d)p\d+$|(?<=\D)\d+$", "", name)) != name and parent in names)
+    }
+
+
+def _grown(
+    before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]], names: set[str]
+) -> tuple[int | None, int | None]:
+    """The growth of both counters over the devices that were there both times; None where one went down."""
+    pairs = [(before[name], after[name]) for name in names if name in before]
+    if not pairs:
+        return None, None
+    first = [new[0] - old[0] for old, new in pairs]
+    second = [new[1] - old[1] for old, new in pairs]
+    return (
+        sum(first) if min(first) >= 0 else None,
+        sum(second) if min(second) >= 0 else None,
+    )
+
+
+def _cpu(before: tuple[int, ...] | None, after: tuple[int, ...] | None) -> dict[str, float]:
+    """Busy is all but idle and waiting for I/O, as `top` and psutil have it.
+
+    Guests' time is within user and nice already. Idle, iowait and steal go back a little now and then
+    (proc(5) calls iowait unreliable), which counts as nothing; when any other does, they were reset.
+    """
+    if before is None or after is None:
+        return {}
+    user, nice, system, idle, iowait, irq, softirq, steal = (
+        new - old for old, new in zip(before, after, strict=True)
+    )
+    if min(user, nice, system, irq, softirq) < 0 or min(idle, iowait, steal) < -MAX_BACKSTEP:
+        return {}
+    idle, iowait, steal = max(idle, 0), max(iowait, 0), max(steal, 0)
+    busy = user + nice + system + irq + softirq + steal
+    total = busy + idle + iowait
+    if total == 0:
+        return {}
+    return {
+        "cpu_percent": round(100 * busy / total, 2),
+        "cpu_iowait_percent": round(100 * iowait / total, 2),
+    }

@@ -1,0 +1,104 @@
+"""Deadlines, and the one thread that sees to them."""
+
+import heapq
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Self
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """A moment that must not be missed, on the monotonic clock."""
+
+    at: float
+    seconds: float  #: as it was set
+
+    @classmethod
+    def after(cls, seconds: float) -> Self:
+        return cls(time.monotonic() + seconds, seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds; never negative, nor quite 0, which sockets take for "do not wait at all"."""
+        return max(self.at - time.monotonic(), 0.001)
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() >= self.at
+
+
+@dataclass
+class _Watch:
+    expire: Callable[[], None] | None = field(repr=False)
+
+
+class Watchdog:
+    """Calls `expire` of everything under way that is late. One daemon thread for all of it.
+
+    A thread that waits in a library cannot be stopped from outside, only made to fail: `expire` has to take
+    away what it waits for, without waiting for anything itself.
+    """
+
+    def __init__(self) -> None:
+        self._queue: list[tuple[float, int, _Watch]] = []
+        self._numbers = count()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="labmon-watchdog", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def watch(self, deadline: Deadline, expire: Callable[[], None]) -> Iterator[None]:
+        """Call `expire`, once and from another thread, if the block is still running at the deadline or when
+        the watchdog is closed."""
+        watch = _Watch(expire)
+        with self._changed:
+            closed = self._closed
+            if not closed:
+                first = not self._queue or deadline.at < self._queue[0][0]
+                heapq.heappush(self._queue, (deadline.at, next(self._numbers), watch))
+                if first:
+                    self._changed.notify()
+        if closed:
+            expire()
+        try:
+            yield
+        finally:
+            watch.expire = None  # it stays in the queue until its time and then does nothing
+
+    def close(self) -> None:
+        """Everything under way is late now, and so is what comes later."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._closed:
+                    while self._queue and self._queue[0][2].expire is None:
+                        heapq.heappop(self._queue)
+                    wait = self._queue[0][0] - time.monotonic() if self._queue else None
+                    if wait is not None and wait <= 0:
+                        break
+                    self._changed.wait(wait)
+                late = self._queue if self._closed else [heapq.heappop(self._queue)]
+                if self._closed:
+                    self._queue = []
+            for _, _, watch in late:
+                expire, watch.expire = watch.expire, None
+                if expire is not None:
+                    try:
+                        expire()
+                    except Exception:
+                        logger.exception("while ending something that was late")
+            if self._closed:
+                return

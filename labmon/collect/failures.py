@@ -1,0 +1,79 @@
+"""Why a machine could not be measured: one word from a closed list, and one line for a human."""
+
+import errno
+import re
+import socket
+from dataclasses import dataclass
+from typing import Literal
+
+from labmon.errors import LabmonError
+
+Reason = Literal[
+    "unreachable",  # no way to the address
+    "refused",  # the machine is there and nothing listens on the port
+    "timed out",  # the deadline, wherever it struck; the detail says where
+    "connection lost",  # the other side hung up
+    "no ssh",  # something listens, but it does not speak SSH, or none that we speak
+    "host key unknown",  # policy strict, and nobody vouched for this machine
+    "host key changed",  # another machine, a re-installed one, or an attack
+    "auth failed",  # every key and password was refused
+    "probe failed",  # logged in, but the probe did not run to its end
+    "output unusable",  # it ran, and what it said cannot be read
+    "local error",  # the fault is on our side: file descriptors, threads, disk
+]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The reason to count by, and what happened with the next step where there is one."""
+
+    reason: Reason
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+class HostFailed(LabmonError):
+    """Ends the measuring of one machine. Never leaves `labmon.collect`: the runner makes it a result."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.failure = Failure(reason, detail)
+
+
+def one_line(text: str | bytes, limit: int = 200) -> str:
+    """What a machine said, fit for a terminal and a log: no control characters, and not too much of it."""
+    if isinstance(text, bytes):
+        text = text[: 4 * limit].decode(errors="replace")
+    text = _CONTROL.sub(" ", text).strip()
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+_UNREACHABLE = {
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.EHOSTDOWN,
+    errno.ENETDOWN,
+    errno.EADDRNOTAVAIL,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EINVAL,
+}
+_OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
+
+
+def os_failure(error: OSError, doing: str) -> HostFailed:
+    """What an error of a socket means, other than a timeout."""
+    said = one_line(error.strerror or str(error))
+    if isinstance(error, socket.gaierror):
+        return HostFailed("unreachable", f"not an IP address: {said}")
+    if isinstance(error, ConnectionRefusedError):
+        return HostFailed("refused", "nothing listens on that port")
+    if error.errno in _UNREACHABLE:
+        return HostFailed("unreachable", said)
+    if error.errno in _OURS:
+        return HostFailed("local error", said)
+    return HostFailed("connection lost", f"while {doing}: {said}")

@@ -1,0 +1,79 @@
+"""The installed command, as a user runs it, in an environment that holds nothing of the tester's."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+LABMON = str(Path(sys.executable).parent / "labmon")
+
+
+@dataclass
+class Lab:
+    """A place to run `labmon` in: its own state folder and an empty configuration file."""
+
+    folder: Path
+    environ: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def env(self):
+        foreign = ("LABMON_", "QUEUE_", "DISCOVERY_QUEUE", "METRICS_QUEUE", "ALERT_QUEUE")
+        ours = {
+            "LABMON_CONFIG": str(self.folder / "config.toml"),
+            "LABMON_STATE_DIR": str(self.folder / "state"),
+            "HOME": str(self.folder),
+            "COLUMNS": "200",
+        }
+        return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | ours | self.environ
+
+    def run(self, *arguments, code=0, timeout=120, **environ):
+        """Run `labmon`; assert its exit code and that there is no traceback."""
+        done = subprocess.run(
+            [LABMON, *map(str, arguments)],
+            env=self.env | environ,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, *arguments, **options):
+        """Start `labmon` and return at once."""
+        return subprocess.Popen(
+            [LABMON, *map(str, arguments)],
+            env=self.env,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+
+@pytest.fixture
+def lab():
+    # Not tmp_path: when the tests run as root, the embedded database's account must be able to enter.
+    folder = Path(tempfile.mkdtemp(prefix="labmon-test-", dir="/tmp"))
+    folder.chmod(0o711)
+    (folder / "config.toml").touch()
+    yield Lab(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["embedded", "server"])
+def stored_lab(request, lab):
+    """A lab on either kind of database; the server has no schema yet."""
+    if request.param == "server":
+        lab.environ["LABMON_DATABASE_URL"] = request.getfixturevalue("postgres_url")
+        lab.run("db", "migrate")
+    return lab

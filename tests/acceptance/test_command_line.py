@@ -1,0 +1,155 @@
+"""What holds for every command: help, exit codes, one line for an error, nothing drawn without a terminal."""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+import typer
+
+from labmon.cli import app
+from tests.acceptance.conftest import LABMON
+
+HEAVY = ["scapy", "paramiko", "pika", "redis", "psycopg", "fastapi", "dns"]
+
+
+def commands():
+    """Every command and group, as the words a user types, with its description."""
+
+    def walk(command, words):
+        yield words, command.help
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from walk(inner, [*words, name])
+
+    return list(walk(typer.main.get_command(app), []))
+
+
+@pytest.mark.parametrize("words, description", commands(), ids=lambda value: " ".join(value)[:30])
+def test_every_command_has_help(lab, words, description):
+    said = " ".join(lab.run(*words, "--help").stdout.split())
+    assert "Usage: " + " ".join(["labmon", *words]) in said
+    assert " ".join(description.split("\n\n")[0].split()) in said
+
+
+@pytest.mark.parametrize("words, _", commands(), ids=lambda value: " ".join(value)[:30])
+def test_every_option_has_help(words, _):
+    command = typer.main.get_command(app)
+    for word in words:
+        command = command.commands[word]
+    for parameter in command.params:
+        assert getattr(parameter, "help", None), parameter.name
+
+
+def test_help_is_quick_and_imports_nothing_heavy(lab):
+    loads = "import sys; sys.argv = ['labmon', '--help']\nfrom labmon.cli import main\n"
+    loads += f"try: main()\nexcept SystemExit: pass\nprint([m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", loads], env=lab.env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    took = []
+    for _ in range(5):
+        start = time.monotonic()
+        lab.run("--help")
+        took.append(time.monotonic() - start)
+    assert min(took) < 0.3, took
+
+
+def test_the_version_is_printed(lab):
+    assert re.fullmatch(r"labmon \d+\.\d+\.\d+\n", lab.run("--version").stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments, code, named",
+    [
+        (["scan", "10.30.5.0/33", "--dept", "1"], 2, "'10.30.5.0/33' is no address"),
+        (["scan", "10.30.5.80-10", "--dept", "1"], 2, "runs backwards"),
+        (["scan", "127.0.0.0/28", "--dept", "one"], 2, "--dept"),
+        (["scan", "127.0.0.0/28", "--dept", "0"], 2, "--dept"),
+        (["scan", "127.0.0.0/28"], 2, "--dept"),
+        (["scan", "10.0.0.0/8", "--dept", "1"], 2, "--force"),
+        (["scan", "8.8.8.0/24", "--dept", "1"], 2, "--force"),
+        (["scan", "127.0.0.0/28", "--dept", "1", "--typ", "ping"], 2, "--typ"),
+        (["collect"], 2, "--all"),
+        (["collect", "--all", "--lab", "3"], 2, "--all"),
+        (["collect", "--system", "7"], 2, "no system 7"),
+        (["collect", "--host", "127.0.0.1", "--key", "/nowhere/key"], 2, "/nowhere/key"),
+        (["consume", "--queue", "metrix"], 2, "metrics_queue"),
+        (["config", "schema", "metric"], 2, "metrics"),
+        (["config", "check", "extra"], 2, "extra"),
+        (["--config", "/nowhere/config.toml", "config", "check"], 2, "/nowhere/config.toml"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_thing(lab, arguments, code, named):
+    done = lab.run(*arguments, code=code)
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert named in done.stderr
+
+
+@pytest.mark.parametrize(
+    "environ, code, named",
+    [
+        ({"LABMON_SCAN_RAET": "1"}, 2, "LABMON_SCAN_RATE"),
+        ({"QUEUE_PORT": "many"}, 2, "QUEUE_PORT"),
+        ({"LABMON_DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/labmon"}, 5, "127.0.0.1:1"),
+        ({"LABMON_DATABASE_URL": "not a url"}, 5, "[database] url"),
+        ({"QUEUE_HOST": "127.0.0.1", "QUEUE_PORT": "1"}, 4, "127.0.0.1"),
+        ({"LABMON_STATE_DIR": "/proc/labmon"}, 3, "[state] dir"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(lab, environ, code, named):
+    done = lab.run("queue-depth", code=code, **environ)
+    assert len(done.stderr.splitlines()) == 1
+    assert named in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+def test_a_wrong_password_of_the_database(lab, postgres_server):
+    done = lab.run("systems", "list", code=5, LABMON_DATABASE_URL=postgres_server.url(password="wrong"))
+    assert len(done.stderr.splitlines()) == 1
+    assert "password authentication failed" in done.stderr
+    assert "wrong" not in done.stderr.replace("wrong password", "")
+
+
+def test_an_older_schema_says_how_to_mend_it(lab, postgres_url):
+    lab.environ["LABMON_DATABASE_URL"] = postgres_url
+    assert "labmon db migrate" in lab.run("systems", "list", code=5).stderr
+    assert "missing 0001" in lab.run("db", "status", "--check", code=5).stderr
+    assert "applied 0001 inventory" in lab.run("db", "migrate").stderr
+    assert "up to date" in lab.run("db", "migrate").stderr
+    assert lab.run("db", "status", "--check").stdout.count("20") >= 1
+    lab.run("systems", "list")
+
+
+def test_cron_sees_no_colour_no_bar_and_with_quiet_nothing_at_all(lab):
+    done = lab.run("scan", "127.0.0.0/29", "--dept", "1", FORCE_COLOR="", TERM="dumb")
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "\r" not in done.stdout + done.stderr
+    assert "6 of 6 addresses answered" in done.stderr
+    quiet = lab.run("scan", "127.0.0.0/29", "--dept", "1", "--quiet")
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+    quiet = lab.run("consume", "--until-empty", "--quiet")
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+
+
+def test_a_reader_that_has_enough_is_no_error(lab):
+    lab.run("scan", "127.0.0.0/24", "--dept", "1", "-q")
+    pipe = f"{LABMON} systems list | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipe], env=lab.env, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] == "0"
+
+
+def test_the_module_runs_as_the_command_does(lab):
+    done = subprocess.run(
+        [sys.executable, "-m", "labmon", "--version"], env=lab.env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == lab.run("--version").stdout
+
+
+def test_the_tests_run_the_labmon_that_is_installed_beside_them():
+    assert shutil.which(LABMON) == LABMON

@@ -1,0 +1,43 @@
+"""Fixtures for every kind of test: private servers, and fresh databases on them."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.servers import NotInstalled, PostgresServer
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "needs(difference, ...): only on brokers of which these are true")
+
+
+def started(kind):
+    """A server for as long as the fixture lives. Not installed: skip at the desk, fail where CI=true."""
+    try:
+        server = kind()
+    except NotInstalled as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for all tests that leave it as it was; its databases come from `postgres_url`."""
+    yield from started(PostgresServer)
+
+
+@pytest.fixture
+def own_postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL to stop, kill and misconfigure."""
+    yield from started(PostgresServer)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a fresh, empty database."""
+    with postgres_server.database() as name:
+        yield postgres_server.url(name)

@@ -1,0 +1,235 @@
+"""The worker's loop, on the broker in memory and a real store."""
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from labmon.brokers.base import Message
+from labmon.brokers.memory import MemoryBroker, MemoryServer
+from labmon.config import load
+from labmon.consume.handlers import handlers
+from labmon.consume.worker import Worker
+from labmon.errors import StoreRefused
+from labmon.messages import Metrics, Readings, encode, utcnow
+from labmon.store.pool import Store
+
+QUEUE = "metrics_queue"
+
+
+@pytest.fixture
+def server():
+    return MemoryServer()
+
+
+@pytest.fixture
+def broker(server):
+    with MemoryBroker(server) as broker:
+        broker.declare(QUEUE)
+        yield broker
+
+
+@pytest.fixture
+def machine(connection):
+    connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
+    connection.execute("INSERT INTO systems (system_id, dept_id, ip_address) VALUES (42, 1, '10.0.0.42')")
+    connection.commit()
+    return 42
+
+
+@pytest.fixture
+def worker(server, store, config):
+    def make(
+        handle=None, *, stop=None, until_empty=True, open_broker=lambda: MemoryBroker(server), **settings
+    ):
+        environ = {f"LABMON_CONSUME_{name}".upper(): str(value) for name, value in settings.items()}
+        consume = load(environ=environ).config.consume
+        handle = handle or handlers(config)[QUEUE]
+        stop = stop or threading.Event()
+        return Worker(QUEUE, handle, open_broker, store, consume, stop, until_empty=until_empty)
+
+    return make
+
+
+def reading(seconds=0, system_id=42):
+    at = utcnow() - timedelta(hours=1) + timedelta(seconds=seconds)
+    return encode(Metrics(system_id=system_id, collected_at=at, metrics=Readings(cpu_percent=5.0)))
+
+
+def put(broker, *bodies):
+    broker.publish(QUEUE, [Message.new(body) for body in bodies])
+
+
+def stored(connection):
+    connection.rollback()  # a new snapshot
+    return connection.execute("SELECT count(*) FROM metrics").fetchone()[0]
+
+
+def dead(broker):
+    return [(letter.reason, letter.error, letter.attempt) for letter in broker.dead_letters(QUEUE)]
+
+
+def test_good_messages_are_stored_and_acked(broker, worker, machine, connection):
+    put(broker, *(reading(n) for n in range(1200)))
+    one = worker()
+    one.run()
+    assert (one.tally.stored, stored(connection)) == (1200, 1200)
+    assert (broker.depth(QUEUE).ready, broker.depth(QUEUE).in_flight, dead(broker)) == (0, 0, [])
+
+
+@pytest.mark.parametrize(
+    "body, named",
+    [
+        (b"not json", "undecodable: not JSON"),
+        (
+            json.dumps({"collected_at": "2025-11-25T10:35:00Z", "metrics": {"load1": 1}}).encode(),
+            "`system_id`",
+        ),
+        (reading(system_id=99), "unknown system: system_id 99"),
+        (reading(seconds=3600 * 24), "is in the future"),
+    ],
+)
+def test_what_can_never_be_stored_goes_to_the_dead_letters_and_the_rest_is_stored(
+    broker, worker, machine, connection, body, named
+):
+    put(broker, reading(1), body, reading(2))
+    one = worker()
+    one.run()
+    assert stored(connection) == 2
+    ((reason, _, attempt),) = dead(broker)
+    assert named in reason
+    assert attempt == 1
+    assert broker.depth(QUEUE).ready == 0
+
+
+def test_an_expired_message_is_not_handled(server, broker, worker, machine, connection):
+    put(broker, reading(1))
+    server.clock = lambda: time.time() + 100
+    worker(open_broker=lambda: MemoryBroker(server, ttl={QUEUE: 60})).run()
+    assert stored(connection) == 0
+    assert dead(broker) == [("expired", "", 1)]
+
+
+def test_a_batch_that_fails_for_an_unknown_reason_costs_only_the_culprit(
+    broker, worker, machine, connection, config
+):
+    usual = handlers(config)[QUEUE]
+
+    def handle(connection, bodies):
+        if b"poison" in bodies:
+            raise psycopg.errors.NumericValueOutOfRange("too big")
+        return usual(connection, bodies)
+
+    put(broker, reading(1), b"poison", reading(2), reading(3))
+    worker(handle, max_attempts=3).run()
+    assert stored(connection) == 3
+    assert dead(broker) == [("failed 3 times", "too big", 3)]
+
+
+def test_a_handler_with_a_bug_loses_nothing(broker, worker, machine):
+    def handle(connection, bodies):
+        raise KeyError("a bug")
+
+    put(broker, reading(1), reading(2))
+    worker(handle, max_attempts=2).run()
+    assert dead(broker) == [("failed 2 times", "'a bug'", 2)] * 2
+
+
+def test_a_repeat_is_stored_once_and_acked(broker, worker, machine, connection):
+    body = reading(1)
+    put(broker, body, body)
+    worker().run()
+    put(broker, body)
+    worker().run()
+    assert stored(connection) == 1
+    assert dead(broker) == []
+
+
+@contextmanager
+def running(worker):
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        worker._stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def eventually(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_database_that_goes_away_costs_no_message_an_attempt(
+    own_postgres_server, schema_template, postgres_server, server, broker, worker, machine, monkeypatch
+):
+    from labmon.store.migrate import migrate
+
+    with psycopg.connect(own_postgres_server.url()) as connection:
+        migrate(connection)
+        connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
+        connection.execute("INSERT INTO systems (system_id, dept_id) VALUES (42, 1)")
+    environ = {
+        "LABMON_DATABASE_URL": own_postgres_server.url(),
+        "LABMON_DATABASE_CONNECT_TIMEOUT": "1",
+    }
+    with Store(load(environ=environ).config) as store:
+        one = worker(until_empty=False, max_attempts=2)
+        one._store = store
+        put(broker, reading(1))
+        with running(one):
+            eventually(lambda: one.tally.stored == 1)
+            own_postgres_server.stop()
+            put(broker, *(reading(n) for n in range(2, 50)))
+            eventually(lambda: broker.depth(QUEUE).ready == 48)
+            time.sleep(1.5)
+            own_postgres_server.start()
+            eventually(lambda: one.tally.stored == 49)
+    assert dead(broker) == []
+    with psycopg.connect(own_postgres_server.url()) as connection:
+        assert stored(connection) == 49
+
+
+def test_a_broker_that_goes_away_is_met_again(server, broker, worker, machine, connection):
+    one = worker(until_empty=False)
+    with running(one):
+        put(broker, reading(1))
+        eventually(lambda: one.tally.stored == 1)
+        server.stop()
+        time.sleep(0.7)
+        server.start()
+        put(broker, reading(2))
+        eventually(lambda: one.tally.stored == 2)
+    assert stored(connection) == 2
+
+
+def test_a_refusal_of_the_database_ends_the_worker_and_gives_the_messages_back(
+    broker, worker, machine, connection
+):
+    connection.execute("ALTER TABLE systems RENAME TO gone")
+    connection.commit()
+    put(broker, reading(1))
+    with pytest.raises(StoreRefused, match="systems"):
+        worker().run()
+    assert (broker.depth(QUEUE).ready, broker.depth(QUEUE).in_flight, dead(broker)) == (1, 0, [])
+
+
+def test_stopping_finishes_the_batch_and_gives_back_the_rest(broker, worker, machine, connection, config):
+    usual, stop = handlers(config)[QUEUE], threading.Event()
+
+    def handle(connection, bodies):
+        stop.set()
+        return usual(connection, bodies)
+
+    put(broker, *(reading(n) for n in range(100)))
+    worker(handle, stop=stop, batch=10).run()
+    assert stored(connection) == 10
+    assert (broker.depth(QUEUE).ready, broker.depth(QUEUE).in_flight) == (90, 0)
