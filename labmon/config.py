@@ -60,12 +60,33 @@ class Seconds(float):
         return f"{int(round(self * 1000))}ms" if self else "0s"
 
 
+class Bytes(int):
+    """An amount of storage. Written as a number of bytes or as "64KiB", "256MiB", "2GiB"."""
+
+    UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+    @classmethod
+    def parse(cls, value: object) -> "Bytes":
+        """Raises ValueError for what is no amount."""
+        match = re.fullmatch(r"(\d+)\s*(KiB|MiB|GiB)?", str(value).strip(), re.ASCII)
+        if isinstance(value, bool) or not match:
+            raise ValueError('expected an amount of bytes such as "64KiB", "256MiB" or "2GiB"')
+        return cls(int(match[1]) * cls.UNITS.get(match[2], 1))
+
+    def __str__(self) -> str:
+        for unit in ("GiB", "MiB", "KiB"):
+            if self and self % self.UNITS[unit] == 0:
+                return f"{self // self.UNITS[unit]}{unit}"
+        return f"{int(self)}"
+
+
 def _says(text: str, *, secret: bool = False, **bounds: Any) -> Meta:
     return Meta(description=text, extra={"secret": secret}, **bounds)
 
 
 QueueName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
+HighPriority = Annotated[str, Meta(pattern=r"^(dept|lab|system):[1-9][0-9]{0,9}$")]
 
 
 class Database(Struct, frozen=True, kw_only=True):
@@ -90,7 +111,7 @@ class Queue(Struct, frozen=True, kw_only=True):
         bool, _says("Send scans and measurements through the queue; false: store them directly.")
     ] = False
     type: Annotated[
-        Literal["postgres"],
+        Literal["postgres", "redis"],
         _says("The broker. postgres: with no host below, the store's own database serves as the queue."),
     ] = "postgres"
     host: Annotated[str, _says("The broker's host. Empty with type postgres: the [database].")] = ""
@@ -99,7 +120,19 @@ class Queue(Struct, frozen=True, kw_only=True):
     password: Annotated[
         str, _says("Its password. Better in the environment: QUEUE_PASSWORD.", secret=True)
     ] = ""
-    database: Annotated[str, _says("The database at that host that holds the queue.")] = "labmon"
+    tls: Annotated[
+        bool, _says("Encrypt the connection to a redis broker, and check its certificate.")
+    ] = False
+    tls_ca: Annotated[
+        str, _says("A file with the certificates to check it by. Empty: those of the system.")
+    ] = ""
+    database: Annotated[
+        str,
+        _says(
+            "The database at that host that holds the queue. postgres: a name; empty: labmon. "
+            "redis: a number; empty: 0."
+        ),
+    ] = ""
     discovery_queue: Annotated[QueueName, _says("What scans find.")] = "discovery_queue"
     metrics_queue: Annotated[QueueName, _says("What collecting measures.")] = "metrics_queue"
     alert_queue: Annotated[QueueName, _says("What somebody should be told.")] = "alert_queue"
@@ -107,6 +140,26 @@ class Queue(Struct, frozen=True, kw_only=True):
         Seconds,
         _says("How long a worker may hold a message before another may take it. Longer than any batch."),
     ] = Seconds(60)
+    ttl: Annotated[
+        Seconds,
+        _says('Measurements that waited longer are not stored but dead letters, as "expired". 0s: never.'),
+    ] = Seconds(0)
+    high_priority: Annotated[
+        list[HighPriority],
+        _says(
+            'Whose messages are served first, such as ["dept:1", "lab:3", "system:42"]. '
+            "Critical alerts always are."
+        ),
+    ] = msgspec.field(default_factory=list)
+    depth_warning: Annotated[
+        int, _says("More messages waiting in one queue than this: more workers are needed.", ge=1)
+    ] = 1000
+    depth_critical: Annotated[
+        int, _says("More than this: somebody is told, by a queue_backlog alert.", ge=1)
+    ] = 10000
+    backlog_hold: Annotated[
+        Seconds, _says("How long a queue must stay above depth_critical before the alert is sent.")
+    ] = Seconds(300)
 
     @property
     def names(self) -> list[str]:
@@ -134,7 +187,9 @@ class Scan(Struct, frozen=True, kw_only=True):
         _says("With --type auto, silent addresses are asked by TCP when no more than this are left.", ge=0),
     ] = 4096
     names: Annotated[bool, _says("Look up host names by reverse DNS.")] = True
-    name_timeout: Annotated[Seconds, _says("How long the scan may take longer for the sake of names.")] = Seconds(3)
+    name_timeout: Annotated[Seconds, _says("How long the scan may take longer for the sake of names.")] = (
+        Seconds(3)
+    )
 
 
 class Collect(Struct, frozen=True, kw_only=True):
@@ -174,6 +229,18 @@ class Consume(Struct, frozen=True, kw_only=True):
     ] = Seconds(3600)
 
 
+class Spool(Struct, frozen=True, kw_only=True):
+    """What the broker could not take, kept in a file of the state folder until it can."""
+
+    max_bytes: Annotated[
+        Bytes,
+        _says("How large it may grow, 1MiB at least. Past that the oldest messages are dropped and counted."),
+    ] = Bytes(256 * 2**20)
+    max_age: Annotated[
+        Seconds, _says("Messages that have waited longer are dropped and counted when others are added.")
+    ] = Seconds(7 * 86400)
+
+
 class Log(Struct, frozen=True, kw_only=True):
     """What labmon says on stderr while it works."""
 
@@ -188,8 +255,8 @@ class State(Struct, frozen=True, kw_only=True):
     dir: Annotated[
         str,
         _says(
-            "The folder of the embedded database and the known host keys. Empty: ~/.local/state/labmon, "
-            "or /var/lib/labmon for root."
+            "The folder of the embedded database, the spool and the known host keys. "
+            "Empty: ~/.local/state/labmon, or /var/lib/labmon for root."
         ),
     ] = ""
 
@@ -211,6 +278,7 @@ class Config(Struct, frozen=True, kw_only=True):
     scan: Scan = Scan()
     collect: Collect = Collect()
     consume: Consume = Consume()
+    spool: Spool = Spool()
     log: Log = Log()
     state: State = State()
 
@@ -266,7 +334,7 @@ class Loaded:
 def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, Seconds):
+    if isinstance(value, Seconds | Bytes):
         value = str(value)
     return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()
 
@@ -355,7 +423,7 @@ def load(
         value, sources[key.path] = spoken.get(key.path) or written.get(key.path, (key.default, "default"))
         as_text = key.path in spoken
         tables.setdefault(key.table, {})[key.name] = _checked(key, value, sources[key.path], as_text=as_text)
-    return Loaded(msgspec.convert(tables, Config, dec_hook=_decode_seconds), path, sources)
+    return Loaded(msgspec.convert(tables, Config, dec_hook=_decode_unit), path, sources)
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
@@ -400,7 +468,7 @@ def _checked(key: Key, value: Any, source: str, *, as_text: bool) -> Any:
     if as_text and isinstance(value, str) and get_origin(get_args(key.type)[0]) is list:
         value = [part.strip() for part in value.split(",") if part.strip()]
     try:
-        return msgspec.convert(value, key.type, strict=not as_text, dec_hook=_decode_seconds)
+        return msgspec.convert(value, key.type, strict=not as_text, dec_hook=_decode_unit)
     except msgspec.ValidationError as error:
         shown = "" if key.secret else f", not {value!r}"
         reason = str(error).replace("Expected", "expected").replace("`", "").split(" - at")[0]
@@ -412,7 +480,7 @@ def _checked(key: Key, value: Any, source: str, *, as_text: bool) -> Any:
         raise ConfigError(f"{source}: [{key.table}] {key.name}: {reason}{shown}{near}") from error
 
 
-def _decode_seconds(kind: type, value: Any) -> Any:
-    if kind is Seconds:
-        return value if isinstance(value, Seconds) else Seconds.parse(value)
+def _decode_unit(kind: type, value: Any) -> Any:
+    if kind is Seconds or kind is Bytes:
+        return value if isinstance(value, kind) else kind.parse(value)
     raise NotImplementedError(kind)

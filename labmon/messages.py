@@ -31,6 +31,8 @@ Celsius = Annotated[float, Meta(ge=-273.15, le=1000)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Line = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Mac = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")]
+OURSELVES = 0
+"""The `system_id` of an alert that is about labmon, not about a machine."""
 Severity = Literal["info", "warning", "critical"]
 
 
@@ -135,7 +137,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
 class Alert(Struct, frozen=True, kw_only=True):
     """Something that somebody should know. Routing key `alerts.{severity}`."""
 
-    system_id: Id
+    system_id: Annotated[int, Meta(ge=OURSELVES, le=2**31 - 1)]
     alert_type: Line
     severity: Severity
     value: Annotated[float, Meta(ge=-1e15, le=1e15)]

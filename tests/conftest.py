@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.redis_server import RedisServer
 from tests.servers import NotInstalled, PostgresServer
 
 
@@ -34,6 +35,18 @@ def postgres_server() -> Iterator[PostgresServer]:
 def own_postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL to stop, kill and misconfigure."""
     yield from started(PostgresServer)
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One Redis for all tests that leave its configuration alone. Who uses it empties it first."""
+    yield from started(RedisServer)
+
+
+@pytest.fixture
+def own_redis_server() -> Iterator[RedisServer]:
+    """A Redis to stop, kill and misconfigure."""
+    yield from started(RedisServer)
 
 
 @pytest.fixture

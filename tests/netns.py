@@ -92,6 +92,10 @@ class Namespace:
         """Such as "net.ipv4.icmp_echo_ignore_all=1"; in this namespace only."""
         self.run("sysctl", "-qw", setting)
 
+    def firewall(self, rules: str) -> None:
+        """What `nft -f` reads, in place of what was there."""
+        self.run("nft", "-f", "-", input=f"flush ruleset\n{rules}\n")
+
     def write_etc(self, name: str, text: str) -> None:
         """What /etc/NAME holds for commands in there (`ip netns exec` mounts it over the real one)."""
         folder = _ETC / self.name

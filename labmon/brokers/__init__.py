@@ -2,6 +2,7 @@
 
 from labmon.brokers.base import Broker
 from labmon.config import Config
+from labmon.errors import BrokerRefused
 
 
 def open_broker(config: Config, *, store_url: str) -> Broker:
@@ -10,6 +11,7 @@ def open_broker(config: Config, *, store_url: str) -> Broker:
     It connects when it is first used. Raises BrokerRefused for an address that is none.
     """
     queue = config.queue
+    ttl = {queue.metrics_queue: float(queue.ttl)} if queue.ttl else {}
     match queue.type:
         case "postgres":
             from psycopg.conninfo import make_conninfo
@@ -23,6 +25,24 @@ def open_broker(config: Config, *, store_url: str) -> Broker:
                     port=queue.port or None,
                     user=queue.user or None,
                     password=queue.password or None,
-                    dbname=queue.database,
+                    dbname=queue.database or "labmon",
                 )
-            return PostgresBroker(conninfo, lease=float(queue.lease))
+            return PostgresBroker(conninfo, lease=float(queue.lease), ttl=ttl)
+        case "redis":
+            from labmon.brokers.redis import RedisBroker
+
+            if not (queue.database or "0").isdecimal():
+                raise BrokerRefused(
+                    f"[queue] database: Redis has numbers, not {queue.database!r}. Leave it empty"
+                )
+            return RedisBroker(
+                queue.host or "localhost",
+                queue.port or 6379,
+                user=queue.user,
+                password=queue.password,
+                database=int(queue.database or 0),
+                tls=queue.tls,
+                tls_ca=queue.tls_ca,
+                lease=float(queue.lease),
+                ttl=ttl,
+            )

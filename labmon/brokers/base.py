@@ -155,6 +155,14 @@ class Broker(Closing):
         """Make sure the queue and its dead letters exist. True when something had to be made. Repeatable."""
 
     @abstractmethod
+    def is_declared(self, queue: str) -> bool:
+        """True when `declare` would find nothing to make. Changes nothing."""
+
+    def advice(self) -> list[str]:
+        """What the administrator of this server should know or do, a line each. Changes nothing."""
+        return []
+
+    @abstractmethod
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         """Return once the server has taken charge of every message.
 
@@ -171,14 +179,14 @@ class Broker(Closing):
 
     @abstractmethod
     def dead_letters(self, queue: str, *, limit: int = 50, reason: str | None = None) -> list[DeadLetter]:
-        """Look at the oldest dead letters without removing them: all, or those with exactly this reason.
+        """Look at the oldest dead letters without removing them: all, or those whose reason begins so.
 
         For people, not for loops.
         """
 
     @abstractmethod
     def requeue_dead(self, queue: str, *, limit: int | None = None, reason: str | None = None) -> int:
-        """Put dead letters back, oldest first: all, or those with exactly this reason.
+        """Put dead letters back, oldest first: all, or those whose reason begins so.
 
         They are new messages with the same ids: attempts and age (`ttl`) start again. Returns how many.
         Interrupted, a message may be in both places, never in neither.
@@ -186,7 +194,7 @@ class Broker(Closing):
 
     @abstractmethod
     def purge_dead(self, queue: str, *, reason: str | None = None) -> int:
-        """Drop dead letters for good: all, or those with exactly this reason. Returns how many."""
+        """Drop dead letters for good: all, or those whose reason begins so. Returns how many."""
 
     @abstractmethod
     def purge(self, queue: str) -> int:

@@ -97,6 +97,11 @@ class MemoryBroker(Broker):
             self._server._queues[queue] = _Queue()
             return True
 
+    def is_declared(self, queue: str) -> bool:
+        with self._changed:
+            self._server._check()
+            return queue in self._server._queues
+
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         with self._changed:
             lanes = self._server._queue(queue).lanes
@@ -153,7 +158,7 @@ class MemoryBroker(Broker):
             self._consumers.pop().close()
 
     def _dead(self, queue: str, reason: str | None) -> list[DeadLetter]:
-        return [dead for dead in self._server._queue(queue).dead if reason in (None, dead.reason)]
+        return [dead for dead in self._server._queue(queue).dead if dead.reason.startswith(reason or "")]
 
     def _bury(self, queue: str, chosen: list[DeadLetter]) -> None:
         gone = {id(dead) for dead in chosen}

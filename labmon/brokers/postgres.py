@@ -48,10 +48,14 @@ class PostgresBroker(Broker):
         self._numbers: dict[str, int] = {}
         self._consumers: list[PostgresConsumer] = []
 
-    def declare(self, queue: str) -> bool:
+    def is_declared(self, queue: str) -> bool:
         with self._connection() as session:
-            if _version(session) >= SCHEMA_VERSION and self._find(session, queue) is not None:
-                return False
+            return _version(session) >= SCHEMA_VERSION and self._find(session, queue) is not None
+
+    def declare(self, queue: str) -> bool:
+        if self.is_declared(queue):
+            return False
+        with self._connection() as session:
             with session.transaction():
                 session.execute("SELECT pg_advisory_xact_lock(%s, 0)", (LOCK_CLASS,))
                 made = _version(session) < SCHEMA_VERSION
@@ -99,7 +103,7 @@ class PostgresBroker(Broker):
                 """
                 SELECT message_id, body, routing_key, high, reason, error, attempts, died_at, enqueued_at
                 FROM labmon_queue_dead
-                WHERE queue = %(queue)s AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+                WHERE queue = %(queue)s AND (%(reason)s::text IS NULL OR starts_with(reason, %(reason)s))
                 ORDER BY id LIMIT %(limit)s
                 """,
                 {"queue": queue, "reason": reason, "limit": limit},
@@ -123,7 +127,7 @@ class PostgresBroker(Broker):
                         DELETE FROM labmon_queue_dead WHERE queue = %(queue)s AND id = ANY (ARRAY(
                             SELECT id FROM labmon_queue_dead
                             WHERE queue = %(queue)s AND id <= %(upto)s
-                              AND (%(reason)s::text IS NULL OR reason = %(reason)s)
+                              AND (%(reason)s::text IS NULL OR starts_with(reason, %(reason)s))
                             ORDER BY id LIMIT %(wanted)s FOR UPDATE SKIP LOCKED))
                         RETURNING *
                     )
@@ -144,7 +148,7 @@ class PostgresBroker(Broker):
             self._number(session, queue)
             return session.execute(
                 "DELETE FROM labmon_queue_dead WHERE queue = %(queue)s "
-                "AND (%(reason)s::text IS NULL OR reason = %(reason)s)",
+                "AND (%(reason)s::text IS NULL OR starts_with(reason, %(reason)s))",
                 {"queue": queue, "reason": reason},
             ).rowcount
 
@@ -152,10 +156,12 @@ class PostgresBroker(Broker):
         dropped = 0
         with self._connection() as session:
             self._number(session, queue)
-            upto = self._one(session, "SELECT max(id) FROM labmon_queue WHERE queue = %s", queue)
-            for high in (True, False) if upto is not None else ():
+            for high in (True, False):
                 last: int | None = 0
-                while last is not None:
+                upto = self._one(
+                    session, "SELECT max(id) FROM labmon_queue WHERE queue = %s AND high = %s", queue, high
+                )
+                while upto is not None and last is not None:
                     row = session.execute(
                         "SELECT dropped, last FROM labmon_queue_purge(%s, %s, %s, %s, %s)",
                         (queue, high, last, upto, CHUNK),
@@ -208,8 +214,8 @@ class PostgresBroker(Broker):
         return number
 
     @staticmethod
-    def _one(session: Connection[Any], query: str, queue: str) -> Any:
-        row = session.execute(query.encode(), (queue,)).fetchone()
+    def _one(session: Connection[Any], query: str, *values: Any) -> Any:
+        row = session.execute(query.encode(), values).fetchone()
         return row and row[0]
 
 

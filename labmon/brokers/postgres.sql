@@ -137,9 +137,47 @@ CREATE OR REPLACE FUNCTION labmon_publish(
     queue text, body jsonb, routing_key text DEFAULT '', high boolean DEFAULT false
 ) RETURNS text LANGUAGE sql AS 'SELECT labmon_publish(queue, body::text, routing_key, high)';
 
--- The functions below are for labmon's adapter. Their settings leave the index as the only way to the messages:
--- a plan made while the queue was empty reads and sorts all of it, and stays in use until the next ANALYZE.
--- (And no JIT: until PostgreSQL 18 "off" means "very dear", and dear plans get compiled, for half a second.)
+-- The functions below are for labmon's adapter. A plan is made from statistics that may be of a time when the
+-- queue was empty, and then kept: joins with a queue that has filled up since took seconds. So nothing is left
+-- to the planner: rows are found one way, through the index, and changed one way, by their place (ctid), and
+-- the functions switch all other ways off, for themselves and for what they call. (And JIT: until PostgreSQL 18 "off" means "very dear", and very
+-- dear plans get compiled, for half a second.)
+
+-- Lock and find up to `wanted` ready messages of one lane, the lowest ids above `after` and up to `upto`.
+CREATE OR REPLACE FUNCTION labmon_queue_pick(
+    from_queue text, from_high boolean, after bigint, upto bigint, wanted integer
+) RETURNS tid[] LANGUAGE plpgsql
+SET enable_indexscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT ctid FROM labmon_queue
+        WHERE queue = from_queue AND high = from_high AND id > after AND id <= upto AND leased_until <= now()
+        ORDER BY id LIMIT wanted FOR UPDATE SKIP LOCKED);
+END $$;
+
+-- Find the messages `ids` of the lanes `highs` whose lease is still the one in `leases`, element by element.
+CREATE OR REPLACE FUNCTION labmon_queue_find(
+    from_queue text, highs boolean[], ids bigint[], leases bigint[]
+) RETURNS tid[] LANGUAGE plpgsql
+SET enable_indexscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+BEGIN
+    RETURN ARRAY(
+        SELECT found.ctid
+        FROM unnest(highs, ids, leases) AS u (high, id, lease),
+             LATERAL (SELECT q.ctid FROM labmon_queue AS q
+                      WHERE q.queue = from_queue AND q.high = u.high AND q.id = u.id AND q.lease = u.lease
+                      OFFSET 0) AS found); -- OFFSET 0: one look into the index for each, never a join
+END $$;
+
+-- The bookkeeping of what was settled: `leases` and `highs` have an element for each message.
+CREATE OR REPLACE FUNCTION labmon_queue_unhold(leases bigint[], highs boolean[]) RETURNS void
+LANGUAGE plpgsql SET enable_indexscan = on SET enable_seqscan = on AS $$
+BEGIN
+    UPDATE labmon_queue_lease AS l SET held = l.held - s.n
+    FROM (SELECT lease, high, count(*) AS n FROM unnest(leases, highs) AS u (lease, high) GROUP BY 1, 2) AS s
+    WHERE l.lease = s.lease AND l.high = s.high;
+    DELETE FROM labmon_queue_lease AS l WHERE l.lease = ANY (leases) AND l.held <= 0;
+END $$;
 
 -- Claim up to `wanted` messages of one lane, the lowest ids above `after`.
 CREATE OR REPLACE FUNCTION labmon_queue_claim_lane(
@@ -147,29 +185,23 @@ CREATE OR REPLACE FUNCTION labmon_queue_claim_lane(
 ) RETURNS TABLE (
     high boolean, id bigint, message_id text, routing_key text, body bytea,
     attempts integer, enqueued_at timestamptz, age double precision
-) LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
-#variable_conflict use_column
+) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_indexscan = off SET jit = off AS $$
 DECLARE
-    claimed bigint;
+    ends timestamptz := now() + seconds * interval '1 second';
+    picked tid[] := labmon_queue_pick(from_queue, from_high, after, 9223372036854775807, wanted);
 BEGIN
+    IF picked = '{}' THEN
+        RETURN;
+    END IF;
+    INSERT INTO labmon_queue_lease AS l (lease, high, queue, leased_until, held)
+    VALUES (new_lease, from_high, from_queue, ends, cardinality(picked))
+    ON CONFLICT ON CONSTRAINT labmon_queue_lease_pkey DO UPDATE SET held = l.held + excluded.held;
     RETURN QUERY
-        WITH picked AS MATERIALIZED (
-            SELECT id FROM labmon_queue
-            WHERE queue = from_queue AND high = from_high AND id > after AND leased_until <= now()
-            ORDER BY id LIMIT wanted FOR UPDATE SKIP LOCKED
-        )
-        UPDATE labmon_queue AS q
-        SET lease = new_lease, leased_until = now() + seconds * interval '1 second', attempts = q.attempts + 1
-        FROM picked
-        WHERE q.queue = from_queue AND q.high = from_high AND q.id = picked.id
+        UPDATE labmon_queue AS q SET lease = new_lease, leased_until = ends, attempts = q.attempts + 1
+        WHERE q.ctid = ANY (picked)
         RETURNING q.high, q.id, q.message_id, q.routing_key, q.body, q.attempts, q.enqueued_at,
                   extract(epoch FROM now() - q.enqueued_at)::double precision;
-    GET DIAGNOSTICS claimed = ROW_COUNT;
-    IF claimed > 0 THEN
-        INSERT INTO labmon_queue_lease AS l (lease, high, queue, leased_until, held)
-        VALUES (new_lease, from_high, from_queue, now() + seconds * interval '1 second', claimed)
-        ON CONFLICT (lease, high) DO UPDATE SET held = l.held + claimed;
-    END IF;
 END $$;
 
 -- Claim up to `wanted` messages: the high lane first, but `kept` of them from the normal lane if it has them.
@@ -196,30 +228,21 @@ BEGIN
     END IF;
 END $$;
 
--- The bookkeeping of what was settled: `leases` and `highs` have an element for each message.
-CREATE OR REPLACE FUNCTION labmon_queue_unhold(leases bigint[], highs boolean[]) RETURNS void
-LANGUAGE plpgsql AS $$
-BEGIN
-    UPDATE labmon_queue_lease AS l SET held = l.held - s.n
-    FROM (SELECT lease, high, count(*) AS n FROM unnest(leases, highs) AS u (lease, high) GROUP BY 1, 2) AS s
-    WHERE l.lease = s.lease AND l.high = s.high;
-    DELETE FROM labmon_queue_lease AS l WHERE l.lease = ANY (leases) AND l.held <= 0;
-END $$;
-
--- Settle: element by element, the message `ids` of the lane `highs`, if `leases` is still its lease. Each
--- returns the ids of those that were; the others belong to somebody else by now, or are gone.
+-- Settle messages, named as in labmon_queue_find. Each returns the ids of those that were settled; the others
+-- are somebody else's by now, or gone. The lease is looked at again in the act: it may have changed hands.
 
 CREATE OR REPLACE FUNCTION labmon_queue_ack(
     from_queue text, highs boolean[], ids bigint[], leases bigint[]
-) RETURNS bigint[] LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+) RETURNS bigint[] LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_indexscan = off SET jit = off AS $$
 DECLARE
+    mine tid[] := labmon_queue_find(from_queue, highs, ids, leases);
     settled bigint[];
     settled_leases bigint[];
     settled_highs boolean[];
 BEGIN
     WITH gone AS (
-        DELETE FROM labmon_queue AS q USING unnest(highs, ids, leases) AS u (high, id, lease)
-        WHERE q.queue = from_queue AND q.high = u.high AND q.id = u.id AND q.lease = u.lease
+        DELETE FROM labmon_queue AS q WHERE q.ctid = ANY (mine) AND q.lease = ANY (leases)
         RETURNING q.id, q.lease, q.high
     )
     SELECT array_agg(id), array_agg(lease), array_agg(high) INTO settled, settled_leases, settled_highs FROM gone;
@@ -229,19 +252,21 @@ END $$;
 
 CREATE OR REPLACE FUNCTION labmon_queue_release(
     from_queue text, highs boolean[], ids bigint[], leases bigint[], failed boolean
-) RETURNS bigint[] LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+) RETURNS bigint[] LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_indexscan = off SET jit = off AS $$
 DECLARE
+    mine tid[] := labmon_queue_find(from_queue, highs, ids, leases);
     settled bigint[];
     settled_leases bigint[];
     settled_highs boolean[];
 BEGIN
     WITH back AS (
         UPDATE labmon_queue AS q
-        SET lease = 0, leased_until = '-infinity',
+        SET lease = -q.lease, -- nobody's, yet returned below
+            leased_until = '-infinity',
             attempts = q.attempts - CASE WHEN failed THEN 0 ELSE 1 END
-        FROM unnest(highs, ids, leases) AS u (high, id, lease)
-        WHERE q.queue = from_queue AND q.high = u.high AND q.id = u.id AND q.lease = u.lease
-        RETURNING q.id, u.lease, q.high
+        WHERE q.ctid = ANY (mine) AND q.lease = ANY (leases)
+        RETURNING q.id, -q.lease AS lease, q.high
     )
     SELECT array_agg(id), array_agg(lease), array_agg(high) INTO settled, settled_leases, settled_highs FROM back;
     PERFORM labmon_queue_unhold(settled_leases, settled_highs);
@@ -250,15 +275,16 @@ END $$;
 
 CREATE OR REPLACE FUNCTION labmon_queue_reject(
     from_queue text, highs boolean[], ids bigint[], leases bigint[], why text, details text
-) RETURNS bigint[] LANGUAGE plpgsql SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
+) RETURNS bigint[] LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_indexscan = off SET jit = off AS $$
 DECLARE
+    mine tid[] := labmon_queue_find(from_queue, highs, ids, leases);
     settled bigint[];
     settled_leases bigint[];
     settled_highs boolean[];
 BEGIN
     WITH gone AS (
-        DELETE FROM labmon_queue AS q USING unnest(highs, ids, leases) AS u (high, id, lease)
-        WHERE q.queue = from_queue AND q.high = u.high AND q.id = u.id AND q.lease = u.lease
+        DELETE FROM labmon_queue AS q WHERE q.ctid = ANY (mine) AND q.lease = ANY (leases)
         RETURNING q.*
     ), buried AS (
         INSERT INTO labmon_queue_dead
@@ -273,20 +299,16 @@ END $$;
 
 -- Drop up to `wanted` ready messages of one lane with ids above `after` and up to `upto`.
 CREATE OR REPLACE FUNCTION labmon_queue_purge(
-    from_queue text, from_high boolean, after bigint, upto bigint, wanted integer
-) RETURNS TABLE (dropped bigint, last bigint)
-LANGUAGE sql SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off AS $$
-    WITH picked AS MATERIALIZED (
-        SELECT id FROM labmon_queue
-        WHERE queue = from_queue AND high = from_high AND id > after AND id <= upto AND leased_until <= now()
-        ORDER BY id LIMIT wanted FOR UPDATE SKIP LOCKED
-    ), gone AS (
-        DELETE FROM labmon_queue AS q USING picked
-        WHERE q.queue = from_queue AND q.high = from_high AND q.id = picked.id
-        RETURNING q.id
-    )
-    SELECT count(*), max(id) FROM gone
-$$;
+    from_queue text, from_high boolean, after bigint, upto bigint, wanted integer,
+    OUT dropped bigint, OUT last bigint
+) LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_indexscan = off SET jit = off AS $$
+DECLARE
+    picked tid[] := labmon_queue_pick(from_queue, from_high, after, upto, wanted);
+BEGIN
+    WITH gone AS (DELETE FROM labmon_queue AS q WHERE q.ctid = ANY (picked) RETURNING q.id)
+    SELECT count(*), max(id) INTO dropped, last FROM gone;
+END $$;
 
 -- Exact, and as fast with a million messages waiting as with none: counts and leases are added up, and the
 -- oldest message is the first of its lane. `consumers` counts the locks that open consumers hold.

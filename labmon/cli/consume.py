@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labmon.cli.output import say
-from labmon.cli.wiring import QueueHost, Quiet, load, open_store, stops_on_interrupt
-from labmon.errors import Exit, UsageError
+from labmon.cli.wiring import QueueHost, Quiet, load, named_queue, open_store, stops_on_interrupt
+from labmon.errors import Exit
 
 if TYPE_CHECKING:
     from labmon.consume.worker import Worker
@@ -34,7 +34,7 @@ def consume(
     from labmon.consume.worker import Worker
 
     config = load(ctx, {"queue.host": queue_host})
-    chosen = [_named(name, config.queue.names) for name in queue or config.queue.names]
+    chosen = [named_queue(name, config) for name in queue or config.queue.names]
     stop = threading.Event()
     with open_store(config) as store, stops_on_interrupt(stop) as signals:
         handle = handlers(config)
@@ -79,11 +79,3 @@ def _run_all(workers: list["Worker"], stop: threading.Event) -> list[Exception]:
         while thread.is_alive():
             thread.join(0.2)
     return failures
-
-
-def _named(name: str, names: list[str]) -> str:
-    """A queue by its name or by what it begins with: "metrics" is enough for metrics_queue."""
-    near = [known for known in names if known == name] or [known for known in names if known.startswith(name)]
-    if len(near) != 1:
-        raise UsageError(f"there is no queue {name!r}. There are: {', '.join(names)}")
-    return near[0]

@@ -13,6 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 class Format(StrEnum):
@@ -53,25 +54,27 @@ def print_rows(columns: Sequence[Column], rows: Sequence[Any], form: Format) -> 
             writer.writerow([column.field for column in columns])
             writer.writerows([[_plain(row[column.field]) for column in columns] for row in values])
         case Format.table:
-            _print_table(columns, values)
+            stdout().print(table(columns, rows))
 
 
-def _print_table(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> None:
+def table(columns: Sequence[Column], rows: Sequence[Any]) -> "Table":
+    """The rows as a table for a console, without columns that say nothing about any row."""
     from rich.table import Table
     from rich.text import Text
 
-    console = stdout()
-    columns = [one for one in columns if not rows or any(row[one.field] is not None for row in rows)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.heading, justify="right" if column.right else "left", overflow="ellipsis")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    shown = [one for one in columns if not rows or any(getattr(row, one.field) is not None for row in rows)]
+    for column in shown:
+        drawn.add_column(column.heading, justify="right" if column.right else "left", overflow="ellipsis")
     for row in rows:
-        cells = (row[column.field] for column in columns)
-        shown = (
-            "-" if cell is None else column.show(cell) for cell, column in zip(cells, columns, strict=True)
-        )
-        table.add_row(*(Text(cell) for cell in shown))
-    console.print(table)
+        cells = [(getattr(row, column.field), column) for column in shown]
+        drawn.add_row(*(Text("-" if cell is None else printable(one.show(cell))) for cell, one in cells))
+    return drawn
+
+
+def printable(text: str) -> str:
+    """Somebody else's words, with what would act on the terminal made visible."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
 
 
 def stdout() -> "Console":

@@ -1,49 +1,185 @@
 """`labmon setup-queues` and `labmon queue-depth`."""
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labmon.cli.output import Column, Format, print_rows, say, span
-from labmon.cli.wiring import As, QueueHost, Quiet, load, open_broker
+from labmon.cli.wiring import As, QueueHost, Quiet, load, open_broker, open_sink
+from labmon.errors import UsageError
+
+if TYPE_CHECKING:
+    from labmon.brokers.base import Broker, Depth
+    from labmon.config import Config
 
 
 @dataclass(frozen=True)
 class _Row:
+    """A queue as it is printed."""
+
     queue: str
     ready: int
+    ready_high: int | None
     in_flight: int | None
     dead: int
     consumers: int | None
     oldest_age: float | None
+    level: str
+    advice: str | None
+    change: float | None  #: ready messages more than at the last look, per second
 
 
-def setup_queues(ctx: typer.Context, queue_host: QueueHost = None, quiet: Quiet = False) -> None:
+COLUMNS = [
+    Column("queue", "Queue"),
+    Column("ready", "Ready", "{:,}".format, right=True),
+    Column("ready_high", "of these high", "{:,}".format, right=True),
+    Column("change", "Change/s", "{:+,.0f}".format, right=True),
+    Column("in_flight", "In flight", "{:,}".format, right=True),
+    Column("dead", "Dead", "{:,}".format, right=True),
+    Column("consumers", "Consumers", right=True),
+    Column("oldest_age", "Oldest", span, right=True),
+    Column("level", "State"),
+    Column("advice", "Do"),
+]
+
+
+def setup_queues(
+    ctx: typer.Context,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be made.")] = False,
+    queue_host: QueueHost = None,
+    quiet: Quiet = False,
+) -> None:
     """Make the queues and their dead letters at the broker. Safe to repeat."""
     config = load(ctx, {"queue.host": queue_host})
     with open_broker(config) as broker:
         for queue in config.queue.names:
-            made = broker.declare(queue)
+            made = not broker.is_declared(queue) if dry_run else broker.declare(queue)
             if not quiet:
-                say(f"{queue}: {'made' if made else 'was there'}")
+                verb = "would be made" if dry_run else "made"
+                say(f"{queue}: {verb if made else 'was there'}")
+        for note in [] if quiet else broker.advice():
+            say(note)
 
 
-def queue_depth(ctx: typer.Context, queue_host: QueueHost = None, form: As = Format.table) -> None:
-    """Show how many messages wait in each queue, and how long the oldest has been waiting."""
+def queue_depth(
+    ctx: typer.Context,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
+    alert: Annotated[
+        bool, typer.Option("--alert", help="Send a queue_backlog alert when a queue stays critical.")
+    ] = False,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Print the text format of Prometheus.")
+    ] = False,
+    queue_host: QueueHost = None,
+    form: As = Format.table,
+) -> None:
+    """Show how many messages wait in each queue, and how long the oldest has been waiting.
+
+    Exit code 0: fine, 1: a queue is over [queue] depth_warning, 2: over depth_critical; as monitoring
+    plugins do.
+    """
+    from labmon.backlog import level
+
     config = load(ctx, {"queue.host": queue_host})
+    if watch and (prometheus or form is not Format.table):
+        raise UsageError("--watch is for people: leave out --format and --prometheus")
     with open_broker(config) as broker:
-        rows = []
-        for queue in config.queue.names:
-            depth = broker.depth(queue)
-            rows.append(
-                _Row(queue, depth.ready, depth.in_flight, depth.dead, depth.consumers, depth.oldest_age)
+        if watch:
+            _watch(broker, config, interval, alert)
+        depths = _look(broker, config, alert)
+    if prometheus:
+        typer.echo(_exposition(depths), nl=False)
+    else:
+        print_rows(COLUMNS, _rows(depths, config), form)
+    raise typer.Exit(max(level(depth, config.queue) for depth in depths.values()))
+
+
+def _look(broker: "Broker", config: "Config", alert: bool) -> "dict[str, Depth]":
+    depths = {queue: broker.depth(queue) for queue in config.queue.names}
+    if alert:
+        from labmon.backlog import due_alerts
+        from labmon.messages import utcnow
+
+        alerts = due_alerts(depths, config.queue, config.state.path, utcnow())
+        if alerts:
+            with open_sink(config, queued=True) as sink:
+                for one in alerts:
+                    sink.send(one)
+    return depths
+
+
+def _rows(
+    depths: "Mapping[str, Depth]",
+    config: "Config",
+    before: "Mapping[str, Depth] | None" = None,
+    seconds: float = 0,
+) -> list[_Row]:
+    from labmon.backlog import level
+
+    rows = []
+    for queue, depth in depths.items():
+        state = level(depth, config.queue)
+        rows.append(
+            _Row(
+                queue,
+                depth.ready,
+                depth.ready_high,
+                depth.in_flight,
+                depth.dead,
+                depth.consumers,
+                depth.oldest_age,
+                state.name,
+                state.advice or None,
+                (depth.ready - before[queue].ready) / seconds if before and seconds else None,
             )
-    columns = [
-        Column("queue", "Queue"),
-        Column("ready", "Ready", right=True),
-        Column("in_flight", "In flight", right=True),
-        Column("dead", "Dead", right=True),
-        Column("consumers", "Consumers", right=True),
-        Column("oldest_age", "Oldest", span, right=True),
-    ]
-    print_rows(columns, rows, form)
+        )
+    return rows
+
+
+def _watch(broker: "Broker", config: "Config", interval: float, alert: bool) -> None:
+    """Until Ctrl-C. On a terminal the table stays in its place; elsewhere each look is printed."""
+    from rich.live import Live
+
+    from labmon.cli.output import stdout, table
+
+    console = stdout()
+    before: dict[str, Depth] | None = None
+    at = time.monotonic()
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while True:
+            depths = _look(broker, config, alert)
+            now = time.monotonic()
+            shown = table(COLUMNS, _rows(depths, config, before, now - at))
+            if console.is_terminal:
+                live.update(shown, refresh=True)
+            else:
+                console.print(shown)
+            before, at = depths, now
+            time.sleep(interval)
+
+
+def _exposition(depths: "Mapping[str, Depth]") -> str:
+    """Prometheus' text format (0.0.4); what the server cannot say is left out."""
+    from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+    registry = CollectorRegistry()
+    gauges = {
+        "ready": "Messages that wait, both lanes.",
+        "ready_high": "Messages that wait in the high lane.",
+        "in_flight": "Messages that a worker holds.",
+        "dead": "Messages that could not be stored.",
+        "consumers": "Workers connected to the queue.",
+        "oldest_age": "How long the oldest message has been waiting.",
+    }
+    for name, help_ in gauges.items():
+        metric = f"labmon_queue_{name}" + ("_seconds" if name == "oldest_age" else "")
+        gauge = Gauge(metric, help_, ["queue"], registry=registry)
+        for queue, depth in depths.items():
+            value = getattr(depth, name)
+            if value is not None:
+                gauge.labels(queue).set(value)
+    return str(generate_latest(registry), "utf-8")

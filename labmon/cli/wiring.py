@@ -13,6 +13,7 @@ from labmon import config as configuration
 from labmon import logs
 from labmon.cli.output import Format, say
 from labmon.config import Config
+from labmon.errors import UsageError
 
 if TYPE_CHECKING:
     from labmon.brokers.base import Broker
@@ -66,17 +67,25 @@ def open_broker(config: Config, store: "Store | None" = None) -> Iterator["Broke
 
 
 @contextmanager
-def open_sink(config: Config, store: "Store | None" = None) -> Iterator[Sink]:
-    """The queue when it is enabled, else the handlers.
+def open_sink(config: Config, store: "Store | None" = None, *, queued: bool | None = None) -> Iterator[Sink]:
+    """The queue when it is enabled (or `queued`), else the handlers. A queue that is away: see `spool`.
 
     Leaving the block flushes, also when it raises: what was found by then is kept.
     """
     with ExitStack() as stack:
         sink: Sink
-        if config.queue.enabled:
+        if config.queue.enabled if queued is None else queued:
             from labmon.publish import Publisher
+            from labmon.spool import Spool
 
-            sink = Publisher(stack.enter_context(open_broker(config, store)), config.queue)
+            sink = stack.enter_context(
+                Publisher(
+                    lambda: stack.enter_context(open_broker(config, store)),
+                    config.queue,
+                    Spool.of(config),
+                    lambda line: say(f"labmon: {line}"),
+                )
+            )
         else:
             from labmon.consume.direct import Direct
 
@@ -86,6 +95,15 @@ def open_sink(config: Config, store: "Store | None" = None) -> Iterator[Sink]:
             yield sink
         finally:
             sink.flush()
+
+
+def named_queue(name: str, config: Config) -> str:
+    """A queue by its name or by how it begins: "metrics" is enough for metrics_queue. Raises UsageError."""
+    names = config.queue.names
+    near = [known for known in names if known == name] or [known for known in names if known.startswith(name)]
+    if len(near) != 1:
+        raise UsageError(f"there is no queue {name!r}. There are: {', '.join(names)}")
+    return near[0]
 
 
 class Nowhere:
@@ -100,7 +118,7 @@ class Nowhere:
 
 def destination(config: Config, queue: str) -> str:
     """Where a sink's messages go, for the closing line."""
-    return f"sent to {queue}" if config.queue.enabled else "stored"
+    return f"queued for {queue}" if config.queue.enabled else "stored"
 
 
 @contextmanager

@@ -12,6 +12,14 @@ from dataclasses import dataclass, field
 SECTOR = 512
 """Bytes. The unit of /proc/diskstats whatever the disk's own sectors are."""
 
+EVENTS = {
+    "ctxt": "context_switch_rate",
+    "pgmajfault": "major_page_fault_rate",
+    "pswpin": "swap_in_rate",
+    "pswpout": "swap_out_rate",
+}
+"""Counters of single events, and the readings made of them. Swapping is counted in pages."""
+
 MAX_MBPS = 1e6
 MAX_EVENTS = 1e9
 MIN_SECONDS = 0.5
@@ -34,9 +42,9 @@ class Sample:
 
     uptime: float | None = None  #: seconds; the clock of the sample
     cpu: tuple[int, ...] | None = None  #: user nice system idle iowait irq softirq steal, in ticks
-    events: Mapping[str, int] = field(default_factory=dict)  #: ctxt, pgmajfault, pswpin, pswpout
-    links: Mapping[str, tuple[int, int]] = field(default_factory=dict)  #: name: bytes (received, sent)
-    disks: Mapping[str, tuple[int, int]] = field(default_factory=dict)  #: name: bytes (read, written)
+    events: Mapping[str, int] = field(default_factory=dict)  #: those of EVENTS
+    links: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  #: name: bytes (received, sent)
+    disks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  #: name: bytes (read, written)
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Hardware:
 def rates(before: Sample, after: Sample, hardware: Hardware) -> dict[str, float]:
     """What happened between two samples, under the names and in the units of `messages.Readings`.
 
-    Only what can be told is in it. Swap rates are pages per second.
+    Only what can be told is in it.
     """
     seconds = None
     if before.uptime is not None and after.uptime is not None:
@@ -71,12 +79,7 @@ def rates(before: Sample, after: Sample, hardware: Hardware) -> dict[str, float]
         "disk_read_mbps": (read, 1 / 1e6, MAX_MBPS),
         "disk_write_mbps": (written, 1 / 1e6, MAX_MBPS),
     }
-    for counter, name in (
-        ("ctxt", "context_switch_rate"),
-        ("pgmajfault", "major_page_fault_rate"),
-        ("pswpin", "swap_in_rate"),
-        ("pswpout", "swap_out_rate"),
-    ):
+    for counter, name in EVENTS.items():
         if counter in before.events and counter in after.events:
             amounts[name] = (after.events[counter] - before.events[counter], 1.0, MAX_EVENTS)
     for name, (amount, factor, limit) in amounts.items():
@@ -111,7 +114,7 @@ def whole_disks(names: Iterable[str], hardware: Hardware) -> set[str]:
 
 
 def _grown(
-    before: Mapping[str, tuple[int, int]], after: Mapping[str, tuple[int, int]], names: set[str]
+    before: Mapping[str, tuple[int, ...]], after: Mapping[str, tuple[int, ...]], names: set[str]
 ) -> tuple[int | None, int | None]:
     """The growth of both counters over the devices that were there both times; None where one went down."""
     pairs = [(before[name], after[name]) for name in names if name in before]

@@ -35,7 +35,7 @@ class Login:
     def load(cls, settings: Collect) -> Self:
         """Read the key files, else the agent and the usual files; and the password file.
 
-        Raises ConfigError naming the file that cannot be used, or saying that there is nothing to log in with.
+        Raises ConfigError naming the file that cannot be used, or saying that there is nothing to use.
         """
         from labmon.collect.ssh import agent_keys, read_key
 

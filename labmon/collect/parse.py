@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from labmon.collect.counters import SECTOR, Hardware, Sample, rates
+from labmon.collect.counters import EVENTS, SECTOR, Hardware, Sample, rates
 from labmon.collect.failures import HostFailed, one_line
 from labmon.collect.probe import BEGIN, END
 from labmon.messages import Readings
@@ -140,39 +140,39 @@ def _match(pattern: str, lines: Iterable[str]) -> re.Match[str] | None:
     return next((match for line in lines if (match := re.fullmatch(pattern, line, re.ASCII))), None)
 
 
-def _numbers(text: str) -> list[int]:
-    """The whole numbers of a line; what is none counts as the end of it."""
-    words = text.split()
-    return [int(word) for word in words[: next((i for i, w in enumerate(words) if not _is_int(w)), None)]]
-
-
 def _is_int(word: str) -> bool:
-    return re.fullmatch(_INT, word, re.ASCII) is not None
+    """Plain digits, and no more of them than a 64-bit counter has."""
+    return len(word) <= 20 and word.isascii() and word.isdigit()
+
+
+def _at(words: list[str], *places: int) -> tuple[int, ...] | None:
+    """The whole numbers at these places of a line; None if one is none."""
+    if len(words) <= max(places) or not all(_is_int(words[place]) for place in places):
+        return None
+    return tuple(int(words[place]) for place in places)
 
 
 def _sample(lines: Lines) -> Sample:
     uptime = _match(rf"({_INT}(?:\.\d{{1,9}})?) [\d.]+", lines.get("/proc/uptime", []))
-    events, cpu = {}, None
+    events: dict[str, int] = {}
+    cpu: tuple[int, ...] | None = None
     for line in lines.get("/proc/stat", []) + lines.get("/proc/vmstat", []):
-        name, _, rest = line.partition(" ")
-        numbers = _numbers(rest)
-        if name == "cpu" and len(numbers) >= 4:
-            # Kernels before 2.6 stop after idle; guest and guest_nice, at the end, are in user and nice.
-            cpu = tuple((numbers + [0] * 4)[:8])
-        elif name in ("ctxt", "pgmajfault", "pswpin", "pswpout") and len(numbers) == 1:
-            events[name] = numbers[0]
-    links = {}
+        words = line.split() or [""]
+        if words[0] == "cpu":
+            # guest and guest_nice, at the end, are within user and nice already.
+            cpu = _at(words, 1, 2, 3, 4, 5, 6, 7, 8)
+        elif words[0] in EVENTS and (number := _at(words, 1)):
+            events[words[0]] = number[0]
+    links: dict[str, tuple[int, ...]] = {}
     for line in lines.get("/proc/net/dev", []):
-        name, colon, rest = line.rpartition(":")  # an alias, eth0:1, has one in its name
-        numbers = _numbers(rest)
-        if colon and len(numbers) >= 9:
-            links[name.strip()] = (numbers[0], numbers[8])
-    disks = {}
+        name, _, rest = line.rpartition(":")  # an alias, eth0:1, has one in its name
+        if bytes_ := _at(rest.split(), 0, 8):
+            links[name.strip()] = bytes_
+    disks: dict[str, tuple[int, ...]] = {}
     for line in lines.get("/proc/diskstats", []):
         words = line.split()
-        numbers = _numbers(" ".join(words[3:]))
-        if len(numbers) >= 7:
-            disks[words[2]] = (numbers[2] * SECTOR, numbers[6] * SECTOR)
+        if sectors := _at(words, 5, 9):
+            disks[words[2]] = (sectors[0] * SECTOR, sectors[1] * SECTOR)
     return Sample(float(uptime[1]) if uptime else None, cpu, events, links, disks)
 
 

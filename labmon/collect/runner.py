@@ -7,7 +7,7 @@ its thread is stuck in, and a fresh thread takes over the queue.
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import ip_address
@@ -22,7 +22,7 @@ from labmon.collect.hostkeys import HostKeys
 from labmon.collect.login import Login
 from labmon.collect.parse import Report, parse
 from labmon.collect.probe import COMMAND, END, SCRIPT
-from labmon.errors import UsageError
+from labmon.errors import LabmonError, UsageError
 from labmon.messages import Metrics, Readings, utcnow
 
 if TYPE_CHECKING:
@@ -110,14 +110,18 @@ class _Job:
     session: "Session"
     deadline: Deadline
     started: float = field(default_factory=time.monotonic)
+    replaced: bool = False  #: its thread may be stuck, and another has taken its place
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _finished: bool = False
 
-    def finish(self) -> bool:
-        """True for the first caller."""
+    def finish(self, replace: Callable[[], bool] = lambda: False) -> bool:
+        """True for the first caller, whose `replace` is called and says whether there is a new thread."""
         with self._lock:
-            first, self._finished = not self._finished, True
-        return first
+            if self._finished:
+                return False
+            self._finished = True
+            self.replaced = replace()
+            return True
 
     def result(self, outcome: Report | Failure) -> Result:
         seconds = round(time.monotonic() - self.started, 3)
@@ -157,12 +161,16 @@ class _Run:
     def results(self) -> Iterator[Result]:
         self._watchdog = Watchdog()
         try:
-            for _ in range(min(self._settings.concurrency, self._left)):
-                self._add_thread()
+            wanted = min(self._settings.concurrency, self._left)
+            started = sum(self._add_thread() for _ in range(wanted))
+            if started < wanted:
+                logger.warning("only %s of %s threads can be started", started, wanted)
             while self._left and not self._stop.is_set():
                 try:
                     result = self._done.get(timeout=TICK)
                 except Empty:
+                    if not started:
+                        raise LabmonError("this process may start no thread: see ulimit -u") from None
                     continue
                 self._left -= 1
                 yield result
@@ -170,9 +178,14 @@ class _Run:
             self._ended.set()
             self._watchdog.close()
 
-    def _add_thread(self) -> None:
-        # Daemons: whatever one of them is stuck in must not keep the process alive.
-        threading.Thread(target=self._work, name="labmon-collect", daemon=True).start()
+    def _add_thread(self) -> bool:
+        """False when the system has none left."""
+        try:
+            # A daemon: whatever it gets stuck in must not keep the process alive.
+            threading.Thread(target=self._work, name="labmon-collect", daemon=True).start()
+        except RuntimeError:
+            return False
+        return True
 
     def _work(self) -> None:
         while not self._ended.is_set():
@@ -184,18 +197,19 @@ class _Run:
                 return  # another thread has taken this one's place
 
     def _measure(self, target: Target) -> bool:
-        """Deliver the result of one machine. False when the watchdog did."""
+        """Deliver the result of one machine. False when the watchdog did, and has replaced this thread."""
         from labmon.collect.ssh import Session
 
         session = Session(target.address, target.port)
         job = _Job(target, session, Deadline.after(self._settings.deadline))
 
         def expire() -> None:
-            if job.finish() and not self._ended.is_set():
-                detail = f"after {self._settings.deadline:g} s, {session.phase}"
-                self._done.put(job.result(Failure("timed out", detail)))
-                self._add_thread()
-            session.abort()
+            detail = f"after {self._settings.deadline:g} s, {session.phase}"
+            try:
+                if not self._ended.is_set() and job.finish(self._add_thread):
+                    self._done.put(job.result(Failure("timed out", detail)))
+            finally:
+                session.abort()
 
         outcome: Report | Failure
         with self._watchdog.watch(job.deadline, expire):
@@ -208,10 +222,9 @@ class _Run:
                 outcome = Failure("local error", f"a bug: {one_line(repr(error))}")
             finally:
                 session.close()
-        if not job.finish():
-            return False
-        self._done.put(job.result(outcome))
-        return True
+        if job.finish():
+            self._done.put(job.result(outcome))
+        return not job.replaced
 
 
 def _probe(job: _Job, login: Login, host_keys: HostKeys) -> Report:

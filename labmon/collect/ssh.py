@@ -6,10 +6,11 @@ and every wait ends with an error that is then told as "timed out".
 """
 
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -153,7 +154,7 @@ class Session:
         return sock
 
     def _handshake(self, sock: socket.socket, host_keys: HostKeys, deadline: Deadline) -> paramiko.Transport:
-        transport = paramiko.Transport(sock, default_window_size=WINDOW, packetizer_class=_Packetizer)
+        transport = paramiko.Transport(sock, default_window_size=WINDOW, packetizer_class=BoundedPacketizer)
         # It polls at this interval to see whether it was closed; `shutdown` wakes it anyway.
         sock.settimeout(1.0)
         transport.banner_timeout = transport.auth_timeout = deadline.left + 1
@@ -203,10 +204,10 @@ class Session:
                     "it hung up without a word: not SSH, too many logins at once, or this address is barred",
                 )
             return HostFailed("no ssh", f"it says {one_line(heard, 60)!r}")
-        if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
-            return HostFailed("no ssh", said)
         if isinstance(error, EOFError) or not said:
             return HostFailed("connection lost", f"while {self.phase}")
+        if self.phase == "exchanging keys":
+            return HostFailed("no ssh", said)
         if isinstance(error, paramiko.SSHException) and self.phase == "logging in":
             return HostFailed("auth failed", said)
         if isinstance(error, paramiko.SSHException) and self.phase == "starting the probe":
@@ -214,7 +215,7 @@ class Session:
         return HostFailed("connection lost", f"while {self.phase}: {said}")
 
 
-class _Packetizer(Packetizer):  # type: ignore[misc]
+class BoundedPacketizer(Packetizer):  # type: ignore[misc]
     """paramiko's, with bounds on what a stranger may send, and without its timer thread per connection."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -287,6 +288,8 @@ def _log_in(transport: paramiko.Transport, login: Login, deadline: Deadline) -> 
             refused.append(what)
         if transport.is_authenticated():
             return
+        if not transport.is_active():
+            raise EOFError
     _refuse(login, refused, f"and takes only: {', '.join(allowed)}" if allowed else "")
 
 
@@ -294,8 +297,9 @@ _INTERACTIVE = {"password": "keyboard-interactive"}  # paramiko answers its one 
 
 
 def _refuse(login: Login, refused: list[str], more: str) -> NoReturn:
-    what = f"it refused {', '.join(refused)}" if refused else "it refused to be logged in to"
-    raise HostFailed("auth failed", one_line(f"as {login.user}: {what} {more}"))
+    what = f"it refused {', '.join(refused[:2])}" if refused else "it lets nobody in this way"
+    what += f" and {len(refused) - 2} more" if len(refused) > 2 else ""
+    raise HostFailed("auth failed", one_line(f"as {login.user}: {what} {more}", 300))
 
 
 def _read(channel: paramiko.Channel, deadline: Deadline, until: bytes, limit: int) -> Output:
@@ -334,23 +338,27 @@ def read_key(path: Path) -> paramiko.PKey:
         raise ConfigError(f"{path}: this is no private key: {said}") from error
 
 
-_agent_lock = threading.Lock()
-
-
-class _SharedAgentKey(paramiko.AgentKey):  # type: ignore[misc]
-    """All sessions share one connection to the agent, and paramiko does not keep their questions apart."""
+class _AgentKey(paramiko.AgentKey):  # type: ignore[misc]
+    """A key of the agent, which is asked over a connection of its own each time: paramiko does not keep apart
+    what several sessions ask over one."""
 
     def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> bytes:
-        with _agent_lock:
-            return cast("bytes", super().sign_ssh_data(data, algorithm))
+        with closing(paramiko.Agent()) as agent:
+            if not agent.get_keys():
+                raise paramiko.SSHException("the SSH agent has gone, or has no keys any more")
+            return cast("bytes", paramiko.AgentKey(agent, self.blob).sign_ssh_data(data, algorithm))
 
 
-def agent_keys() -> Iterator[tuple[str, paramiko.PKey]]:
+def agent_keys() -> list[tuple[str, paramiko.PKey]]:
     """What the SSH agent holds, if there is one: (comment, key)."""
+    if not os.path.exists(os.environ.get("SSH_AUTH_SOCK", "")):
+        return []
     try:
-        keys = paramiko.Agent().get_keys()
+        with closing(paramiko.Agent()) as agent:
+            return [
+                (one_line(key.comment, 40) or key.get_name(), _AgentKey(agent, key.blob, key.comment))
+                for key in agent.get_keys()
+            ]
     except (paramiko.SSHException, OSError) as error:
         logger.warning("the SSH agent does not answer: %s", error)
-        return
-    for key in keys:
-        yield one_line(key.comment, 40) or key.get_name(), _SharedAgentKey(key.agent, key.blob, key.comment)
+        return []

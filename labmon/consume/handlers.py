@@ -14,6 +14,7 @@ from psycopg import Connection
 from labmon.config import Config
 from labmon.errors import Undecodable
 from labmon.messages import (
+    OURSELVES,
     Alert,
     Discovery,
     Metrics,
@@ -100,7 +101,7 @@ def _reject_strangers(
 ) -> None:
     known = inventory.hold(connection, (one.system_id for one in found.values()))
     for place, one in found.items():
-        if one.system_id not in known:
+        if one.system_id not in known and not (isinstance(one, Alert) and one.system_id == OURSELVES):
             rejected.setdefault(
                 place, Rejection(f"unknown system: system_id {one.system_id} is not in the inventory")
             )

@@ -6,6 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Event
+from typing import Any, Protocol, TypeGuard, runtime_checkable
+
+from psycopg import Connection
 
 from labmon.brokers.base import Broker, Consumer, Delivery
 from labmon.config import Consume
@@ -14,6 +17,16 @@ from labmon.errors import BrokerError, BrokerUnavailable, StoreError, StoreUnava
 from labmon.store.pool import Store
 
 logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class SharesDatabase(Protocol):
+    """A consumer whose queue may be in the store's own database, where rows and ack can be one commit."""
+
+    def can_ack_within(self, connection: Connection[Any]) -> bool: ...
+
+    def ack_within(self, connection: Connection[Any], deliveries: Sequence[Delivery]) -> list[Delivery]: ...
+
 
 POLL = 0.5
 """Seconds that one `receive` waits; a stop is noticed this soon."""
@@ -68,6 +81,7 @@ class Worker:
         self._settings = settings
         self._stop = stop
         self._until_empty = until_empty
+        self._shared: SharesDatabase | None = None
 
     def run(self) -> None:
         """Work until stopped, or until the queue is empty. Raises BrokerRefused and StoreRefused."""
@@ -80,17 +94,24 @@ class Worker:
                         backoff.attempt = 0
                         self._drain(broker, consumer)
                 return
-            except BrokerUnavailable as error:
+            except (BrokerUnavailable, StoreUnavailable) as error:
                 logger.warning("%s: %s; trying again", self.queue, error)
                 backoff.wait()
 
     def _drain(self, broker: Broker, consumer: Consumer) -> None:
+        self._shared = consumer if self._shares_database(consumer) else None
         while not self._stop.is_set():
             deliveries = consumer.receive(self._settings.batch, POLL)
             if deliveries:
                 self._settle(consumer, deliveries)
             elif self._until_empty and self._is_empty(broker):
                 return
+
+    def _shares_database(self, consumer: Consumer) -> TypeGuard[SharesDatabase]:
+        if not isinstance(consumer, SharesDatabase):
+            return False
+        with self._store.transaction() as connection:
+            return consumer.can_ack_within(connection)
 
     def _is_empty(self, broker: Broker) -> bool:
         depth = broker.depth(self.queue)
@@ -138,8 +159,12 @@ class Worker:
             return
         with self._store.transaction() as connection:
             rejected = self._handle(connection, [one.message.body for one in deliveries])
-        kept = [one for place, one in enumerate(deliveries) if place not in rejected]
-        consumer.ack(kept)
+            kept = [one for place, one in enumerate(deliveries) if place not in rejected]
+            if self._shared:
+                # Whoever has got one whose lease was lost meanwhile will find it stored, so commit anyway.
+                self._shared.ack_within(connection, kept)
+        if not self._shared:
+            consumer.ack(kept)
         self.tally.stored += len(kept)
         by_reason: defaultdict[str, list[Delivery]] = defaultdict(list)
         for place, rejection in rejected.items():

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.servers import BrokerServer, MemoryBrokers, PostgresBrokers
+from tests.contract.servers import BrokerServer, MemoryBrokers, PostgresBrokers, RedisBrokers
 
-KINDS = ["memory", "postgres"]
+KINDS = ["memory", "postgres", "redis"]
 
 
 @pytest.fixture
@@ -28,6 +28,16 @@ def postgres(postgres_server) -> Iterator[BrokerServer]:
 @pytest.fixture
 def own_postgres(own_postgres_server) -> BrokerServer:
     return PostgresBrokers(own_postgres_server, "postgres")
+
+
+@pytest.fixture
+def redis(redis_server) -> BrokerServer:
+    return RedisBrokers(redis_server)
+
+
+@pytest.fixture
+def own_redis(own_redis_server) -> BrokerServer:
+    return RedisBrokers(own_redis_server)
 
 
 @pytest.fixture(params=KINDS)

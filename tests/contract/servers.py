@@ -16,10 +16,12 @@ import psycopg
 from labmon.brokers.base import Broker, Consumer, Delivery
 from labmon.brokers.memory import MemoryBroker, MemoryServer
 from labmon.brokers.postgres import PostgresBroker
+from labmon.brokers.redis import RedisBroker
 from labmon.errors import BrokerError
+from tests.redis_server import RedisServer
 from tests.servers import PostgresServer
 
-OPENERS: dict[str, Callable[..., Broker]] = {"postgres": PostgresBroker}
+OPENERS: dict[str, Callable[..., Broker]] = {"postgres": PostgresBroker, "redis": RedisBroker}
 """How another process opens its broker, from keyword arguments that survive JSON."""
 
 
@@ -165,6 +167,71 @@ class PostgresBrokers(BrokerServer):
                 assert time.monotonic() < deadline
             session.execute("SELECT pg_terminate_backend(%s)", row)
             thread.join(self.patience)
+        assert raised, "the reject was not cut"
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.start()
+
+
+class RedisBrokers(BrokerServer):
+    differences = {
+        "lease_is_timed": True,
+        "release_is_free": True,
+        "counts_in_flight": True,
+        "counts_consumers": True,
+        "counts_lanes": True,
+        "knows_oldest_age": True,
+        "has_passwords": True,
+        "outlives_processes": True,
+        "can_be_cut": True,
+    }
+
+    def __init__(self, server: RedisServer) -> None:
+        super().__init__()
+        self._server = server
+        server.cli("FLUSHALL")
+
+    def _open(self, *, lease: float, ttl: Mapping[str, float] | None) -> Broker:
+        return RedisBroker(**self._address(), lease=lease, ttl=ttl)
+
+    def _address(self) -> dict[str, object]:
+        return {"host": "127.0.0.1", "port": self._server.port, "password": self._server.PASSWORD}
+
+    def holder(self, queue: str, lease: float) -> list[str]:
+        return _holder("redis", queue, **self._address(), lease=lease)
+
+    def open_with_wrong_password(self) -> Broker:
+        return RedisBroker(**{**self._address(), "password": "wrong"})
+
+    def cut_reject(self, consumer: Consumer, deliveries: list[Delivery]) -> None:
+        """The server is told to let all writes wait, so the reject does; then its connection is ended."""
+        raised: list[BrokerError] = []
+
+        def reject() -> None:
+            try:
+                consumer.reject(deliveries, "cut")
+            except BrokerError as error:
+                raised.append(error)
+
+        self._server.cli("CLIENT", "PAUSE", "60000", "WRITE")
+        try:
+            thread = threading.Thread(target=reject)
+            thread.start()
+            deadline = time.monotonic() + self.patience
+            waiting: list[str] = []
+            while not waiting:
+                assert time.monotonic() < deadline
+                clients = self._server.cli("CLIENT", "LIST").splitlines()
+                waiting = [
+                    one for one in clients if "name=labmon/" in one and "cmd=eval" in one and "flags=b" in one
+                ]
+            self._server.cli("CLIENT", "KILL", "ID", waiting[0].split()[0].removeprefix("id="))
+            thread.join(self.patience)
+        finally:
+            self._server.cli("CLIENT", "UNPAUSE")
         assert raised, "the reject was not cut"
 
     def stop(self) -> None:

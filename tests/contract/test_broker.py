@@ -4,6 +4,7 @@ import os
 import subprocess
 import threading
 import time
+from itertools import count
 
 import pytest
 
@@ -222,6 +223,18 @@ def test_ack_twice_is_quiet(server, broker):
         consumer.reject(deliveries, "late")
         assert broker.dead_letters("work") == []
         assert len(take(consumer, 1)) == 1
+
+
+def test_an_ack_after_a_release_has_no_effect(broker):
+    broker.publish("work", messages(2))
+    with broker.consume("work") as consumer:
+        deliveries = take(consumer, 2)
+        consumer.release(deliveries)
+        consumer.ack(deliveries)
+        consumer.reject(deliveries, "late")
+    assert broker.dead_letters("work") == []
+    with broker.consume("work") as consumer:
+        assert len(take(consumer, 2)) == 2
 
 
 def test_unsettled_comes_back_after_close(broker):
@@ -562,11 +575,12 @@ def run_all(functions):
         except BaseException as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=guarded, args=(function,)) for function in functions]
+    threads = [threading.Thread(target=guarded, args=(function,), daemon=True) for function in functions]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
+        assert not thread.is_alive()
     assert not errors, errors
 
 
@@ -600,15 +614,17 @@ def test_publishers_and_consumers_at_the_same_time(server, broker):
             mine.publish("work", [Message(f"{name}-{batch}-{n}", b"", high=n % 7 == 0) for n in range(100)])
 
     def consume():
-        quiet = 0
+        deadline = time.monotonic() + 30
         with server.open().consume("work", prefetch=60) as consumer:
-            while quiet < 4 and len(seen) < total:
-                deliveries = consumer.receive(30, 0.5)
-                quiet = 0 if deliveries else quiet + 1
-                consumer.release(deliveries[:1])
-                consumer.ack(deliveries[1:])
+            for turn in count():
+                if len(seen) >= total or time.monotonic() > deadline:
+                    break
+                deliveries = consumer.receive(30, 0.2)
+                back = turn % 2
+                consumer.release(deliveries[:back])
+                consumer.ack(deliveries[back:])
                 with lock:
-                    seen.extend(ids(deliveries[1:]))
+                    seen.extend(ids(deliveries[back:]))
 
     run_all([lambda name=name: publish(name) for name in range(2)] + [consume] * 4)
     with broker.consume("work") as consumer:

@@ -1,7 +1,6 @@
 """Fixtures of the scan tests: a pair of namespaces, and sweeps run in the near one."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +8,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2]))  # for netns
-
-import netns
+from tests import netns
 
 RUN_SWEEP = Path(__file__).with_name("run_sweep.py")
 

@@ -1,0 +1,408 @@
+"""Connections to RabbitMQ, each with a thread of its own, and what their errors mean.
+
+The thread is why heartbeats go on while a database is slow. Nothing of pika's is touched on any other.
+"""
+
+import logging
+import re
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+import pika
+from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.utils.connection_workflow import (
+    AMQPConnectionWorkflowFailed,
+    AMQPConnectorException,
+    AMQPConnectorPhaseErrorBase,
+    AMQPConnectorStackTimeout,
+)
+from pika.exceptions import (
+    AMQPConnectionError,
+    AMQPError,
+    AMQPHeartbeatTimeout,
+    ChannelClosed,
+    ConnectionBlockedTimeout,
+    ConnectionClosed,
+    ConnectionOpenAborted,
+    ConsumerCancelled,
+    IncompatibleProtocolError,
+    StreamLostError,
+)
+
+from labmon.errors import BrokerError, BrokerRefused, BrokerUnavailable
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds for one address to accept, and as many again for TLS and AMQP."""
+
+ANSWER_TIMEOUT = 30.0
+"""Seconds without an answer after which a server is as good as away: a queue without its majority says nothing."""
+
+CLOSE_TIMEOUT = 3.0
+
+_pika = logging.getLogger("pika")
+_pika.addHandler(logging.NullHandler())
+_pika.setLevel(logging.CRITICAL)  # it logs tracebacks of what is raised and said here
+
+
+class Server:
+    """Where RabbitMQ is and how to log in. `host` may name several, "a,b:5673,c", which are tried in turn."""
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 0,
+        user: str = "guest",
+        password: str = "guest",
+        *,
+        vhost: str = "/",
+        tls: bool = False,
+        tls_ca: str = "",
+        tls_verify: bool = True,
+        heartbeat: int = 30,
+        blocked_timeout: float = 10.0,
+        management_url: str = "",
+    ) -> None:
+        self.user = user
+        self.password = password
+        self.vhost = vhost
+        self.management_url = management_url
+        self._tls = tls
+        self._tls_ca = tls_ca
+        self._tls_verify = tls_verify
+        self._heartbeat = heartbeat
+        self._blocked_timeout = blocked_timeout
+        self._addresses = [_address(one, port or (5671 if tls else 5672)) for one in host.split(",") if one.strip()]
+        self._current = 0  #: the address that worked last
+        if not self._addresses:
+            raise BrokerRefused("RabbitMQ: [queue] host is empty. Name one, or several with commas between")
+
+    @property
+    def name(self) -> str:
+        """For the user: where the last connection went."""
+        host, port = self._addresses[self._current]
+        return f"RabbitMQ at {host}:{port}"
+
+    def connect(self, purpose: str) -> "Session":
+        """A new connection, which the management page shows by this purpose.
+
+        Tries every address once, the last good one first. Raises BrokerError.
+        """
+        errors: list[BrokerError] = []
+        for _ in self._addresses:
+            try:
+                with self.errors():
+                    return Session(self._parameters(purpose))
+            except BrokerError as error:
+                errors.append(error)
+            self._current = (self._current + 1) % len(self._addresses)
+        # The one that refuses is the one to tell of: the others may be away for days, and that is why there
+        # are several.
+        raise next((error for error in errors if isinstance(error, BrokerRefused)), errors[0])
+
+    def tls_context(self) -> ssl.SSLContext:
+        """What both AMQP and the management API are checked by."""
+        try:
+            context = ssl.create_default_context(cafile=self._tls_ca or None)
+        except (OSError, ssl.SSLError) as error:
+            text = error.strerror or "it is no certificate"
+            raise BrokerRefused(f"{self.name}: {self._tls_ca}: {text}. Check [queue] tls_ca") from error
+        if not self._tls_verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        return context
+
+    def no_queue(self, queue: str) -> BrokerRefused:
+        """What is raised when nobody declared it."""
+        return BrokerRefused(f"{self.name}: there is no {queue}. Make it with: labmon setup-queues")
+
+    @contextmanager
+    def errors(self, queue: str = "") -> Iterator[None]:
+        """The driver's errors as BrokerUnavailable and BrokerRefused. `queue` is the one that is asked for."""
+        try:
+            yield
+        except (AMQPError, AMQPConnectorException, OSError, TimeoutError) as error:
+            raise self.translated(error, queue) from error
+
+    def translated(self, error: BaseException, queue: str = "") -> BrokerError:
+        """One line that names the server and the next step."""
+        error = _root(error)
+        code, text = _reply(error)
+        if code:
+            return self._replied(code, text, queue)
+        match error:
+            case ConnectionBlockedTimeout():
+                said = "takes no messages: it is short of memory or disk. See: rabbitmqctl status"
+                return BrokerUnavailable(f"{self.name} {said}")
+            case ConsumerCancelled():
+                return BrokerUnavailable(f"{self.name} has ended the delivery from {queue}: was it deleted?")
+            case ssl.SSLCertVerificationError():
+                return BrokerRefused(
+                    f"{self.name}: its certificate is not trusted: {error.verify_message}. Check [queue] tls_ca"
+                )
+            case ssl.SSLError():
+                reason = (error.reason or str(error)).replace("_", " ").lower()
+                return BrokerRefused(f"{self.name}: no TLS: {reason}. Check [queue] port and tls")
+            case IncompatibleProtocolError():
+                return BrokerUnavailable(
+                    f"{self.name} closed the connection at once. Is it an AMQP port, and without TLS?"
+                )
+            case AMQPHeartbeatTimeout() | AMQPConnectorStackTimeout() | ConnectionOpenAborted() | TimeoutError():
+                return BrokerUnavailable(f"{self.name} does not answer. Is the server running?")
+            case OSError() if error.strerror:
+                return BrokerUnavailable(f"{self.name}: {error.strerror.lower()}. Is the server running?")
+            case StreamLostError():
+                return BrokerUnavailable(f"{self.name}: the connection was lost. Is the server running?")
+        said = " ".join(str(error).split()) or type(error).__name__
+        return BrokerUnavailable(f"{self.name}: {said}. Is the server running?")
+
+    def _replied(self, code: int, text: str, queue: str) -> BrokerError:
+        """What an AMQP reply code and its text come to."""
+        said = text.split(" - ", 1)[-1].strip()
+        if "is down or inaccessible" in said or "vhost is down" in said or "limit" in said:
+            return BrokerUnavailable(f"{self.name}: {said}")
+        match code:
+            case 403 if "login was refused" in said.lower() or "login refused" in said.lower():
+                guest = " guest may log in from the server itself only;" if self.user == "guest" else ""
+                return BrokerRefused(
+                    f"{self.name} refused the login of {self.user}:{guest} check [queue] user and password"
+                )
+            case 403:
+                step = f"Grant it with: rabbitmqctl set_permissions -p {self.vhost} {self.user} '.*' '.*' '.*'"
+                return BrokerRefused(f"{self.name}: {said}. {step}")
+            case 404 if queue:
+                return self.no_queue(queue)
+            case 404:
+                return BrokerRefused(f"{self.name}: {said}. Make it with: labmon setup-queues")
+            case 406 if found := re.search(r"inequivalent arg '(\S+)' for (\w+) '(.+?)' in", said):
+                arg, kind, name = found.groups()
+                values = ": ".join(said.split(": ")[1:]) or said
+                return BrokerRefused(
+                    f"{self.name}: the {kind} {name} is there with another {arg} ({values}). When it is empty, "
+                    f"delete it; then: labmon setup-queues"
+                )
+            case 406 if "larger than" in said:
+                return BrokerRefused(f"{self.name}: {said}")
+            case 402 | 405 | 530:
+                return BrokerRefused(f"{self.name}: {said}. Check [queue] vhost and user")
+            case 320:
+                return BrokerUnavailable(f"{self.name} has closed the connection: {said}")
+        return BrokerUnavailable(f"{self.name}: {said or code}")
+
+    def _parameters(self, purpose: str) -> pika.ConnectionParameters:
+        host, port = self._addresses[self._current]
+        return pika.ConnectionParameters(
+            host=host,
+            port=port,
+            virtual_host=self.vhost,
+            credentials=pika.PlainCredentials(self.user, self.password),
+            ssl_options=pika.SSLOptions(self.tls_context(), host) if self._tls else None,
+            heartbeat=self._heartbeat,
+            blocked_connection_timeout=self._blocked_timeout,
+            socket_timeout=CONNECT_TIMEOUT,
+            stack_timeout=2 * CONNECT_TIMEOUT,
+            connection_attempts=1,
+            client_properties={"connection_name": f"labmon {purpose}"},
+        )
+
+
+class Session:
+    """One connection and the thread that serves it."""
+
+    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+        """Return when it is open. Raises pika's errors, OSError and TimeoutError."""
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
+        self._promises: set[Future[Any]] = set()
+        self._line: Line | None = None
+        self._loop = IOLoop()
+        opened = self.promise()
+        self.connection = SelectConnection(
+            parameters,
+            on_open_callback=opened.set_result,
+            on_open_error_callback=self._ended,
+            on_close_callback=self._ended,
+            custom_ioloop=self._loop,
+        )
+        self._thread = threading.Thread(target=self._serve, name="labmon rabbitmq", daemon=True)
+        self._thread.start()
+        try:
+            opened.result(3 * CONNECT_TIMEOUT)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def is_over(self) -> bool:
+        """True when the connection is lost or closed."""
+        return self._error is not None
+
+    def line(self) -> "Line":
+        """The channel for questions and answers, a new one when the last question closed it."""
+        if self._line is None or self._line.is_over:
+            self._line = Line(self)
+        return self._line
+
+    def promise(self) -> Future[Any]:
+        """A future for something that the thread will know. It fails when the connection is lost."""
+        promise: Future[Any] = Future()
+        with self._lock:
+            if self._error is not None:
+                promise.set_exception(self._error)
+            else:
+                self._promises.add(promise)
+        promise.add_done_callback(self._promises.discard)
+        return promise
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have it done on the thread, after what was submitted before. Raises why the connection is over."""
+        with self._lock:
+            if self._error is not None:
+                raise self._error.with_traceback(None)
+            self._loop.add_callback_threadsafe(partial(self._do, job))
+
+    def close(self) -> None:
+        """Say goodbye, or hang up on a server that does not answer. Idempotent; never raises."""
+        for farewell in (self._close, self._abort):
+            with suppress(Exception):
+                self.submit(farewell)
+            self._thread.join(CLOSE_TIMEOUT)
+            if not self._thread.is_alive():
+                return
+
+    def _close(self) -> None:
+        if not (self.connection.is_closing or self.connection.is_closed):
+            self.connection.close()
+
+    def _abort(self) -> None:
+        # pika has no public way to drop a connection whose other end no longer reads.
+        transport = getattr(self.connection, "_transport", None)
+        if transport is not None:
+            transport.abort()
+        else:
+            self._loop.stop()
+
+    @staticmethod
+    def _do(job: Callable[[], None]) -> None:
+        with suppress(AMQPError):  # the channel is closed, which its users are told otherwise
+            job()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                self._loop.start()
+                break
+            except Exception as error:  # in a callback: pika's, about something it cannot decode, or ours
+                first = self._error is None
+                self._note(error)
+                if not first:
+                    break
+                self._abort()
+        self._note(AMQPConnectionError("the connection is closed"))
+        self._loop.close()
+
+    def _ended(self, _: Any, error: BaseException) -> None:
+        self._note(error)
+        self._loop.stop()
+
+    def _note(self, error: BaseException) -> None:
+        with self._lock:
+            if self._error is None:
+                self._error = error
+            promises = list(self._promises)
+        for promise in promises:
+            fail(promise, self._error)
+
+
+class Line:
+    """One channel of a session. It is over when the server refused something on it."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.error: BaseException | None = None
+        self.channel: Any = None
+        self._waiting: Future[Any] | None = None
+
+        def start(opened: Callable[[Any], None]) -> None:
+            self.channel = session.connection.channel(on_open_callback=opened)
+            self.channel.add_on_close_callback(self._closed)
+
+        self._await(start)
+
+    @property
+    def is_over(self) -> bool:
+        """True when nothing can be asked any more."""
+        return self.error is not None or self.session.is_over
+
+    def ask(self, question: Callable[[Any, Callable[[Any], None]], None]) -> Any:
+        """The server's answer. `question(channel, answer)` is called on the thread.
+
+        Raises pika's errors, and TimeoutError.
+        """
+        return self._await(lambda answer: question(self.channel, answer))
+
+    def close(self) -> None:
+        """Return when the server has taken back what was not settled. Raises as `ask` does."""
+        with suppress(ChannelClosed):
+            self._await(lambda _: self.channel.close())
+
+    def _await(self, start: Callable[[Callable[[Any], None]], None]) -> Any:
+        promise = self.session.promise()
+
+        def job() -> None:
+            self._waiting = promise
+            try:
+                if self.error is not None:
+                    raise self.error.with_traceback(None)
+                start(promise.set_result)
+            except Exception as error:
+                fail(promise, error)
+
+        self.session.submit(job)
+        return promise.result(ANSWER_TIMEOUT)
+
+    def _closed(self, _: Any, error: BaseException) -> None:
+        self.error = error
+        if self._waiting is not None:
+            fail(self._waiting, error)
+
+
+def fail(promise: Future[Any], error: BaseException) -> None:
+    """Unless it is done."""
+    if not promise.done():
+        promise.set_exception(error)
+
+
+def _address(text: str, port: int) -> tuple[str, int]:
+    found = re.fullmatch(r"\s*(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+))(?::(?P<port>\d+))?\s*", text)
+    if found is None:
+        return text.strip(), port
+    return found["v6"] or found["host"].strip(), int(found["port"] or port)
+
+
+def _root(error: BaseException) -> BaseException:
+    """What is inside of pika's wrappers."""
+    for _ in range(10):
+        match error:
+            case AMQPConnectionWorkflowFailed() if error.exceptions:
+                error = error.exceptions[-1]
+            case AMQPConnectorPhaseErrorBase():
+                error = error.exception
+            case AMQPConnectionError() if error.args and isinstance(error.args[0], Exception):
+                error = error.args[0]
+            case _:
+                break
+    return error
+
+
+def _reply(error: BaseException) -> tuple[int, str]:
+    """The reply code and text by which the server closed a channel or connection; 0 if it did not."""
+    if isinstance(error, ChannelClosed | ConnectionClosed):
+        return int(error.reply_code), str(error.reply_text)
+    # While connecting pika guesses the cause by the stage, and keeps what the server said only in a text.
+    found = re.search(r"ByBroker: \((\d+)\) (['\"])(.*)\2", str(error))
+    return (int(found[1]), found[3]) if found else (0, "")

@@ -1,0 +1,290 @@
+"""Connections to a Redis server, what its errors mean, and what it may lose by the way it is set up."""
+
+import logging
+import re
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    ConnectionError,
+    ExecAbortError,
+    MovedError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
+from redis.retry import Retry
+
+from labmon.errors import BrokerRefused, BrokerUnavailable
+
+logger = logging.getLogger(__name__)
+
+Command = tuple[Any, ...]
+
+TIMEOUT = 10.0
+"""Seconds that a reply may take. Whoever lets the server wait for messages asks for much less."""
+
+STALE = 1.0
+"""Seconds without use after which a connection is looked at before it is used again: the server may have
+been restarted, or have closed what was idle for too long."""
+
+_AWAY = (OutOfMemoryError, ReadOnlyError, BusyLoadingError, ClusterDownError, TryAgainError, TimeoutError)
+_REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
+_AWAY_CODES = re.compile(r"^(MISCONF|NOREPLICAS|BUSY|UNBLOCKED|OOM|READONLY|LOADING|MASTERDOWN)\b")
+_NO_QUEUE = re.compile(r"^NOGROUP|^ERR no such key|requires the key to exist|^no such key")
+
+_told: set[str] = set()
+"""Warnings of this process, each given once."""
+
+
+class Server:
+    """Where the queues are: makes connections, and says in one line what went wrong with them."""
+
+    def __init__(
+        self, host: str, port: int, user: str, password: str, database: int, tls: bool, tls_ca: str
+    ) -> None:
+        self.name = f"Redis at {host}" if host.startswith("/") else f"Redis at {host}:{port}"
+        self.database = database
+        self._tls_ca = tls_ca if tls else ""
+        self._kind: type[redis.Connection | redis.UnixDomainSocketConnection] = redis.Connection
+        self._settings: dict[str, Any] = {
+            "db": database,
+            "username": user or None,
+            "password": password or None,
+            "socket_timeout": TIMEOUT,
+            "socket_connect_timeout": TIMEOUT,
+            # What redis-py sends again after a lost reply is done twice: a message added, a batch delivered.
+            "retry": Retry(NoBackoff(), 0),
+            "protocol": 2,
+        }
+        if host.startswith("/"):
+            self._kind = redis.UnixDomainSocketConnection
+            self._settings["path"] = host
+            return
+        self._settings |= {"host": host, "port": port, "socket_keepalive": True}
+        if tls:
+            self._kind = redis.SSLConnection
+            self._settings |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
+            self._settings["ssl_ca_certs"] = tls_ca or None
+
+    def connect(self, client_name: str) -> "Link":
+        """A new connection, which `CLIENT LIST` shows by this name. Use it within `errors`."""
+        if self._tls_ca and not Path(self._tls_ca).is_file():
+            raise BrokerRefused(f"{self.name}: there is no CA file {self._tls_ca}. Check [queue] tls_ca")
+        connection: Any = self._kind(**self._settings, client_name=client_name)
+        connection.connect()
+        return Link(connection)
+
+    @contextmanager
+    def errors(self, queue: str) -> Iterator[None]:
+        """The driver's errors as BrokerUnavailable and BrokerRefused."""
+        try:
+            yield
+        except RedisError as error:
+            raise self._translated(error, queue) from error
+        except UnicodeEncodeError as error:
+            raise BrokerRefused(f"{self.name}: an id or routing key is no text: {error.reason}") from error
+
+    def no_queue(self, queue: str) -> BrokerRefused:
+        """What is raised when nobody declared it."""
+        return BrokerRefused(f"{self.name}: there is no {queue}. Make it with: labmon setup-queues")
+
+    def in_the_way(self, queue: str, key: str, kind: str) -> BrokerRefused:
+        """What is raised when the key of a queue holds something that is no queue."""
+        return BrokerRefused(
+            f"{self.name}: the key {key} holds {kind}, not labmon's messages. Move it out of the way with: "
+            f"redis-cli RENAME {key} {key}.old; then make {queue} with: labmon setup-queues"
+        )
+
+    def _translated(self, error: RedisError, queue: str) -> BrokerRefused | BrokerUnavailable:
+        said = _one_line(error)
+        text = f"{self.name}: {said}"
+        match error:
+            case AuthenticationError() if said.startswith("Authentication required"):
+                return BrokerRefused(f"{text} It wants a password. Set [queue] user and password")
+            case AuthenticationError():
+                return BrokerRefused(f"{text}. Check [queue] user and password")
+            case NoPermissionError() | AuthorizationError():
+                return BrokerRefused(f"{text}. Grant it to the [queue] user, with ACL SETUSER")
+            case MovedError() | ClusterCrossSlotError():
+                return BrokerRefused(
+                    f"{self.name}: a Redis Cluster cannot hold the queues. Use a single server"
+                )
+            case OutOfMemoryError():
+                return BrokerUnavailable(f"{text}. Start workers to empty the queues, or raise its maxmemory")
+            case ReadOnlyError():
+                return BrokerUnavailable(f"{text}. It is a replica: name the primary in [queue] host")
+            case BusyLoadingError():
+                return BrokerUnavailable(f"{text}. It will be ready soon")
+            case ConnectionError() if (problem := _tls_problem(error)) is not None:
+                return BrokerRefused(f"{self.name}: {problem}. Check [queue] tls and tls_ca")
+            case ConnectionError() | TimeoutError():
+                return BrokerUnavailable(f"{text}. Is the server running?")
+        if isinstance(error, _AWAY) or _AWAY_CODES.search(said):
+            return BrokerUnavailable(f"{text}. Look at the server's log")
+        if _NO_QUEUE.search(said):
+            return self.no_queue(queue)
+        if said.startswith("WRONGTYPE"):
+            return self.in_the_way(queue, queue, "a list or something else")
+        return BrokerRefused(f"{text}. labmon needs Redis 6.2 or later, and no Redis Cluster")
+
+
+class Link:
+    """One connection. Raises the driver's errors; a lost connection stays lost."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._is_open = True
+        self._used = time.monotonic()
+
+    def call(self, *command: Any) -> Any:
+        """One command's reply."""
+        return self.calls([command])[0]
+
+    def calls(self, commands: Sequence[Command]) -> list[Any]:
+        """Their replies, from one round trip. Raises the first error, after all were carried out."""
+        replies = self._exchange(commands)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """Their replies, None for each that the server refuses to answer."""
+        return [None if isinstance(one, Exception) else one for one in self._exchange(commands)]
+
+    def transaction(self, commands: Sequence[Command]) -> list[Any]:
+        """Their replies. All are carried out, at one moment and with one fsync, or none of them is."""
+        *queued, replies = self._exchange([("MULTI",), *commands, ("EXEC",)])
+        if isinstance(replies, ExecAbortError):
+            replies = [one for one in queued if isinstance(one, Exception)] or [replies]
+        for reply in replies if isinstance(replies, list) else [replies]:
+            if isinstance(reply, Exception):
+                raise reply
+        return list(replies)
+
+    def create_group(self, key: str, group: str) -> bool:
+        """Make the consumer group, and the stream if need be. False when there was one.
+
+        The group begins at the start: what was added before there was one is delivered too.
+        """
+        try:
+            self.call("XGROUP", "CREATE", key, group, "0", "MKSTREAM")
+        except ResponseError as error:
+            if str(error).startswith("BUSYGROUP"):
+                return False
+            raise
+        return True
+
+    def is_usable(self) -> bool:
+        """False when it is known to be lost. Asks the operating system, not the server."""
+        if not self._is_open:
+            return False
+        if time.monotonic() - self._used < STALE:
+            return True
+        try:
+            return not self._connection.can_read(0)  # nothing was asked, so what comes can only be the end
+        except (RedisError, OSError):
+            return False
+
+    def close(self) -> None:
+        """Never raises."""
+        self._is_open = False
+        self._connection.disconnect()
+
+    def _exchange(self, commands: Sequence[Command]) -> list[Any]:
+        connection = self._connection
+        if not self._is_open:  # or redis-py would connect anew
+            raise ConnectionError("The connection was lost")
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            replies = [self._reply() for _ in commands]
+        except BaseException:
+            self.close()  # An unread reply would be taken for that of the next command.
+            raise
+        self._used = time.monotonic()
+        return replies
+
+    def _reply(self) -> Any:
+        try:
+            return self._connection.read_response()
+        except ResponseError as error:
+            return error
+
+
+def shortcomings(link: Link) -> list[str]:
+    """What the server may lose by the way it is set up: a line each, with the way out.
+
+    Says nothing of what the account may not see.
+    """
+    wanted = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "save")
+    sections = link.ask([("INFO", name) for name in ("server", "memory", "persistence")])
+    found = _parsed_info(sections)
+    for reply in link.ask([("CONFIG", "GET", name) for name in wanted]):
+        if reply:
+            found[reply[0].decode()] = reply[1].decode()
+    policy = found.get("maxmemory-policy") or found.get("maxmemory_policy", "")
+    lines = []
+    if found.get("maxmemory", "0") != "0" and policy.startswith("allkeys"):
+        lines.append(
+            f"it drops whole queues when its memory is full (maxmemory-policy {policy}). "
+            "Set maxmemory-policy noeviction"
+        )
+    if found.get("appendonly") == "no" or found.get("aof_enabled") == "0":
+        lost = "everything" if found.get("save") == "" else "the last minutes"
+        lines.append(
+            f"it keeps messages in memory only (appendonly no): a crash may lose {lost}. "
+            "Set appendonly yes and appendfsync always"
+        )
+    elif (fsync := found.get("appendfsync", "always")) != "always":
+        lost = "the last second or two" if fsync == "everysec" else "the last half minute"
+        lines.append(
+            f"a power cut or a crash of its machine may lose {lost} (appendfsync {fsync}). "
+            "Set appendfsync always"
+        )
+    return lines
+
+
+def warn_once(text: str) -> None:
+    """Log it, unless this process has."""
+    if text not in _told:
+        _told.add(text)
+        logger.warning("%s", text)
+
+
+def _parsed_info(sections: Sequence[bytes | None]) -> dict[str, str]:
+    lines = b"\n".join(section or b"" for section in sections).decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line)
+
+
+def _tls_problem(error: BaseException) -> str | None:
+    """What is wrong with the certificate or the protocol, if that is why there is no connection."""
+    cause = error.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL"):
+        return "it does not speak TLS on this port"
+    return None
+
+
+def _one_line(error: RedisError) -> str:
+    """What the server or the operating system said, without the address, which redis-py puts in."""
+    text = " ".join(str(error).split())
+    text = re.sub(r"^Error (-?\d+|while) connecting to \S+?\. ", "", text)
+    text = re.sub(r" script: [0-9a-f]{40}, on @user_script:\d+\.$", "", text)
+    return text.removesuffix(".") or type(error).__name__

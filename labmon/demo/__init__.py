@@ -1,0 +1,1 @@
+"""A lab on this machine, for `labmon demo`."""

@@ -1,0 +1,339 @@
+"""Whatever a machine does, it costs no more than its deadline, and nobody else anything."""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import paramiko
+import pytest
+
+from labmon.collect import runner
+from labmon.collect.runner import Target, collect
+from labmon.collect.ssh import Session
+from labmon.config import Collect, Seconds
+
+DEADLINE = 1.0
+
+
+def silent(connection, stopped):
+    stopped.wait(30)
+
+
+def hangs_up(connection, stopped):
+    pass
+
+
+def resets(connection, stopped):
+    connection.recv(1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+def web(connection, stopped):
+    connection.recv(1000)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nServer: \x1b[31mnginx\r\n\r\n")
+
+
+def mail(connection, stopped):
+    connection.sendall(b"220 mail.example.edu ESMTP\r\n")
+    stopped.wait(30)
+
+
+def drips(connection, stopped):
+    while not stopped.wait(0.05):
+        connection.sendall(b"S")
+
+
+def endless_line(connection, stopped):
+    while not stopped.is_set():
+        connection.sendall(b"x" * 65536)
+
+
+def endless_lines(connection, stopped):
+    while not stopped.is_set():
+        connection.sendall(b"hello\r\n" * 1000)
+
+
+def old(connection, stopped):
+    connection.sendall(b"SSH-1.5-OpenSSH_1.0\r\n")
+    stopped.wait(30)
+
+
+def nonsense(connection, stopped):
+    connection.sendall(b"SSH-what\r\n")
+    stopped.wait(30)
+
+
+def stops_after_the_version(connection, stopped):
+    connection.sendall(b"SSH-2.0-Hostile\r\n")
+    stopped.wait(30)
+
+
+def huge_packet(connection, stopped):
+    connection.sendall(b"SSH-2.0-Hostile\r\n\x7f\xff\xff\xf4\x04")
+    while not stopped.is_set():
+        connection.sendall(b"x" * 65536)
+
+
+def garbage(connection, stopped):
+    connection.sendall(b"SSH-2.0-Hostile\r\n" + os.urandom(20_000))
+    stopped.wait(30)
+
+
+def chatters(connection, stopped):
+    """Packets that mean nothing (SSH_MSG_IGNORE), for ever."""
+    connection.sendall(b"SSH-2.0-Hostile\r\n")
+    while not stopped.is_set():
+        connection.sendall(b"\0\0\0\x0c\x06\x02\0\0\0\0" + b"\0" * 6)
+
+
+@pytest.mark.parametrize(
+    "behave, reason, words",
+    [
+        (silent, "timed out", "waiting for its banner"),
+        (hangs_up, "connection lost", "without a word"),
+        (resets, "connection lost", ""),
+        (web, "no ssh", "HTTP/1.1 400 Bad Request"),
+        (mail, "no ssh|timed out", "220 mail.example.edu|waiting for its banner"),
+        (drips, "timed out", "waiting for its banner"),
+        (endless_line, "no ssh", "xxxx"),
+        (endless_lines, "no ssh", "hello"),
+        (old, "no ssh", "1.5"),
+        (nonsense, "no ssh", "banner"),
+        (stops_after_the_version, "timed out", "exchanging keys"),
+        (huge_packet, "no ssh", "a packet of"),
+        (garbage, "no ssh|connection lost|timed out", ""),
+        (chatters, "timed out", "exchanging keys"),
+    ],
+)
+def test_a_port_that_speaks_no_proper_ssh(sshd, measure, hostile, no_leaks, behave, reason, words):
+    [result] = measure(sshd, port=hostile(behave), deadline=DEADLINE)
+    assert result.failure.reason in reason.split("|")
+    assert any(word in result.failure.detail for word in words.split("|"))
+    assert "\x1b" not in result.failure.detail
+    assert result.seconds < DEADLINE + 0.3
+
+
+def test_a_mail_server_is_recognised_before_a_long_deadline(sshd, measure, hostile):
+    [result] = measure(sshd, port=hostile(mail), deadline=20)
+    assert result.failure.reason == "no ssh"
+    assert "220 mail.example.edu ESMTP" in result.failure.detail
+    assert result.seconds < 5
+
+
+def test_a_port_where_nobody_listens(sshd, measure, no_leaks):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        [result] = measure(sshd, port=taken.getsockname()[1])
+    assert result.failure.reason == "refused"
+    assert result.seconds < 1
+
+
+def test_packets_that_are_swallowed(sshd, measure, black_hole, no_leaks):
+    [result] = measure(sshd, port=black_hole, deadline=DEADLINE)
+    assert str(result.failure) == "timed out: after 1 s, connecting"
+    assert result.seconds < DEADLINE + 0.3
+
+
+def test_an_address_without_a_way(sshd, measure):
+    # A broadcast address: refused by the kernel of this machine, so that nothing leaves it.
+    [result] = measure(sshd, "127.255.255.255", deadline=DEADLINE)
+    assert result.failure.reason == "unreachable"
+
+
+class Hang(paramiko.ServerInterface):
+    """A real SSH server that stops answering at one point."""
+
+    def __init__(self, where, stopped):
+        self.where, self.stopped = where, stopped
+
+    def hang_at(self, here):
+        if self.where == here:
+            self.stopped.wait(30)
+
+    def get_allowed_auths(self, username):
+        return "publickey"
+
+    def check_auth_publickey(self, username, key):
+        self.hang_at("logging in")
+        return paramiko.AUTH_SUCCESSFUL
+
+    def check_channel_request(self, kind, chanid):
+        self.hang_at("opening the session")
+        return paramiko.OPEN_SUCCEEDED
+
+    def check_channel_exec_request(self, channel, command):
+        self.hang_at("exec")
+        return self.where != "refusing exec"
+
+
+@pytest.fixture
+def hanging(sshd, hostile):
+    def make(where):
+        host_key = paramiko.Ed25519Key.from_private_key_file(str(sshd.host_key))
+
+        def behave(connection, stopped):
+            transport = paramiko.Transport(connection)
+            transport.add_server_key(host_key)
+            transport.start_server(event=threading.Event(), server=Hang(where, stopped))
+            stopped.wait(30)
+            transport.close()
+
+        return hostile(behave)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "where, phase",
+    [
+        ("logging in", "logging in"),
+        ("opening the session", "starting the probe"),
+        ("exec", "starting the probe"),
+        ("running", "running the probe"),
+    ],
+)
+def test_a_server_that_stops_answering(sshd, measure, hanging, where, phase):
+    [result] = measure(sshd, port=hanging(where), deadline=DEADLINE)
+    assert str(result.failure) == f"timed out: after 1 s, {phase}"
+    assert result.seconds < DEADLINE + 0.3
+
+
+def test_a_server_that_will_not_run_anything(sshd, measure, hanging):
+    [result] = measure(sshd, port=hanging("refusing exec"), deadline=5)
+    assert result.failure.reason == "probe failed"
+    assert result.seconds < 2
+
+
+def test_hanging_machines_delay_no_other(sshd, measure, hostile, black_hole, tmp_path, no_leaks):
+    dead = [hostile(silent), black_hole]
+    targets = [Target("127.0.0.1", sshd.port, 100 + n) for n in range(8)]
+    for n in range(40):
+        targets.insert(n * 2 % len(targets), Target("127.0.0.1", dead[n % 2], n + 1))
+    settings = Collect(key_files=[str(sshd.key_file)], user=sshd.user, concurrency=64, deadline=Seconds(5))
+    started = time.monotonic()
+    done = {True: [], False: []}
+    for result in collect(targets, settings, state_dir=tmp_path):
+        done[result.failure is None].append(time.monotonic() - started)
+    assert len(done[True]) == 8
+    assert len(done[False]) == 40
+    assert max(done[True]) < 4.5
+    assert max(done[False]) < 5.5
+
+
+def test_more_hanging_machines_than_places_pass_one_after_another(sshd, measure, hostile):
+    silent_port = hostile(silent)
+    settings = dict(concurrency=2, deadline=0.5)
+    started = time.monotonic()
+    results = measure(sshd, *["127.0.0.1"] * 8, port=silent_port, **settings)
+    assert [result.failure.reason for result in results] == ["timed out"] * 8
+    assert 2.0 <= time.monotonic() - started < 3.0
+
+
+def test_a_thread_that_cannot_be_ended_delays_nobody(sshd, measure, monkeypatch):
+    """What no watchdog can end, such as a library that never returns, costs its own machine only."""
+    stuck = threading.Event()
+    really_open = Session.open
+
+    def open_or_hang(session, *arguments):
+        if session.address == "127.0.0.2":
+            stuck.wait(20)
+        really_open(session, *arguments)
+
+    monkeypatch.setattr(Session, "open", open_or_hang)
+    addresses = [f"127.0.0.{n}" for n in range(1, 5)]
+    try:
+        results = measure(sshd, *addresses, concurrency=1, deadline=3)
+    finally:
+        stuck.set()
+    assert [result.failure and result.failure.reason for result in results] == [None, "timed out", None, None]
+
+
+def test_a_bug_is_a_result_too_and_is_logged(sshd, measure, monkeypatch, caplog):
+    monkeypatch.setattr(runner, "parse", lambda *_: 1 / 0)
+    [result] = measure(sshd)
+    assert result.failure.reason == "local error"
+    assert "ZeroDivisionError" in result.failure.detail
+    assert "Traceback" in caplog.text
+
+
+def test_no_file_descriptors_left_is_told_as_ours(sshd, measure):
+    measure(sshd)  # whatever is opened once is open now
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        for fd in held[-3:]:
+            os.close(held.pop(held.index(fd)))
+        results = measure(sshd, *["127.0.0.1"] * 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for fd in held:
+            os.close(fd)
+    assert {result.failure.reason for result in results if result.failure} == {"local error"}
+    assert len(results) == 20
+
+
+def test_setting_stop_ends_the_run_at_once(sshd, hostile, tmp_path, no_leaks):
+    settings = Collect(key_files=[str(sshd.key_file)], user=sshd.user, deadline=Seconds(20), concurrency=3)
+    stop = threading.Event()
+    timer = threading.Timer(0.5, stop.set)
+    timer.start()
+    started = time.monotonic()
+    targets = [Target("127.0.0.1", hostile(silent))] * 10
+    assert list(collect(targets, settings, state_dir=tmp_path, stop=stop)) == []
+    assert time.monotonic() - started < 1.0
+    timer.join()
+
+
+def test_leaving_the_results_ends_the_run_too(sshd, hostile, tmp_path, no_leaks):
+    settings = Collect(key_files=[str(sshd.key_file)], user=sshd.user, deadline=Seconds(20))
+    targets = [Target("127.0.0.1", hostile(silent))] * 5 + [Target("127.0.0.1", sshd.port)]
+    results = collect(targets, settings, state_dir=tmp_path)
+    assert next(results).failure is None
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < 1.0
+
+
+SCRIPT = """
+import sys
+from labmon.collect.runner import Target, collect
+from labmon.config import Collect, Seconds
+key, port, state = sys.argv[1:]
+settings = Collect(key_files=[key], deadline=Seconds(30))
+print("ready", flush=True)
+for result in collect([Target("127.0.0.1", int(port))] * 5, settings, state_dir=Path(state)):
+    print(result)
+"""
+
+
+def test_control_c_ends_the_process_promptly_and_quietly(sshd, hostile, tmp_path):
+    port = hostile(stops_after_the_version)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, sshd.key_file, str(port), tmp_path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(1.0)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    finally:
+        process.kill()
+        process.wait()
+    assert time.monotonic() - started < 2.0
+    assert err.strip().endswith("KeyboardInterrupt")
+    assert err.count("Traceback") == 1
+    assert out == ""

@@ -1,0 +1,271 @@
+"""The script itself, in the shells it may meet, on machines that are not as they should be."""
+
+import ctypes
+import os
+import re
+import shutil
+import subprocess
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from labmon.collect.parse import parse
+from labmon.collect.probe import END, SCRIPT
+from tests.sshd import can_make_accounts
+
+SHELLS = ["dash", "bash", "busybox sh", "mksh"]
+
+needs_mounts = pytest.mark.skipif(
+    not can_make_accounts() and os.environ.get("CI") != "true", reason="needs root and mount namespaces"
+)
+
+
+def shells():
+    for shell in SHELLS:
+        there = shutil.which(shell.split()[0]) or os.environ.get("CI") == "true" and shell in SHELLS[:3]
+        yield pytest.param(shell.split(), id=shell, marks=[] if there else pytest.mark.skip(f"no {shell}"))
+
+
+every_shell = pytest.mark.parametrize("shell", list(shells()))
+
+
+def run(shell, *, script=SCRIPT, before="", path=None, timeout=15, **options):
+    """The report of the probe. `before` runs first in a mount namespace of its own."""
+    command = [*shell, "-s"]
+    if before:
+        command = ["unshare", "--mount", "sh", "-c", f'set -e; {before}\nexec "$@"', "sh", *command]
+    environ = {**os.environ, **({"PATH": f"{path}:{os.environ['PATH']}"} if path else {})}
+    started = time.monotonic()
+    # Its children may outlive it and hold the pipe, which over SSH nobody waits for either.
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environ, **options
+    )
+    with process, process.stdin, process.stdout, process.stderr:
+        process.stdin.write(script)
+        process.stdin.close()
+        output = b""
+        while END not in output and (more := os.read(process.stdout.fileno(), 65536)):
+            output += more
+            assert time.monotonic() - started < timeout
+        process.wait(timeout)
+    return parse(output, datetime.now(UTC))
+
+
+def fake(folder, name, text):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+    return folder
+
+
+@every_shell
+def test_every_shell_reads_what_this_kernel_says(shell):
+    report = run(shell)
+    memory = dict(re.findall(r"^(\w+): +(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE))
+    disk = os.statvfs("/")
+    used = disk.f_blocks - disk.f_bfree
+    assert report.readings.ram_total_bytes == int(memory["MemTotal"]) * 1024
+    assert report.readings.disk_percent == pytest.approx(100 * used / (used + disk.f_bavail), abs=1)
+    assert report.readings.cpu_percent is not None
+    assert report.readings.network_recv_mbps is not None
+    assert report.readings.disk_write_mbps is not None
+    assert report.readings.process_count > 5
+    assert report.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert abs(report.clock_skew) < 1
+    assert set(report.missing) <= {"users"}
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
+def test_a_script_cut_off_on_its_way_does_nothing(part):
+    script = SCRIPT[: int(len(SCRIPT) * part)]
+    done = subprocess.run(["dash", "-s"], input=script, capture_output=True)
+    assert done.stdout == b""
+
+
+def test_the_script_is_sent_without_its_comments():
+    assert b"\n#" not in SCRIPT and b"\n\n" not in SCRIPT and b"\t#" not in SCRIPT
+    assert SCRIPT.count(b"labmon_probe") == 2
+
+
+@every_shell
+def test_other_locales_change_nothing(shell, monkeypatch):
+    for name in ("LC_ALL", "LANG", "LC_NUMERIC", "LANGUAGE"):
+        monkeypatch.setenv(name, "de_DE.UTF-8")
+    assert run(shell).readings.ram_percent > 0
+
+
+@every_shell
+def test_gpus_are_read(shell, tmp_path):
+    path = fake(
+        tmp_path / "bin", "nvidia-smi", "sleep 0.3; echo '40, 1000, 4000, 60'; echo '[N/A], 1000, 4000, 70'"
+    )
+    readings = run(shell, path=path).readings
+    assert (readings.gpu_percent, readings.gpu_memory_percent, readings.gpu_temperature_celsius) == (
+        40,
+        25,
+        70,
+    )
+
+
+@every_shell
+def test_a_gpu_driver_that_hangs_costs_a_moment_and_nothing_else(shell, tmp_path):
+    assert SCRIPT.count(b"-ge 50") == 1  # tenths of a second; this test has less patience
+    path = fake(tmp_path / "bin", "nvidia-smi", "printf '40, 10'; exec sleep 60")
+    started = time.monotonic()
+    report = run(shell, path=path, script=SCRIPT.replace(b"-ge 50", b"-ge 10"))
+    assert 2 < time.monotonic() - started < 5
+    assert "gpu" in report.missing
+    assert report.readings.gpu_percent is None
+    assert report.readings.cpu_percent is not None
+
+
+def test_a_gpu_tool_that_fails_is_no_gpu(tmp_path):
+    path = fake(tmp_path / "bin", "nvidia-smi", "echo 'NVIDIA-SMI has failed because ...'; exit 9")
+    report = run(["dash"], path=path)
+    assert report.readings.gpu_percent is None
+    assert report.readings.ram_percent is not None
+
+
+@every_shell
+def test_a_sleep_without_fractions_will_do(shell, tmp_path):
+    path = fake(tmp_path / "bin", "nvidia-smi", "/bin/sleep 0.5; echo '40, 1000, 4000, 60'")
+    fake(path, "sleep", 'case $1 in *.*) exit 1 ;; esac; exec /bin/sleep "$1"')
+    assert run(shell, path=path).readings.gpu_percent == 40
+
+
+SESSIONS = """
+mount -t tmpfs none /run
+mkdir -p /run/systemd/seats /run/systemd/sessions
+touch /run/systemd/seats/seat0
+cd /run/systemd/sessions
+mkfifo 1.ref 2.ref
+printf 'UID=1000\\nUSER=alice\\nSTATE=active\\nCLASS=user\\nTTY=tty2\\nSEAT=seat0\\n' >1
+printf 'UID=1000\\nUSER=alice\\nSTATE=online\\nCLASS=user\\n' >2
+printf 'UID=1001\\nUSER=bob\\nSTATE=online\\nCLASS=user\\nREMOTE=1\\n' >3
+printf 'UID=1002\\nUSER=carol\\nSTATE=closing\\nCLASS=user\\n' >4
+printf 'UID=112\\nUSER=gdm\\nSTATE=active\\nCLASS=greeter\\nSEAT=seat0\\n' >c1
+printf 'UID=0\\nUSER=root\\nSTATE=active\\nCLASS=user\\n' >5
+"""
+
+
+@needs_mounts
+@every_shell
+def test_people_are_counted_and_not_their_sessions(shell):
+    """Two people; a third has left; the greeter is nobody; root is who measures. The pipes are not opened."""
+    report = run(shell, before=SESSIONS)
+    assert report.readings.logged_in_users == 2
+    assert "users" not in report.missing
+
+
+@needs_mounts
+def test_nobody_there_is_zero_and_nobody_to_ask_is_nothing():
+    prepare = "mount -t tmpfs none /run; mkdir -p /run/systemd/sessions"
+    assert run(["dash"], before=prepare).readings.logged_in_users is None
+    prepare += "; mkdir /run/systemd/seats; touch /run/systemd/seats/seat0"
+    assert run(["dash"], before=prepare).readings.logged_in_users == 0
+
+
+@needs_mounts
+def test_without_logind_who_is_asked_when_there_is_a_record(tmp_path):
+    path = fake(
+        tmp_path / "bin", "who", "echo 'alice tty1 now'; echo 'alice pts/0 now'; echo 'bob pts/1 now'"
+    )
+    prepare = "mount -t tmpfs none /run; printf x >/run/utmp"
+    assert run(["dash"], before=prepare, path=path).readings.logged_in_users == 2
+    prepare = "mount -t tmpfs none /run; touch /run/utmp"
+    assert run(["dash"], before=prepare, path=path).readings.logged_in_users is None
+
+
+SENSORS = """
+mount -t tmpfs none /sys
+mkdir -p /sys/class/hwmon/hwmon0 /sys/class/hwmon/hwmon1 /sys/class/thermal/thermal_zone0
+cd /sys/class/hwmon
+echo drivetemp >hwmon0/name; echo 99000 >hwmon0/temp1_input
+echo coretemp >hwmon1/name
+echo 51000 >hwmon1/temp1_input; echo 'Package id 0' >hwmon1/temp1_label
+echo 48000 >hwmon1/temp2_input
+echo acpitz >../thermal/thermal_zone0/type; echo 27800 >../thermal/thermal_zone0/temp
+"""
+
+
+@needs_mounts
+@every_shell
+def test_the_processors_temperature_is_read_and_no_disks(shell):
+    report = run(shell, before=SENSORS)
+    assert report.readings.cpu_temperature_celsius == 51
+    assert report.readings.disk_write_mbps is not None  # by the names of the disks
+
+
+@needs_mounts
+@every_shell
+def test_without_sys_only_the_temperature_is_lost(shell):
+    report = run(shell, before="mount -t tmpfs none /sys")
+    assert set(report.missing) <= {"users"}
+    assert report.readings.network_recv_mbps is not None
+
+
+BARE = """
+mkdir -p {0}/empty {0}/bare
+cp /usr/bin/dash /usr/bin/sleep {0}/bare/
+for folder in /usr/sbin /usr/local/bin /usr/local/sbin; do mount --bind {0}/empty $folder; done
+mount --bind {0}/bare /usr/bin
+"""
+
+
+@needs_mounts
+def test_with_no_program_but_sleep_most_is_still_read(tmp_path):
+    report = run(["dash"], before=BARE.format(tmp_path))
+    assert set(report.missing) <= {"disk", "users", "time"}
+    assert report.readings.cpu_percent is not None
+    assert report.readings.major_page_fault_rate is not None
+
+
+@pytest.fixture
+def dead_mount(tmp_path):
+    """A file system whose server never answers: FUSE, with nobody behind it. Its folder, and how to mount it.
+
+    Whoever touches it waits until the descriptor that stands for the server is closed.
+    """
+    try:
+        fuse = os.open("/dev/fuse", os.O_RDWR)
+    except OSError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no FUSE: {error}")
+    folder = tmp_path / "dead"
+    folder.mkdir()
+    yield folder, fuse
+    os.close(fuse)
+
+
+def mount_fuse(folder, fuse):
+    """In the child, after it has a mount namespace of its own. mount(8) would look for a helper program."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, 0x40000 | 0x4000, None):
+        raise OSError(ctypes.get_errno(), "unshare")
+    options = f"fd={fuse},rootmode=40000,user_id=0,group_id=0".encode()
+    if libc.mount(b"deadserver:/export", bytes(folder), b"fuse.sshfs", 0, options):
+        raise OSError(ctypes.get_errno(), "mount")
+
+
+@needs_mounts
+@every_shell
+def test_a_dead_network_mount_is_not_touched(shell, dead_mount):
+    folder, fuse = dead_mount
+    options = {"preexec_fn": lambda: mount_fuse(folder, fuse), "pass_fds": [fuse]}
+
+    # It is as dead as it should be: df, which looks at every mount, does not come back.
+    df = subprocess.Popen(["df", "-P"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            df.wait(0.5)
+        report = run(shell, **options)
+        assert report.readings.disk_percent is not None
+    finally:
+        df.kill()
+        null = os.open("/dev/null", os.O_RDONLY)
+        os.dup2(null, fuse)  # closes the server's side: whoever waits is told that it has gone
+        os.close(null)
+        df.wait(10)

@@ -1,0 +1,172 @@
+"""Pings between namespaces."""
+
+import errno
+import random
+from threading import Event
+
+import pytest
+
+from labmon.config import Scan
+from labmon.errors import PermissionNeeded
+from labmon.scan import icmp
+from labmon.scan.echo import Echo
+from labmon.scan.icmp import Ping, PingSocket
+from labmon.scan.progress import Progress
+from tests import netns
+
+ON_LINK = [f"10.77.0.{n}" for n in range(10, 20)]
+
+
+@pytest.fixture
+def live(far):
+    far.add_addresses(ON_LINK, "cable")
+    return {netns.NEAR, netns.FAR, *ON_LINK}
+
+
+def test_who_is_there_is_found_and_who_is_not_is_silent(sweep, live):
+    outcome = sweep("10.77.0.0/24", method="ping")
+    assert set(outcome.hosts) == live
+    assert outcome.notes == []
+    assert outcome.progress["found"] == len(live)
+    for host in outcome.hosts.values():
+        assert host["seen"] == "ping"
+        assert 0 < host["rtt"] < 0.5
+        assert host["seen_at"].endswith("+00:00")
+
+
+def test_the_wait_ends_when_everybody_has_answered(sweep, live):
+    outcome = sweep("10.77.0.10-19", method="ping", timeout=30, names=False)
+    assert len(outcome.hosts) == 10
+    assert outcome.seconds < 1
+
+
+def test_a_large_network_behind_a_router_at_full_speed(sweep, near, far):
+    near.run("ip", "route", "add", "10.99.0.0/20", "via", netns.FAR)
+    live = {f"10.99.{n >> 8}.{n & 255}" for n in random.Random(7).sample(range(1, 4095), 300)}
+    far.add_addresses(live)
+    outcome = sweep("10.99.0.0/20", method="ping", rate=0, names=False)
+    assert set(outcome.hosts) == live
+
+
+def test_the_rate_is_held(sweep, near, live):
+    near.run("ip", "route", "add", "10.99.0.0/24", "via", netns.FAR)
+    outcome = sweep("10.99.0.0/24", method="ping", rate=200, retries=0, timeout=0.1, names=False)
+    assert outcome.seconds == pytest.approx(254 / 200 + 0.1, rel=0.15)
+
+
+def test_lost_packets_are_sent_again(sweep, far, live):
+    far.firewall(
+        "table ip lossy { chain in { type filter hook input priority 0; numgen random mod 10 < 3 drop; }; }"
+    )
+    outcome = sweep("10.77.0.2-19", method="ping", retries=6, timeout=0.4, rate=0, names=False)
+    assert set(outcome.hosts) == live - {netns.NEAR}
+
+
+def test_a_link_with_more_addresses_than_the_kernel_has_room_for(sweep, near, far):
+    """At more than the 1,024 neighbours of the usual table, a packet is refused and must be sent later."""
+    near.run("ip", "address", "add", "10.78.0.1/20", "dev", "cable")
+    far.run("ip", "address", "add", "10.78.0.2/20", "dev", "cable")
+    live = {f"10.78.{n}.77" for n in range(16)}
+    far.add_addresses(live, "cable")
+    outcome = sweep("10.78.0.3-10.78.7.255", method="ping", retries=0, names=False)
+    assert set(outcome.hosts) == {address for address in live if int(address.split(".")[2]) < 8}
+
+
+def test_addresses_that_this_machine_will_not_send_to_are_told(sweep, near, live):
+    near.firewall(
+        "table ip no { chain out { type filter hook output priority 0; ip daddr 10.77.0.11 drop; }; }"
+    )
+    outcome = sweep("10.77.0.10-12", "10.99.0.1-2", method="ping", timeout=0.2)
+    assert set(outcome.hosts) == {"10.77.0.10", "10.77.0.12"}
+    assert outcome.notes == [
+        "2 addresses could not be asked, such as 10.99.0.2: Network is unreachable",
+        "10.77.0.11 could not be asked: Operation not permitted",
+    ]
+
+
+def test_hosts_that_a_router_calls_unreachable_are_silent_and_do_no_harm_to_others(sweep, near, far):
+    near.run("ip", "route", "add", "10.99.0.0/24", "via", netns.FAR)
+    far.run("ip", "route", "add", "unreachable", "10.99.0.0/24")
+    far.sysctl("net.ipv4.ip_forward=1")
+    far.sysctl("net.ipv4.icmp_ratelimit=0")
+    far.add_addresses(["10.99.0.200", "10.99.0.7"])
+    outcome = sweep("10.99.0.0/24", method="ping", timeout=0.3, rate=0)
+    assert set(outcome.hosts) == {"10.99.0.7", "10.99.0.200"}
+    assert outcome.notes == []
+
+
+def test_an_answer_from_another_address_is_ignored(sweep, near, far):
+    """A translated address answers for somebody who was never asked."""
+    near.run("ip", "route", "add", "10.99.0.0/24", "via", netns.FAR)
+    far.add_addresses(["10.99.0.5"])
+    far.firewall(
+        "table ip swap { chain in { type filter hook prerouting priority -300; ip daddr 10.99.0.6 "
+        "ip daddr set 10.99.0.5; }; }"
+    )
+    assert set(sweep("10.99.0.6", method="ping", timeout=0.3).hosts) == set()
+    assert set(sweep("10.99.0.5-6", method="ping", timeout=0.3).hosts) == {"10.99.0.5"}
+
+
+def test_a_stop_keeps_what_was_found(sweep, near, live):
+    near.run("ip", "route", "add", "10.99.0.0/16", "via", netns.FAR)
+    outcome = sweep("10.77.0.0/24", "10.99.0.0/16", rate=2000, stop_after=1.0)
+    assert set(outcome.hosts) == live
+    assert 0 <= outcome.stopping < 0.3
+
+
+@pytest.mark.parametrize("uid", [None, netns.NOBODY])
+def test_a_stop_during_the_last_wait(sweep, near, live, uid):
+    near.sysctl("net.ipv4.ping_group_range=0 2147483647")
+    outcome = sweep("10.77.0.0/24", method="ping", timeout=30, stop_after=1.0, uid=uid)
+    assert set(outcome.hosts) == live
+    assert 0 <= outcome.stopping < 0.3
+
+
+def test_without_privileges_where_anybody_may_ping(sweep, near, live):
+    near.sysctl("net.ipv4.ping_group_range=0 2147483647")
+    outcome = sweep("10.77.0.0/24", uid=netns.NOBODY, tcp_silent_max=0)
+    assert outcome.seen() == dict.fromkeys(live, "ping")
+    assert outcome.notes == []
+
+
+def test_without_permission_to_ping(sweep, live):
+    outcome = sweep("10.77.0.0/24", method="ping", uid=netns.NOBODY)
+    assert outcome.hosts == {}
+    assert outcome.error.startswith("PermissionNeeded: this account may not ping")
+    assert "net.ipv4.ping_group_range" in outcome.error
+    assert "setcap cap_net_raw+ep /" in outcome.error
+
+
+def test_a_socket_that_is_never_free_is_not_waited_for_forever(monkeypatch):
+    class Full:
+        identifier = 1
+
+        def send(self, message, address):
+            raise OSError(errno.ENOBUFS, "No buffer space available")
+
+        def wait(self, seconds):
+            pass
+
+        def receive(self):
+            return iter(())
+
+    monkeypatch.setattr(icmp, "PATIENCE", 0.1)
+    progress = Progress()
+    targets = [f"127.0.0.{n}" for n in range(1, 101)]
+    assert sum(Ping(Full(), targets, Scan(rate=0), progress, Event()), []) == []
+    assert progress.refusals() == [
+        "100 addresses could not be asked, such as 127.0.0.100: No buffer space available"
+    ]
+
+
+def test_on_loopback_our_own_questions_are_not_heard():
+    try:
+        sock = PingSocket()
+    except PermissionNeeded as error:
+        pytest.skip(str(error))
+    with sock:
+        echo = Echo(sock.identifier, b"8 random")
+        sock.send(echo.question(0, 5, 6), "127.0.0.1")
+        sock.wait(1)
+        received = [(message[0], echo.read(message).number, source) for message, source, _ in sock.receive()]
+    assert received == [(0, 5, "127.0.0.1")]

@@ -1,0 +1,188 @@
+"""A private RabbitMQ for the tests: its own node, cookie, ports and epmd, all on loopback."""
+
+import base64
+import itertools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import quote
+
+from tests.servers import NotInstalled, Server, free_port
+
+LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
+
+
+class RabbitServer(Server):
+    """RabbitMQ with its management API, as guest/guest, on 127.0.0.1.
+
+    `restart`, and `kill` followed by `start`, keep ports and data. Each `vhost` is a clean server to its user.
+    """
+
+    account = "rabbitmq"
+
+    def __init__(self, *, settings: dict[str, str] | None = None) -> None:
+        self.bin = self.programs()
+        super().__init__()
+        self.management_port = free_port()
+        self._epmd_port = free_port()
+        self._epmd: subprocess.Popen[bytes] | None = None
+        self._numbers = itertools.count(1)
+        self.node = f"labmon-{self.port}@localhost"
+        self._settings = {
+            "listeners.tcp.1": f"127.0.0.1:{self.port}",
+            "management.tcp.ip": "127.0.0.1",
+            "management.tcp.port": str(self.management_port),
+            "log.console": "true",
+            "log.console.level": "warning",
+            "log.file": "false",
+            "disk_free_limit.absolute": "50MB",
+            "collect_statistics_interval": "500",
+            **(settings or {}),
+        }
+        self._write("rabbitmq.conf", "".join(f"{key} = {value}\n" for key, value in self._settings.items()))
+        self._write("enabled_plugins", "[rabbitmq_management].\n")
+        self._write(".erlang.cookie", f"labmon{self.port}", mode=0o400)
+
+    @staticmethod
+    def programs() -> Path:
+        """The folder of rabbitmq-server and rabbitmqctl themselves. Raises NotInstalled.
+
+        Not those in /usr/sbin: they change folder and account, and write to /var/log.
+        """
+        for folder in sorted(Path("/usr/lib/rabbitmq/lib").glob("rabbitmq_server-*/sbin"), reverse=True):
+            if (folder / "rabbitmq-server").exists() and shutil.which("epmd"):
+                return folder
+        raise NotInstalled("RabbitMQ is not installed: apt-get install rabbitmq-server")
+
+    def command(self) -> list[str]:
+        return ["env", *self._environment(), str(self.bin / "rabbitmq-server")]
+
+    def start(self) -> "RabbitServer":
+        if self._epmd is None:
+            # An Erlang node starts one that outlives it, unless there is one on its port already.
+            self._epmd = subprocess.Popen(
+                ["epmd", "-port", str(self._epmd_port), "-address", "127.0.0.1", "-relaxed_command_check"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd=self.folder,
+                **self._identity(),
+            )
+        super().start()
+        return self
+
+    def close(self) -> None:
+        self.stop()
+        if self._epmd is not None:
+            self._epmd.terminate()
+            self._epmd.wait()
+            self._epmd = None
+        super().close()
+
+    def answers(self) -> bool:
+        # The AMQP port is opened last of all, and the management's just before it.
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=5) as probe:
+                probe.settimeout(5)
+                probe.sendall(b"AMQP\x00\x00\x09\x01")
+                if not probe.recv(1):
+                    return False
+            return self.api("GET", "/overview")["node"] == self.node
+        except (OSError, RuntimeError):
+            return False
+
+    def ctl(self, *command: str) -> str:
+        """What `rabbitmqctl` says. Takes a second."""
+        done = subprocess.run(
+            [
+                "env",
+                *self._environment(),
+                str(self.bin / "rabbitmqctl"),
+                "--quiet",
+                "-n",
+                self.node,
+                *command,
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=self.folder,
+            **self._identity(),
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def api(self, method: str, path: str, body: object = None) -> object:
+        """The management API's answer, decoded. RuntimeError for a refusal."""
+        connection = HTTPConnection("127.0.0.1", self.management_port, timeout=30)
+        try:
+            login = base64.b64encode(b"guest:guest").decode()
+            headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+            connection.request(method, f"/api{path}", None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status >= 300:
+                raise RuntimeError(f"{method} {path}: {answer.status} {text!r}")
+            return json.loads(text) if text else None
+        finally:
+            connection.close()
+
+    @contextmanager
+    def vhost(self) -> Iterator[str]:
+        """The name of a fresh virtual host, removed afterwards with all that is in it."""
+        name = f"test {next(self._numbers)}"
+        self.api("PUT", f"/vhosts/{quote(name)}", {})
+        self.api("PUT", f"/permissions/{quote(name)}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+        try:
+            yield name
+        finally:
+            if self._process is None:  # the test has stopped it
+                self.start()
+            self.api("DELETE", f"/vhosts/{quote(name)}")
+
+    def connections(self, vhost: str) -> list[dict]:
+        """The connections to a virtual host, once the management API knows them."""
+        return [one for one in self.api("GET", "/connections") if one.get("vhost") == vhost]
+
+    def _environment(self) -> list[str]:
+        settings = {
+            "PATH": os.environ["PATH"],
+            "HOME": self.folder,
+            "LANG": "C.UTF-8",
+            "RABBITMQ_NODENAME": self.node,
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_CONFIG_FILE": self.folder / "rabbitmq.conf",
+            "RABBITMQ_ADVANCED_CONFIG_FILE": self.folder / "advanced.config",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": self.folder / "enabled_plugins",
+            "RABBITMQ_MNESIA_BASE": self.folder / "data",
+            "RABBITMQ_LOG_BASE": self.folder,
+            "RABBITMQ_PID_FILE": self.folder / "pid",
+            "RABBITMQ_GENERATED_CONFIG_DIR": self.folder / "generated",
+            "RABBITMQ_DIST_PORT": self._dist_port,
+            "RABBITMQ_ALLOW_INPUT": "true",  # makes the script become the server, so that its pid is ours
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"{LOOPBACK} -noinput",
+            "RABBITMQ_CTL_ERL_ARGS": LOOPBACK,
+            "ERL_EPMD_PORT": self._epmd_port,
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+        }
+        return ["-i", *(f"{name}={value}" for name, value in settings.items())]
+
+    @property
+    def _dist_port(self) -> int:
+        if not hasattr(self, "_chosen_dist_port"):
+            self._chosen_dist_port = free_port()
+        return self._chosen_dist_port
+
+    def _write(self, name: str, text: str, mode: int = 0o600) -> None:
+        file = self.folder / name
+        file.write_text(text)
+        file.chmod(mode)
+        self._own(file)

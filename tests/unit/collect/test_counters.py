@@ -1,0 +1,103 @@
+import pytest
+
+from labmon.collect.counters import Hardware, Sample, physical_links, rates, whole_disks
+
+NOTHING = Hardware()
+
+
+def cpu(*ticks):
+    return Sample(cpu=(*ticks, *[0] * (8 - len(ticks))))
+
+
+def test_rates_are_per_second_of_the_real_interval():
+    before = Sample(uptime=10.0, events={"ctxt": 100}, links={"eth0": (0, 0)}, disks={"sda": (0, 0)})
+    after = Sample(
+        uptime=310.0, events={"ctxt": 700}, links={"eth0": (300_000_000, 0)}, disks={"sda": (0, 600_000_000)}
+    )
+
+    found = rates(before, after, NOTHING)
+
+    assert found == {
+        "context_switch_rate": 2.0,
+        "network_recv_mbps": 8.0,
+        "network_sent_mbps": 0.0,
+        "disk_read_mbps": 0.0,
+        "disk_write_mbps": 2.0,
+    }
+
+
+@pytest.mark.parametrize(
+    "before, after, expected",
+    [
+        ((0, 0, 0, 0), (25, 5, 20, 50), 50.0),
+        ((0, 0, 0, 0, 0), (20, 0, 0, 40, 40), 20.0),  # waiting for the disk is not being busy
+        ((0,) * 8, (0, 0, 0, 80, 0, 5, 5, 10), 20.0),  # interrupts and what the hypervisor took are
+        ((10, 0, 0, 1000, 50), (60, 0, 0, 1050, 45), 50.0),  # iowait goes back a little
+    ],
+)
+def test_cpu_is_what_is_neither_idle_nor_waiting(before, after, expected):
+    assert rates(cpu(*before), cpu(*after), NOTHING)["cpu_percent"] == expected
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ((100, 0, 0, 0), (50, 0, 0, 100)),  # reset
+        ((100, 0, 0, 9000), (200, 0, 0, 8000)),  # a processor was taken away, with its idle time
+        ((5, 5, 5, 5), (5, 5, 5, 5)),  # no time has passed
+    ],
+)
+def test_cpu_counters_that_make_no_sense_give_nothing(before, after):
+    assert rates(cpu(*before), cpu(*after), NOTHING) == {}
+
+
+def test_a_device_that_came_or_went_counts_no_more_than_its_growth():
+    before = Sample(uptime=1.0, links={"eth0": (10**9, 0), "eth1": (5, 5)})
+    after = Sample(uptime=2.0, links={"eth1": (5 + 125_000, 5), "usb0": (10**9, 10**9)})
+    assert rates(before, after, NOTHING)["network_recv_mbps"] == 1.0
+
+
+def test_one_device_that_was_reset_leaves_the_sum_unknown_in_that_direction():
+    before = Sample(uptime=1.0, disks={"sda": (100, 0), "sdb": (10**9, 0)})
+    after = Sample(uptime=2.0, disks={"sda": (500, 0), "sdb": (0, 10**6)})
+    assert rates(before, after, NOTHING) == {"disk_write_mbps": 1.0}
+
+
+LINKS = [
+    "lo",
+    "eth0",
+    "docker0",
+    "br-0a1b2c3d4e5f",
+    "br0",
+    "veth1a2b3c4",
+    "vetha1b2c3d",
+    "virbr0",
+    "tun0",
+    "wg0",
+]
+
+
+def test_only_hardware_is_counted():
+    assert physical_links([*LINKS, "enp1s0", "bond0"], Hardware(links=frozenset({"enp1s0"}))) == {"enp1s0"}
+    assert whole_disks(["sda", "sda1", "dm-0"], Hardware(disks=frozenset({"sda"}))) == {"sda"}
+
+
+@pytest.mark.parametrize("links", [None, frozenset(), frozenset({"gone0"})])
+def test_names_tell_where_sys_does_not(links):
+    more = ["bond0", "eth0.100", "tap0", "cali0123456789a", "enp0s31f6", "wlan0", "brass0", "lost", "vnet12"]
+    assert physical_links(LINKS + more, Hardware(links=links)) == {
+        "eth0",
+        "enp0s31f6",
+        "wlan0",
+        "brass0",
+        "lost",
+    }
+
+
+def test_partitions_and_what_is_built_on_disks_are_told_by_name_too():
+    names = ["sda", "sda1", "sdb12", "nvme0n1", "nvme0n1p1", "mmcblk0", "mmcblk0p2", "xvda1", "dm-3", "md127"]
+    names += ["loop7", "ram0", "zram1", "sr0", "vda", "vda15", "cciss/c0d0", "cciss/c0d0p1"]
+    assert whole_disks(names, NOTHING) == {
+        *("sda", "nvme0n1", "mmcblk0", "vda", "cciss/c0d0"),
+        *("sdb12", "xvda1"),  # without their disk they are all there is of it
+    }

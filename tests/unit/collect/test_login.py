@@ -1,0 +1,116 @@
+import logging
+import os
+import subprocess
+
+import pytest
+
+from labmon.collect.login import Login
+from labmon.config import Collect
+from labmon.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home folder and an environment with nothing in them."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    (tmp_path / ".ssh").mkdir()
+    return tmp_path
+
+
+def keygen(path, *options, passphrase=""):
+    command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, *options, "-f", path]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    return str(path)
+
+
+def secret(path, text, mode=0o600):
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+def names(login):
+    return [name for name, _ in login.keys]
+
+
+def test_key_files_are_read_in_their_order_and_nothing_else_is(home):
+    keygen(home / ".ssh" / "id_ed25519")
+    files = [
+        keygen(home / "b"),
+        keygen(home / "a", "-t", "rsa", "-m", "PEM"),
+        keygen(home / "c", "-t", "ecdsa"),
+    ]
+    login = Login.load(Collect(key_files=[*files[:2], "~/c"], user="alice"))
+    assert login.user == "alice"
+    assert names(login) == [files[0], files[1], "~/c"]
+    assert [key.get_name() for _, key in login.keys] == ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256"]
+
+
+def test_without_key_files_the_usual_ones_that_need_no_passphrase_are_taken(home):
+    keygen(home / ".ssh" / "id_rsa", "-t", "rsa")
+    keygen(home / ".ssh" / "id_ecdsa", "-t", "ecdsa", passphrase="secret")
+    keygen(home / ".ssh" / "id_ed25519")
+    keygen(home / ".ssh" / "another")
+    assert names(Login.load(Collect())) == ["~/.ssh/id_ed25519", "~/.ssh/id_rsa"]
+
+
+def test_nothing_to_log_in_with_is_said_beforehand():
+    with pytest.raises(ConfigError, match="nothing to log in with.*ssh-keygen"):
+        Login.load(Collect())
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda path: None, "the key cannot be read: No such file"),
+        (lambda path: path.mkdir(), "the key cannot be read: Is a directory"),
+        (lambda path: path.write_text(""), "no private key"),
+        (lambda path: path.write_bytes(os.urandom(500)), "no private key"),
+        (
+            lambda path: path.write_text("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIG6afKYmw3wf x\n"),
+            "no private key",
+        ),
+        (lambda path: keygen(path, passphrase="secret"), "has a passphrase. Load it with ssh-add"),
+        (lambda path: keygen(path, "-t", "rsa", "-m", "PEM", passphrase="secret"), "has a passphrase"),
+    ],
+)
+def test_a_key_file_that_cannot_be_used_is_named(home, make, words):
+    make(home / "key")
+    with pytest.raises(ConfigError, match=words) as caught:
+        Login.load(Collect(key_files=[str(home / "key")]))
+    assert str(caught.value).startswith(f"{home}/key: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_password_is_the_first_line_and_never_shown(home, caplog):
+    with caplog.at_level(logging.DEBUG):
+        login = Login.load(Collect(password_file=secret(home / "pw", " correct horse \r\nsecond\n")))
+    assert login.password == " correct horse "
+    assert "horse" not in repr(login) + caplog.text
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda path: None, "cannot be read: No such file"),
+        (lambda path: path.write_text("\nsecond line\n"), "first line is empty"),
+        (lambda path: path.write_bytes(b"\xff\xfe"), "is not text"),
+    ],
+)
+def test_a_password_file_that_cannot_be_used_is_named(home, make, words):
+    make(home / "pw")
+    with pytest.raises(ConfigError, match=words) as caught:
+        Login.load(Collect(password_file=str(home / "pw")))
+    assert str(caught.value).startswith(f"{home}/pw: ")
+
+
+def test_a_password_that_others_can_read_is_used_with_a_warning(home, caplog):
+    assert Login.load(Collect(password_file=secret(home / "pw", "x\n", 0o644))).password == "x"
+    assert f"chmod 600 {home}/pw" in caplog.text
+
+
+def test_an_agent_that_is_not_there_is_no_trouble(home, monkeypatch):
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "gone"))
+    keygen(home / ".ssh" / "id_ed25519")
+    assert names(Login.load(Collect())) == ["~/.ssh/id_ed25519"]

@@ -1,0 +1,162 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labmon.collect.failures import HostFailed
+from labmon.collect.parse import MAX_SKEW, parse
+from labmon.messages import Metrics, Readings, decode, encode
+
+DATA = Path(__file__).parents[2] / "data" / "probe"
+CASES = sorted(path.stem for path in DATA.glob("*.json"))
+NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
+DESKTOP = (DATA / "desktop-with-gpus.txt").read_bytes()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_on_file_give_what_is_written_beside_them(case):
+    output = (DATA / f"{case}.txt").read_bytes()
+    expected = json.loads((DATA / f"{case}.json").read_text())
+    received_at = datetime.fromisoformat(expected["received_at"])
+
+    if "failure" in expected:
+        with pytest.raises(HostFailed) as caught:
+            parse(output, received_at)
+        reason, words = expected["failure"]
+        assert caught.value.failure.reason == reason
+        assert words in caught.value.failure.detail
+        return
+
+    report = parse(output, received_at)
+    assert msgspec.to_builtins(report.readings) == expected["readings"]
+    assert list(report.missing) == expected["missing"]
+    assert report.collected_at == datetime.fromisoformat(expected["collected_at"])
+    assert report.clock_skew == expected["clock_skew"]
+    assert report.boot_id == expected["boot_id"]
+
+
+def test_every_output_on_file_has_its_expectation():
+    assert {path.stem for path in DATA.glob("*.txt")} == set(CASES)
+
+
+@pytest.mark.parametrize(
+    "part, fields",
+    {
+        "hardware": set(),
+        "temperature": {"cpu_temperature_celsius"},
+        "users": {"logged_in_users"},
+        "processes": {"process_count"},
+        "root": {"disk_percent"},
+        "gpu": {"gpu_percent", "gpu_memory_percent", "gpu_temperature_celsius"},
+        "time": set(),
+        "now": {"ram_percent", "ram_total_bytes", "swap_percent", "load1"},
+    }.items(),
+)
+def test_a_missing_part_costs_only_itself(part, fields):
+    whole = msgspec.to_builtins(parse(DESKTOP, NOW).readings)
+    before, _, rest = DESKTOP.partition(b"#" + part.encode() + b"\n")
+    without = before + b"#" + rest.split(b"\n#", 1)[1]
+
+    left = msgspec.to_builtins(parse(without, NOW).readings)
+
+    assert left == {name: value for name, value in whole.items() if name not in fields}
+
+
+@pytest.mark.parametrize(
+    "file", ["/proc/uptime", "/proc/stat", "/proc/vmstat", "/proc/net/dev", "/proc/diskstats"]
+)
+def test_a_missing_file_costs_only_what_was_in_it(file):
+    without = b"\n".join(line for line in DESKTOP.split(b"\n") if not line.startswith(file.encode() + b":"))
+
+    report = parse(without, NOW)
+
+    assert report.missing
+    assert report.readings.ram_percent == 75.0
+    assert (report.readings.cpu_percent is None) == (file == "/proc/stat")
+
+
+def test_a_believable_clock_is_the_targets_and_another_is_ours():
+    def collected_at(seconds):
+        off = int(NOW.timestamp() + seconds)
+        return parse(DESKTOP.replace(b"1772442000.250000000", b"%d" % off), NOW).collected_at
+
+    limit = int(MAX_SKEW.total_seconds())
+    assert collected_at(-limit).timestamp() == NOW.timestamp() - limit
+    assert collected_at(limit).timestamp() == NOW.timestamp() + limit
+    assert collected_at(-limit - 1) == NOW
+    assert collected_at(limit + 1) == NOW
+    assert parse(DESKTOP.replace(b"1772442000.25", b"99999999999999"), NOW).collected_at == NOW
+
+
+def test_what_is_read_can_be_sent():
+    report = parse(DESKTOP, NOW)
+    message = Metrics(system_id=42, collected_at=report.collected_at, metrics=report.readings)
+    assert decode(Metrics, encode(message)) == message
+
+
+def check(output):
+    """Only a report in bounds, or one kind of exception."""
+    try:
+        report = parse(output, NOW)
+    except HostFailed as error:
+        assert error.failure.reason == "output unusable"
+        assert "\n" not in error.failure.detail
+        assert len(error.failure.detail) < 300
+        return
+    msgspec.convert(msgspec.to_builtins(report.readings), Readings)
+    assert abs(report.collected_at - NOW) <= MAX_SKEW
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused(output):
+    check(output)
+    check(b"\n#labmon 1\n" + output + b"\n#end\n")
+
+
+OUTPUTS = [path.read_bytes() for path in sorted(DATA.glob("*.txt")) if path.stat().st_size < 10_000]
+NUMBERS = st.sampled_from(
+    [b"-1", b"0", b"1e9", b"9" * 19, b"9" * 20, b"9" * 5000, b"nan", b"inf", b"\xff", b"", b" "]
+)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(OUTPUTS), st.data())
+def test_mangled_outputs_are_read_or_refused(output, data):
+    lines = output.split(b"\n")
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(lines) - 1))
+        match data.draw(st.sampled_from(["drop", "double", "number", "bytes", "cut"])):
+            case "drop":
+                lines[place] = b""
+            case "double":
+                lines.insert(place, lines[data.draw(st.integers(0, len(lines) - 1))])
+            case "number":
+                words = lines[place].split(b" ")
+                words[data.draw(st.integers(0, len(words) - 1))] = data.draw(NUMBERS)
+                lines[place] = b" ".join(words)
+            case "bytes":
+                lines[place] += data.draw(st.binary(max_size=20))
+            case "cut":
+                lines[place] = lines[place][: data.draw(st.integers(0, len(lines[place])))]
+    check(b"\n".join(lines))
+
+
+@settings(max_examples=200)
+@given(
+    st.dictionaries(
+        st.sampled_from(["cpu", "ctxt", "up", "r", "s"]), st.tuples(*[st.integers(0, 10**20)] * 2)
+    )
+)
+def test_no_pair_of_counters_gives_an_absurd_rate(pairs):
+    def sample(i):
+        n = {name: pairs.get(name, (0, 0))[i] for name in ("cpu", "ctxt", "up", "r", "s")}
+        return (
+            f"#sample\n/proc/uptime:{n['up']}.00 1.00\n/proc/stat:cpu  {n['cpu']} 0 0 5 5 0 0 0\n"
+            f"/proc/stat:ctxt {n['ctxt']}\n/proc/net/dev: eth0: {n['r']} 0 0 0 0 0 0 0 {n['s']} 0\n"
+        )
+
+    check(f"\n#labmon 1\n{sample(0)}{sample(1)}#now\n/proc/meminfo:MemTotal: 5 kB\n#end\n".encode())

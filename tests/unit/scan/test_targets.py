@@ -1,0 +1,161 @@
+"""Addresses as an administrator types them."""
+
+from ipaddress import IPv4Address, ip_address
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labmon.errors import UsageError
+from labmon.scan.targets import Targets, parse
+
+
+def read(*texts, max_hosts=65536, force=False):
+    return parse(texts, max_hosts=max_hosts, force=force)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last", "count"),
+    [
+        ("10.30.5.0/24", "10.30.5.1", "10.30.5.254", 254),
+        ("10.30.5.7/24", "10.30.5.1", "10.30.5.254", 254),
+        ("10.30.5.0/255.255.255.0", "10.30.5.1", "10.30.5.254", 254),
+        ("127.0.0.0/28", "127.0.0.1", "127.0.0.14", 14),
+        ("10.30.5.0/30", "10.30.5.1", "10.30.5.2", 2),
+        ("10.30.5.0/31", "10.30.5.0", "10.30.5.1", 2),
+        ("10.30.5.9/32", "10.30.5.9", "10.30.5.9", 1),
+        ("10.30.5.9", "10.30.5.9", "10.30.5.9", 1),
+        ("10.30.5.10-80", "10.30.5.10", "10.30.5.80", 71),
+        ("10.30.5.10-10.30.6.80", "10.30.5.10", "10.30.6.80", 327),
+        (" 10.30.5.10 - 10.30.5.80 ", "10.30.5.10", "10.30.5.80", 71),
+        ("10.30.5.10-10", "10.30.5.10", "10.30.5.10", 1),
+        ("10.30.0.0/16", "10.30.0.1", "10.30.255.254", 65534),
+    ],
+)
+def test_what_can_be_typed(text, first, last, count):
+    targets = read(text)
+    assert (targets[0], targets[-1], len(targets)) == (first, last, count)
+
+
+def test_several_are_swept_in_order_and_once():
+    targets = read("10.30.5.4-6", "10.30.5.0/29", "10.30.5.5", "10.30.4.9", "10.30.5.9")
+    assert list(targets) == ["10.30.4.9", *(f"10.30.5.{n}" for n in range(1, 7)), "10.30.5.9"]
+    assert str(targets) == "10.30.4.9, 10.30.5.1-10.30.5.6, 10.30.5.9"
+
+
+def test_a_broadcast_address_is_swept_when_named_by_itself():
+    assert "10.30.5.255" not in read("10.30.5.0/24")
+    assert "10.30.5.255" in read("10.30.5.0/24", "10.30.5.255")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("10.30.5.0/33", "'10.30.5.0/33' is no address, network or range: write 10.30.5.0/24"),
+        ("10.30.5.256", "'10.30.5.256' is no address"),
+        ("10.30.5", "'10.30.5' is no address"),
+        ("10.30.5.010", "is no address"),
+        ("lab-pc-01", "'lab-pc-01' is no range"),
+        ("pc", "'pc' is no address"),
+        ("", "an empty address"),
+        ("   ", "an empty address"),
+        ("10.30.5.80-10", "'10.30.5.80-10' runs backwards: write 10.30.5.10-10.30.5.80"),
+        ("10.30.5.10-300", "is no range"),
+        ("10.30.5.10-", "is no range"),
+        ("10.30.5.0/24-10.30.6.0/24", "is no range"),
+        ("10.30.5.1-\u0663", "is no range"),
+        ("::ffff:10.30.5.1", "is an IPv4 address in IPv6 form: write 10.30.5.1"),
+        ("2001:db8::/64", "is IPv6, which labmon cannot scan yet"),
+        ("fe80::1%eth0", "is IPv6"),
+        ("2001:db8::1-2001:db8::2", "is IPv6"),
+        ("fe80::1-10.30.5.1", "is IPv6"),
+        ("x" * 5000, "'xxxx"),
+        ("10.30.5.1\n10.30.5.2", r"'10.30.5.1\n10.30.5.2' is no address"),
+    ],
+)
+def test_what_cannot_be_read_is_named_on_one_line(text, says):
+    with pytest.raises(UsageError) as caught:
+        read(text)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_nothing_at_all_says_what_to_write():
+    with pytest.raises(UsageError, match="no addresses to scan: write 10.30.5.0/24"):
+        read()
+
+
+def test_too_many_names_the_count_the_key_and_the_way_out():
+    with pytest.raises(UsageError, match=r"16,777,214 .* \[scan\] max_hosts = 65,536; .* --force"):
+        read("10.0.0.0/8")
+    assert len(read("10.0.0.0/8", force=True)) == 16_777_214
+    with pytest.raises(UsageError, match="these 2 ranges: 508 addresses"):
+        read("10.30.5.0/24", "10.30.6.0/24", max_hosts=300)
+    assert len(read("10.30.5.0/24", "10.30.5.0/24", max_hosts=254)) == 254
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("8.8.8.8", "8.8.8.8"),
+        ("192.0.2.0/24", "192.0.2.1"),
+        ("10.255.255.250-11.0.0.4", "11.0.0.0"),
+        ("9.255.255.255-10.0.0.9", "9.255.255.255"),
+        ("172.15.255.255-172.16.0.1", "172.15.255.255"),
+        ("100.128.0.1", "100.128.0.1"),
+    ],
+)
+def test_somebody_elses_network_needs_force(text, address):
+    with pytest.raises(UsageError, match=f": {address} is outside the private"):
+        read(text)
+    assert address in read(text, force=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["172.31.255.0/24", "192.168.1.1", "100.64.0.0/24", "169.254.7.7", "127.9.9.9"]
+)
+def test_private_link_local_loopback_and_carrier_grade_nat_are_fine(text):
+    assert read(text)
+
+
+@pytest.mark.parametrize("text", ["224.0.0.1", "255.255.255.255", "0.0.0.0", "240.0.0.0/24", "0.0.0.0/0"])
+def test_what_is_nobodys_address_is_refused_even_by_force(text):
+    with pytest.raises(UsageError, match="reserved or multicast"):
+        read(text, force=True)
+
+
+def test_a_great_range_costs_nothing_until_it_is_walked():
+    targets = read("10.0.0.0/8", force=True)
+    assert targets[10_000_000] == str(IPv4Address("10.0.0.1") + 10_000_000)
+    assert len(targets.spans) == 1
+
+
+def test_an_index_beyond_the_end_is_refused():
+    targets = read("10.30.5.0/30")
+    assert targets[-2:] == ["10.30.5.1", "10.30.5.2"]
+    for index in (2, -3):
+        with pytest.raises(IndexError):
+            targets[index]
+
+
+numbers = st.integers(int(IPv4Address("10.0.0.0")), int(IPv4Address("10.0.3.255")))
+
+
+@given(st.lists(st.tuples(numbers, numbers).map(lambda ends: (min(ends), max(ends))), max_size=6))
+def test_spans_are_the_set_of_their_addresses(spans):
+    targets = Targets(spans)
+    wanted = sorted({n for first, last in spans for n in range(first, last + 1)})
+    assert [int(ip_address(address)) for address in targets] == wanted
+    assert len(targets) == len(wanted)
+    assert [targets[i] for i in range(len(targets))] == list(targets)
+
+
+@given(st.text(max_size=40) | st.text("0123456789./-: ", max_size=40))
+def test_no_text_at_all_breaks_it(text):
+    try:
+        targets = read(text)
+    except UsageError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert 0 < len(targets) <= 65536
