@@ -75,6 +75,8 @@ def one_line(error: psycopg.Error) -> str:
     """What the server said, without the hints and positions that follow it."""
     if error.diag.message_primary:
         return error.diag.message_primary
+    if isinstance(error, psycopg.ProgrammingError):
+        return "the URL cannot be read"  # libpq quotes it, and it may hold a password
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     return text.rpartition("failed: ")[2] or text

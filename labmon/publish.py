@@ -12,6 +12,7 @@ from labmon.brokers.base import Broker, Message
 from labmon.config import Queue
 from labmon.errors import LabmonError
 from labmon.messages import Alert, AnyMessage, Discovery, Metrics, ScanFinished, encode
+from labmon.priority import Priorities
 from labmon.spool import Spool, SpoolError
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Publisher:
         """`open_broker` is called when first needed, and again if it raised. Closing it is not done here."""
         self._open_broker = open_broker
         self._names = names
+        self._priorities = Priorities(names)
         self._spool = spool
         self._say = say
         self._clock = clock
@@ -88,12 +90,14 @@ class Publisher:
         if line := self.summary():
             self._say(line)
 
-    def send(self, message: AnyMessage) -> None:
-        """Publish it, now or with one of the next."""
+    def send(self, message: AnyMessage, *, dept: int | None = None, lab: int | None = None) -> None:
+        """Publish it, now or with one of the next. `dept` and `lab` of its system decide on its lane."""
         if not self._waiting:
             self._room, self._due = BATCH, self._clock() + LINGER
         queue = queue_of(message, self._names)
-        self._waiting.setdefault(queue, []).append(Message.new(encode(message), message.routing_key))
+        high = self._priorities.is_high(message, dept=dept, lab=lab)
+        made = Message.new(encode(message), message.routing_key, high=high)
+        self._waiting.setdefault(queue, []).append(made)
         self._room -= 1
         if self._room <= 0 or self._clock() >= self._due:
             try:
@@ -142,7 +146,7 @@ class Publisher:
         dropped = f", {self._spool.dropped:,} older ones were dropped" if self._spool.dropped else ""
         return (
             f"{self._trouble}{'' if self._trouble[-1] in '.?!' else '.'} "
-            f"{self._spooled or waiting:,} messages wait in the spool{all_in_all}{dropped}; "
+            f"Messages waiting in the spool: {self._spooled or waiting:,}{all_in_all}{dropped}; "
             "they go out first next time, or by: labmon spool flush"
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.rabbitmq_server import RabbitServer
 from tests.redis_server import RedisServer
 from tests.servers import NotInstalled, PostgresServer
 
@@ -47,6 +48,18 @@ def redis_server() -> Iterator[RedisServer]:
 def own_redis_server() -> Iterator[RedisServer]:
     """A Redis to stop, kill and misconfigure."""
     yield from started(RedisServer)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server() -> Iterator[RabbitServer]:
+    """One RabbitMQ for all tests that leave its settings alone; each takes a virtual host of its own."""
+    yield from started(RabbitServer)
+
+
+@pytest.fixture
+def own_rabbitmq_server() -> Iterator[RabbitServer]:
+    """A RabbitMQ to stop, kill and misconfigure."""
+    yield from started(RabbitServer)
 
 
 @pytest.fixture

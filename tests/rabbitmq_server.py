@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -151,6 +152,25 @@ class RabbitServer(Server):
     def connections(self, vhost: str) -> list[dict]:
         """The connections to a virtual host, once the management API knows them."""
         return [one for one in self.api("GET", "/connections") if one.get("vhost") == vhost]
+
+    def suspend(self, vhost: str, name: str) -> list[str]:
+        """Have the server read no more from the connections whose name begins so. Returns their processes."""
+        said = self.ctl(
+            "eval",
+            f"""
+            [begin sys:suspend(Pid), list_to_binary(pid_to_list(Pid)) end || Pid <- rabbit_networking:connections(),
+             [{{vhost, Vhost}}, {{client_properties, Properties}}] <-
+                 [rabbit_networking:connection_info(Pid, [vhost, client_properties])],
+             Vhost =:= <<"{vhost}">>,
+             {{<<"connection_name">>, longstr, Name}} <- Properties,
+             string:prefix(Name, <<"{name}">>) =/= nomatch].
+            """,
+        )
+        return re.findall(r"<[0-9.]+>", said)
+
+    def kill_processes(self, pids: list[str]) -> None:
+        """End what `suspend` returned, as a crash would."""
+        self.ctl("eval", f"[exit(list_to_pid(Pid), kill) || Pid <- {json.dumps(pids)}].")
 
     def _environment(self) -> list[str]:
         settings = {

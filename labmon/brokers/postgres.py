@@ -88,8 +88,12 @@ class PostgresBroker(Broker):
         return consumer
 
     def depth(self, queue: str) -> Depth:
-        """Exact, in a few milliseconds however many messages are waiting. `consumers` are those that are
-        connected now; a lease outlives its consumer, so `in_flight` may be of one that is gone."""
+        """Exact, in a millisecond or so however many messages are waiting: they are not counted one by one.
+
+        (`oldest_age` takes longer while a transaction elsewhere keeps the rows of settled messages from being
+        removed: 0.2 s for 400,000 of them.) `consumers` are those connected now; a lease outlives its
+        consumer, so `in_flight` may belong to one that is gone.
+        """
         with self._connection() as session:
             self._number(session, queue)
             row = session.execute("SELECT * FROM labmon_queue_depth(%s)", (queue,)).fetchone()
@@ -257,14 +261,18 @@ class PostgresConsumer(Consumer):
         self._rewind_at = 0.0
         with server.errors():
             self._session = server.connect("labmon consumer")
-            # A claim or an ack that a crash of the server undoes is harmless: the message comes again.
-            self._session.execute("SET synchronous_commit = off")
-            self._session.execute("SELECT pg_try_advisory_lock_shared(%s, %s)", (LOCK_CLASS, number))
-            self._session.execute(f"LISTEN {channel(number)}".encode())
-            self._session.execute(
-                "DELETE FROM labmon_queue_lease WHERE (lease, high) IN (SELECT lease, high "
-                "FROM labmon_queue_lease WHERE leased_until < now() FOR UPDATE SKIP LOCKED)"
-            )
+            try:
+                # A claim or an ack that a crash of the server undoes is harmless: the message comes again.
+                self._session.execute("SET synchronous_commit = off")
+                self._session.execute("SELECT pg_try_advisory_lock_shared(%s, %s)", (LOCK_CLASS, number))
+                self._session.execute(f"LISTEN {channel(number)}".encode())
+                self._session.execute(
+                    "DELETE FROM labmon_queue_lease WHERE (lease, high) IN (SELECT lease, high "
+                    "FROM labmon_queue_lease WHERE leased_until < now() FOR UPDATE SKIP LOCKED)"
+                )
+            except BaseException:
+                self._session.close()
+                raise
 
     def receive(self, limit: int, timeout: float) -> list[Delivery]:
         deadline = time.monotonic() + timeout
@@ -373,7 +381,7 @@ class PostgresConsumer(Consumer):
         return [one for one in deliveries if one.tag.id not in settled]
 
     def _call(self, session: Connection[Any], how: str, tags: set[_Tag], *details: Any) -> set[int]:
-        ordered = sorted(tags)  # Everybody locks rows in this order, so that nobody waits in a circle.
+        ordered = list(tags)
         places = ", ".join(["%s::boolean[]", "%s::bigint[]", "%s::bigint[]", *["%s"] * len(details)])
         row = session.execute(
             f"SELECT labmon_queue_{how}(%s, {places})".encode(),

@@ -76,7 +76,9 @@ class Server:
         self._tls_verify = tls_verify
         self._heartbeat = heartbeat
         self._blocked_timeout = blocked_timeout
-        self._addresses = [_address(one, port or (5671 if tls else 5672)) for one in host.split(",") if one.strip()]
+        self._addresses = [
+            _address(one, port or (5671 if tls else 5672)) for one in host.split(",") if one.strip()
+        ]
         self._current = 0  #: the address that worked last
         if not self._addresses:
             raise BrokerRefused("RabbitMQ: [queue] host is empty. Name one, or several with commas between")
@@ -151,7 +153,12 @@ class Server:
                 return BrokerUnavailable(
                     f"{self.name} closed the connection at once. Is it an AMQP port, and without TLS?"
                 )
-            case AMQPHeartbeatTimeout() | AMQPConnectorStackTimeout() | ConnectionOpenAborted() | TimeoutError():
+            case (
+                AMQPHeartbeatTimeout()
+                | AMQPConnectorStackTimeout()
+                | ConnectionOpenAborted()
+                | TimeoutError()
+            ):
                 return BrokerUnavailable(f"{self.name} does not answer. Is the server running?")
             case OSError() if error.strerror:
                 return BrokerUnavailable(f"{self.name}: {error.strerror.lower()}. Is the server running?")
@@ -172,7 +179,9 @@ class Server:
                     f"{self.name} refused the login of {self.user}:{guest} check [queue] user and password"
                 )
             case 403:
-                step = f"Grant it with: rabbitmqctl set_permissions -p {self.vhost} {self.user} '.*' '.*' '.*'"
+                step = (
+                    f"Grant it with: rabbitmqctl set_permissions -p {self.vhost} {self.user} '.*' '.*' '.*'"
+                )
                 return BrokerRefused(f"{self.name}: {said}. {step}")
             case 404 if queue:
                 return self.no_queue(queue)
@@ -180,10 +189,10 @@ class Server:
                 return BrokerRefused(f"{self.name}: {said}. Make it with: labmon setup-queues")
             case 406 if found := re.search(r"inequivalent arg '(\S+)' for (\w+) '(.+?)' in", said):
                 arg, kind, name = found.groups()
-                values = ": ".join(said.split(": ")[1:]) or said
+                values = said.split(": ", 1)[-1]
                 return BrokerRefused(
-                    f"{self.name}: the {kind} {name} is there with another {arg} ({values}). When it is empty, "
-                    f"delete it; then: labmon setup-queues"
+                    f"{self.name}: the {kind} {name} is there with another {arg} ({values}). Delete it once "
+                    "nothing needs it, or choose another name in [queue]; then: labmon setup-queues"
                 )
             case 406 if "larger than" in said:
                 return BrokerRefused(f"{self.name}: {said}")
@@ -208,173 +217,6 @@ class Server:
             connection_attempts=1,
             client_properties={"connection_name": f"labmon {purpose}"},
         )
-
-
-class Session:
-    """One connection and the thread that serves it."""
-
-    def __init__(self, parameters: pika.ConnectionParameters) -> None:
-        """Return when it is open. Raises pika's errors, OSError and TimeoutError."""
-        self._lock = threading.Lock()
-        self._error: BaseException | None = None
-        self._promises: set[Future[Any]] = set()
-        self._line: Line | None = None
-        self._loop = IOLoop()
-        opened = self.promise()
-        self.connection = SelectConnection(
-            parameters,
-            on_open_callback=opened.set_result,
-            on_open_error_callback=self._ended,
-            on_close_callback=self._ended,
-            custom_ioloop=self._loop,
-        )
-        self._thread = threading.Thread(target=self._serve, name="labmon rabbitmq", daemon=True)
-        self._thread.start()
-        try:
-            opened.result(3 * CONNECT_TIMEOUT)
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def is_over(self) -> bool:
-        """True when the connection is lost or closed."""
-        return self._error is not None
-
-    def line(self) -> "Line":
-        """The channel for questions and answers, a new one when the last question closed it."""
-        if self._line is None or self._line.is_over:
-            self._line = Line(self)
-        return self._line
-
-    def promise(self) -> Future[Any]:
-        """A future for something that the thread will know. It fails when the connection is lost."""
-        promise: Future[Any] = Future()
-        with self._lock:
-            if self._error is not None:
-                promise.set_exception(self._error)
-            else:
-                self._promises.add(promise)
-        promise.add_done_callback(self._promises.discard)
-        return promise
-
-    def submit(self, job: Callable[[], None]) -> None:
-        """Have it done on the thread, after what was submitted before. Raises why the connection is over."""
-        with self._lock:
-            if self._error is not None:
-                raise self._error.with_traceback(None)
-            self._loop.add_callback_threadsafe(partial(self._do, job))
-
-    def close(self) -> None:
-        """Say goodbye, or hang up on a server that does not answer. Idempotent; never raises."""
-        for farewell in (self._close, self._abort):
-            with suppress(Exception):
-                self.submit(farewell)
-            self._thread.join(CLOSE_TIMEOUT)
-            if not self._thread.is_alive():
-                return
-
-    def _close(self) -> None:
-        if not (self.connection.is_closing or self.connection.is_closed):
-            self.connection.close()
-
-    def _abort(self) -> None:
-        # pika has no public way to drop a connection whose other end no longer reads.
-        transport = getattr(self.connection, "_transport", None)
-        if transport is not None:
-            transport.abort()
-        else:
-            self._loop.stop()
-
-    @staticmethod
-    def _do(job: Callable[[], None]) -> None:
-        with suppress(AMQPError):  # the channel is closed, which its users are told otherwise
-            job()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                self._loop.start()
-                break
-            except Exception as error:  # in a callback: pika's, about something it cannot decode, or ours
-                first = self._error is None
-                self._note(error)
-                if not first:
-                    break
-                self._abort()
-        self._note(AMQPConnectionError("the connection is closed"))
-        self._loop.close()
-
-    def _ended(self, _: Any, error: BaseException) -> None:
-        self._note(error)
-        self._loop.stop()
-
-    def _note(self, error: BaseException) -> None:
-        with self._lock:
-            if self._error is None:
-                self._error = error
-            promises = list(self._promises)
-        for promise in promises:
-            fail(promise, self._error)
-
-
-class Line:
-    """One channel of a session. It is over when the server refused something on it."""
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.error: BaseException | None = None
-        self.channel: Any = None
-        self._waiting: Future[Any] | None = None
-
-        def start(opened: Callable[[Any], None]) -> None:
-            self.channel = session.connection.channel(on_open_callback=opened)
-            self.channel.add_on_close_callback(self._closed)
-
-        self._await(start)
-
-    @property
-    def is_over(self) -> bool:
-        """True when nothing can be asked any more."""
-        return self.error is not None or self.session.is_over
-
-    def ask(self, question: Callable[[Any, Callable[[Any], None]], None]) -> Any:
-        """The server's answer. `question(channel, answer)` is called on the thread.
-
-        Raises pika's errors, and TimeoutError.
-        """
-        return self._await(lambda answer: question(self.channel, answer))
-
-    def close(self) -> None:
-        """Return when the server has taken back what was not settled. Raises as `ask` does."""
-        with suppress(ChannelClosed):
-            self._await(lambda _: self.channel.close())
-
-    def _await(self, start: Callable[[Callable[[Any], None]], None]) -> Any:
-        promise = self.session.promise()
-
-        def job() -> None:
-            self._waiting = promise
-            try:
-                if self.error is not None:
-                    raise self.error.with_traceback(None)
-                start(promise.set_result)
-            except Exception as error:
-                fail(promise, error)
-
-        self.session.submit(job)
-        return promise.result(ANSWER_TIMEOUT)
-
-    def _closed(self, _: Any, error: BaseException) -> None:
-        self.error = error
-        if self._waiting is not None:
-            fail(self._waiting, error)
-
-
-def fail(promise: Future[Any], error: BaseException) -> None:
-    """Unless it is done."""
-    if not promise.done():
-        promise.set_exception(error)
 
 
 def _address(text: str, port: int) -> tuple[str, int]:

@@ -159,7 +159,9 @@ class _ConfirmingChannel:
             batch.unconfirmed.pop(tag, None)
         batch.confirmed += before - len(batch.unconfirmed)
         if frame.method.NAME == "Basic.Nack" and batch.trouble is None:
-            batch.trouble = NotTaken(None, 0, "a queue did not take a message: it is full, or has no majority")
+            batch.trouble = NotTaken(
+                None, 0, "a queue did not take a message: it is full, or has no majority"
+            )
         if not batch.unconfirmed and (batch.trouble or not batch.unsent):
             self._batch = None
             if batch.trouble:

@@ -85,13 +85,13 @@ def missing(session: Session, queue: str, pattern: str | None) -> tuple[list[str
 
 
 def declare(session: Session, queue: str, pattern: str | None) -> bool:
-    """Make what is missing, and bind it. What is there stays as it is, and then no rights are needed."""
+    """Make what is missing. What is there stays as it is, and then no rights are needed."""
     queues, exchanges = missing(session, queue, pattern)
     for name in queues:
         declare_queue(session, name, queue)
     for name in exchanges:
         declare_exchange(session, name)
-    if pattern and (queues or exchanges):
+    if pattern:
         bind(session, queue, pattern)
     return bool(queues or exchanges)
 
@@ -132,16 +132,28 @@ def bind(session: Session, queue: str, pattern: str) -> bool:
 
 
 def difference(session: Session, name: str, queue: str) -> str | None:
-    """How a queue that is there differs from what labmon would have made, such as "x-queue-type is 'classic',
-    not 'quorum'". None when it does not, or when this account may not know."""
-    try:
-        declare_queue(session, name, queue)
-    except ChannelClosedByBroker as error:
-        if error.reply_code == FORBIDDEN:
-            return None
-        found = re.search(r"arg '(.+?)' for .*: received (.+?) but current is (.+)", error.reply_text)
-        if error.reply_code != INEQUIVALENT or found is None:
-            raise
-        argument, wanted, there = (re.sub(r"^the value | of type '\w+'$", "", part) for part in found.groups())
-        return f"{argument} is {there}, not {wanted}"
-    return None
+    """How a queue that is there differs from what labmon would have made, such as "a classic queue".
+
+    None when it does not, or when this account may not know.
+    """
+    said = ""
+    # The server names one difference, the first by the alphabet, and not the one that matters most.
+    for wanted in (arguments(name, queue), {"x-queue-type": "quorum"}):
+        try:
+            session.line().ask(
+                lambda channel, answer, wanted=wanted: channel.queue_declare(
+                    name, durable=True, arguments=wanted, callback=answer
+                )
+            )
+            return "a quorum queue without labmon's arguments" if said else None
+        except ChannelClosedByBroker as error:
+            if error.reply_code == FORBIDDEN:
+                return None
+            found = re.search(r"arg '(.+?)' for .*: received (.+) but current is (.+)", error.reply_text)
+            if error.reply_code != INEQUIVALENT or found is None:
+                raise
+            argument, _, there = (re.sub(r"^the value | of type '\w+'$", "", part) for part in found.groups())
+            said = said or f"another {argument}, {there}"
+            if argument == "x-queue-type":
+                return f"a {there.strip(chr(39))} queue"
+    return f"a queue with {said}"

@@ -103,7 +103,9 @@ class Received(NamedTuple):
             enqueued_at,
         )
 
-    def dead_copy(self, queue: str, *, high: bool, attempt: int, reason: str, error: str, now: float) -> Letter:
+    def dead_copy(
+        self, queue: str, *, high: bool, attempt: int, reason: str, error: str, now: float
+    ) -> Letter:
         """For the dead letters of the queue."""
         message = self.message(queue, high=high)
         headers = {

@@ -4,7 +4,7 @@
 is pending for its owner; settling goes by scripts that touch only what the caller still owns.
 
 How safe `publish` is depends on the server: with `appendfsync always` a message survives whatever the disk
-survives. What it may lose otherwise is logged when the broker first connects.
+survives. What the server may lose otherwise is logged with the first message, once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +13,8 @@ from itertools import islice
 from typing import NamedTuple
 
 from labmon.brokers.base import Broker, DeadLetter, Depth, Message
-from labmon.brokers.redis_connection import Link, Server, shortcomings, warn_once
-from labmon.brokers.redis_consumer import RedisConsumer, connected
+from labmon.brokers.redis_connection import Link, Server, log_once, shortcomings
+from labmon.brokers.redis_consumer import RedisConsumer
 from labmon.brokers.redis_entries import (
     GROUP,
     RELEASED,
@@ -26,6 +26,7 @@ from labmon.brokers.redis_entries import (
     milliseconds,
     storable,
 )
+from labmon.brokers.redis_sweep import connected
 from labmon.errors import BrokerUnavailable
 
 CHUNK = 1000
@@ -44,7 +45,7 @@ for _, id in ipairs(ARGV) do
     local field = {}
     for i = 1, #found[2], 2 do field[found[2][i]] = found[2][i + 1] end
     redis.call('XADD', field.high == '1' and KEYS[2] or KEYS[3], '*',
-      'id', field.id or id, 'key', field.key or '', 'body', field.body or '')
+      'id', field.id or id, 'key', field.key or '', 'body', field.body or cjson.encode(field))
     redis.call('XDEL', dead, id)
     moved = moved + 1
   end
@@ -99,6 +100,7 @@ class RedisBroker(Broker):
         self._lease = lease
         self._ttl = dict(ttl or {})
         self._link: Link | None = None
+        self._warned = False
         self._consumers: list[RedisConsumer] = []
 
     def declare(self, queue: str) -> bool:
@@ -116,16 +118,19 @@ class RedisBroker(Broker):
     def advice(self) -> list[str]:
         """What the server may lose by the way it is set up, and the way out."""
         with self._connection("") as link:
-            return [f"{self._server.name}: {line}" for line in shortcomings(link)]
+            return [f"{self._server.name}: {line}" for _, line in shortcomings(link)]
 
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         with self._connection(queue) as link:
+            self._warn(link)
             for chunk in _chunks(messages):
                 added = link.transaction([addition(lane(queue, one.high), one) for one in chunk])
                 if None in added:
                     raise self._server.no_queue(queue)
 
     def consume(self, queue: str, *, prefetch: int = 200) -> RedisConsumer:
+        with self._connection(queue) as link:
+            self._warn(link)
         consumer = RedisConsumer(self._server, queue, prefetch, self._lease, self._ttl.get(queue))
         self._consumers = [one for one in self._consumers if not one.is_closed]
         self._consumers.append(consumer)
@@ -164,6 +169,9 @@ class RedisBroker(Broker):
     def purge_dead(self, queue: str, *, reason: str | None = None) -> int:
         dropped = 0
         with self._connection(queue) as link:
+            if not reason:
+                self._check(link, queue)
+                return int(link.call("XTRIM", dead(queue), "MAXLEN", 0))
             chosen = self._dead(link, queue, reason)
             while ids := [id_ for id_, _ in islice(chosen, CHUNK)]:
                 dropped += link.call("XDEL", dead(queue), *ids)
@@ -199,12 +207,16 @@ class RedisBroker(Broker):
                 if self._link is None or not self._link.is_usable():
                     self._disconnect()
                     self._link = self._server.connect("labmon")
-                    for line in shortcomings(self._link):
-                        warn_once(f"{self._server.name}: {line}")
                 yield self._link
         except BrokerUnavailable:
             self._disconnect()
             raise
+
+    def _warn(self, link: Link) -> None:
+        if not self._warned:
+            self._warned = True
+            for level, line in shortcomings(link):
+                log_once(level, f"{self._server.name}: {line}")
 
     def _kinds(self, link: Link, queue: str) -> list[bytes]:
         """What its lanes are: a stream, or none. Raises BrokerRefused when something else is in the way."""

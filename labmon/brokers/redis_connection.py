@@ -44,12 +44,11 @@ STALE = 1.0
 been restarted, or have closed what was idle for too long."""
 
 _AWAY = (OutOfMemoryError, ReadOnlyError, BusyLoadingError, ClusterDownError, TryAgainError, TimeoutError)
-_REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
 _AWAY_CODES = re.compile(r"^(MISCONF|NOREPLICAS|BUSY|UNBLOCKED|OOM|READONLY|LOADING|MASTERDOWN)\b")
 _NO_QUEUE = re.compile(r"^NOGROUP|^ERR no such key|requires the key to exist|^no such key")
 
 _told: set[str] = set()
-"""Warnings of this process, each given once."""
+"""What this process has logged, to say it once."""
 
 
 class Server:
@@ -60,6 +59,7 @@ class Server:
     ) -> None:
         self.name = f"Redis at {host}" if host.startswith("/") else f"Redis at {host}:{port}"
         self.database = database
+        self._tls = tls
         self._tls_ca = tls_ca if tls else ""
         self._kind: type[redis.Connection | redis.UnixDomainSocketConnection] = redis.Connection
         self._settings: dict[str, Any] = {
@@ -116,7 +116,7 @@ class Server:
         text = f"{self.name}: {said}"
         match error:
             case AuthenticationError() if said.startswith("Authentication required"):
-                return BrokerRefused(f"{text} It wants a password. Set [queue] user and password")
+                return BrokerRefused(f"{text}. Set [queue] user and password")
             case AuthenticationError():
                 return BrokerRefused(f"{text}. Check [queue] user and password")
             case NoPermissionError() | AuthorizationError():
@@ -133,6 +133,12 @@ class Server:
                 return BrokerUnavailable(f"{text}. It will be ready soon")
             case ConnectionError() if (problem := _tls_problem(error)) is not None:
                 return BrokerRefused(f"{self.name}: {problem}. Check [queue] tls and tls_ca")
+            case TimeoutError() if self._tls:
+                return BrokerUnavailable(
+                    f"{text}. Is the server running, and does it speak TLS on this port?"
+                )
+            case ConnectionError() if re.search("closed by server|reset by peer", said) and not self._tls:
+                return BrokerUnavailable(f"{text}. Was it stopped, or does it want [queue] tls?")
             case ConnectionError() | TimeoutError():
                 return BrokerUnavailable(f"{text}. Is the server running?")
         if isinstance(error, _AWAY) or _AWAY_CODES.search(said):
@@ -227,44 +233,40 @@ class Link:
             return error
 
 
-def shortcomings(link: Link) -> list[str]:
-    """What the server may lose by the way it is set up: a line each, with the way out.
+def shortcomings(link: Link) -> list[tuple[int, str]]:
+    """What the server may lose by the way it is set up: a line each, with the way out and its logging level.
 
     Says nothing of what the account may not see.
     """
     wanted = ("maxmemory", "maxmemory-policy", "appendonly", "appendfsync", "save")
-    sections = link.ask([("INFO", name) for name in ("server", "memory", "persistence")])
-    found = _parsed_info(sections)
+    found = _parsed_info(link.ask([("INFO", name) for name in ("memory", "persistence")]))
     for reply in link.ask([("CONFIG", "GET", name) for name in wanted]):
         if reply:
             found[reply[0].decode()] = reply[1].decode()
     policy = found.get("maxmemory-policy") or found.get("maxmemory_policy", "")
+    if "appendonly" not in found and found.get("loading") == "0":  # else it is off until all is loaded
+        found["appendonly"] = "yes" if found.get("aof_enabled") == "1" else "no"
     lines = []
     if found.get("maxmemory", "0") != "0" and policy.startswith("allkeys"):
-        lines.append(
-            f"it drops whole queues when its memory is full (maxmemory-policy {policy}). "
-            "Set maxmemory-policy noeviction"
-        )
-    if found.get("appendonly") == "no" or found.get("aof_enabled") == "0":
+        drops = f"it drops whole queues when its memory is full (maxmemory-policy {policy})"
+        lines.append((logging.WARNING, f"{drops}. Set maxmemory-policy noeviction"))
+    if found.get("appendonly") == "no":
         lost = "everything" if found.get("save") == "" else "the last minutes"
-        lines.append(
-            f"it keeps messages in memory only (appendonly no): a crash may lose {lost}. "
-            "Set appendonly yes and appendfsync always"
-        )
+        crash = f"it keeps messages in memory only (appendonly no): a crash may lose {lost}"
+        lines.append((logging.WARNING, f"{crash}. Set appendonly yes and appendfsync always"))
     elif (fsync := found.get("appendfsync", "always")) != "always":
+        # A choice, and Redis's default: no reason to write to stderr each time that cron runs a command.
         lost = "the last second or two" if fsync == "everysec" else "the last half minute"
-        lines.append(
-            f"a power cut or a crash of its machine may lose {lost} (appendfsync {fsync}). "
-            "Set appendfsync always"
-        )
+        crash = f"a power cut or a crash of its machine may lose {lost} (appendfsync {fsync})"
+        lines.append((logging.INFO, f"{crash}. Set appendfsync always"))
     return lines
 
 
-def warn_once(text: str) -> None:
+def log_once(level: int, text: str) -> None:
     """Log it, unless this process has."""
     if text not in _told:
         _told.add(text)
-        logger.warning("%s", text)
+        logger.log(level, "%s", text)
 
 
 def _parsed_info(sections: Sequence[bytes | None]) -> dict[str, str]:
@@ -273,12 +275,14 @@ def _parsed_info(sections: Sequence[bytes | None]) -> dict[str, str]:
 
 
 def _tls_problem(error: BaseException) -> str | None:
-    """What is wrong with the certificate or the protocol, if that is why there is no connection."""
-    cause = error.__context__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "UNSUPPORTED_PROTOCOL"):
-        return "it does not speak TLS on this port"
+    """What is wrong with the certificates or the protocol, if that is why there is no connection."""
+    match error.__context__:
+        case ssl.SSLCertVerificationError() as cause:
+            return f"its certificate is not accepted: {cause.verify_message}"
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ssl.SSLSyscallError():
+            return None
+        case ssl.SSLError() as cause:
+            return f"there is no TLS with it: {cause.reason}"
     return None
 
 
@@ -286,5 +290,6 @@ def _one_line(error: RedisError) -> str:
     """What the server or the operating system said, without the address, which redis-py puts in."""
     text = " ".join(str(error).split())
     text = re.sub(r"^Error (-?\d+|while) connecting to \S+?\. ", "", text)
+    text = re.sub(r"^Error while reading from \S+ ?: \(\d+, '(.*)'\)$", r"\1", text)
     text = re.sub(r" script: [0-9a-f]{40}, on @user_script:\d+\.$", "", text)
     return text.removesuffix(".") or type(error).__name__

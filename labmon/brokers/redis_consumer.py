@@ -1,13 +1,9 @@
 """The consuming side of `redis.py`: entries of two streams, each with one owner in the group at a time."""
 
-import os
-import re
-import secrets
-import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain, count
+from itertools import count
 from typing import Any, NamedTuple
 
 from labmon.brokers.base import Consumer, Delivery, LaneShare
@@ -22,6 +18,7 @@ from labmon.brokers.redis_entries import (
     moment,
     storable,
 )
+from labmon.brokers.redis_sweep import connection_name, consumer_name, sweep
 from labmon.errors import BrokerError, BrokerUnavailable
 
 LOOK_EVERY = 0.5
@@ -31,17 +28,11 @@ SWEEP_EVERY = (1.0, 5.0)
 """Seconds between looks at what others hold, in case that they are gone or their leases have ended: when
 there is nothing else to do, and at the latest."""
 
-FORGOTTEN = 3600.0
-"""Seconds of silence after which a consumer is gone, where the account may not see who is connected."""
-
 CHUNK = 1000
 """Entries that one script settles: Lua takes no more than 8000 values on its stack."""
 
 CHUNK_OF_COPIES = 100
 """The same for those that are sent whole."""
-
-_OURS = re.compile(rb".*/\d+", re.DOTALL)
-"""What names of labmon's consumers look like: the lease is at the end, in milliseconds."""
 
 # A lane's entries, each as (times delivered before, id, fields), from those that were given back. An entry
 # that somebody has deleted is forgotten: since 7.0 XCLAIM does so itself, before it returns nothing for it.
@@ -57,34 +48,6 @@ for _, one in ipairs(redis.call('XPENDING', lane, group, '-', '+', limit, 'relea
   end
 end
 return taken
-"""
-
-# Entries whose owner is gone, or has had them for longer than the lease in its name, are given back; then
-# those who are gone are forgotten. In a script, because deleting a consumer drops what it holds, and because
-# between a look at the idle time and the claim somebody may ack.
-SWEEP = """
-local lane, group, lease = KEYS[1], ARGV[1], ARGV[2]
-local gone, moved = {}, 0
-for i = 3, #ARGV do gone[ARGV[i]] = true end
-for _, one in ipairs(redis.call('XPENDING', lane, group)[4] or {}) do
-  local name = one[1]
-  local idle = gone[name] and 0 or string.match(name, '/(%d+)$') or lease
-  local found = name ~= 'released'
-    and redis.call('XPENDING', lane, group, 'IDLE', idle, '-', '+', 5000, name) or {}
-  if #found > 0 then
-    local claim = {'XCLAIM', lane, group, 'released', 0}
-    for _, entry in ipairs(found) do claim[#claim + 1] = entry[1] end
-    claim[#claim + 1] = 'JUSTID'
-    redis.call(unpack(claim))
-    moved = moved + #found
-  end
-end
-for name in pairs(gone) do
-  if #redis.call('XPENDING', lane, group, '-', '+', 1, name) == 0 then
-    redis.call('XGROUP', 'DELCONSUMER', lane, group, name)
-  end
-end
-return moved
 """
 
 # All settling goes by this: only what is still ours, from the first id to the last. XACK asks nobody.
@@ -182,14 +145,14 @@ class RedisConsumer(Consumer):
         self._serials = count(1)
         self._look_at = {True: 0.0, False: 0.0}
         self._swept_at = time.monotonic() - SWEEP_EVERY[0]
-        host = re.sub(r"[^A-Za-z0-9.-]", "-", socket.gethostname())
-        self._name = f"{host}-{os.getpid()}-{secrets.token_hex(4)}/{max(1, round(lease * 1000))}"
+        self._name = consumer_name(lease)
         self._is_open = True
         with server.errors(queue):
-            self._link = server.connect(f"labmon/{queue}/{self._name}")
-            join = [("XGROUP", "CREATECONSUMER", key, GROUP, self._name) for key in self._lanes()]
+            self._link = server.connect(connection_name(queue, self._name))
+            # The first read makes it a consumer. XGROUP CREATECONSUMER would be refused when memory is full.
+            check = [("XPENDING", key, GROUP) for key in self._lanes()]
             try:
-                now, *_ = self._link.calls([("TIME",), *join])
+                now, *_ = self._link.calls([("TIME",), *check])
             except BaseException:
                 self._link.close()
                 raise
@@ -338,25 +301,10 @@ class RedisConsumer(Consumer):
     def _sweep(self) -> bool:
         """Give back what others hold and should not. True when there was something."""
         self._swept_at = time.monotonic()
-        *groups, clients = self._link.ask(
-            [*(("XINFO", "CONSUMERS", key, GROUP) for key in self._lanes()), ("CLIENT", "LIST")]
-        )
-        silent: dict[bytes, int] = {}
-        for one in chain.from_iterable(group or () for group in groups):
-            about = fields(one)
-            if _OURS.fullmatch(about[b"name"]):
-                silent[about[b"name"]] = min(about[b"idle"], silent.get(about[b"name"], about[b"idle"]))
-        if clients is None:
-            gone = [name for name, idle in silent.items() if idle > max(1000 * FORGOTTEN, _lease(name))]
-        else:
-            gone = list(silent.keys() - connected(clients, self._queue, self._server.database))
-        lease = round(self._lease * 1000)
-        moved = self._link.calls(
-            [("EVAL", SWEEP, 1, key, GROUP, lease, *gone) for key in self._lanes()],
-        )
-        if any(moved):
+        moved = sweep(self._link, self._queue, self._server.database, self._lease)
+        if moved:
             self._look_at = {True: 0.0, False: 0.0}
-        return any(moved)
+        return moved
 
     def _settle(self, script: str, deliveries: Sequence[Delivery], *details: int) -> None:
         commands: list[Command] = [
@@ -383,16 +331,6 @@ class RedisConsumer(Consumer):
             found.sort(key=lambda one: [int(part) for part in one.tag.id.split(b"-")])
             chunks += [(high, found[at : at + size]) for at in range(0, len(found), size)]
         return chunks
-
-
-def connected(clients: bytes, queue: str, database: int) -> set[bytes]:
-    """The names of a queue's consumers, from the reply to CLIENT LIST."""
-    pattern = rf"^.* name=labmon/{re.escape(queue)}/(\S+) .*\bdb={database} "
-    return set(re.findall(pattern.encode(), clients, re.MULTILINE))
-
-
-def _lease(name: bytes) -> int:
-    return int(name.rpartition(b"/")[2])
 
 
 def _copy(one: Delivery) -> Command:

@@ -27,7 +27,7 @@ from labmon.errors import Exit, UsageError
 
 if TYPE_CHECKING:
     from labmon.collect.runner import Result, Target
-    from labmon.store.pool import Store
+    from labmon.store.inventory import System
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ def collect(
     labmon collect --all --queue-enabled
     """
     from labmon.collect import runner
+    from labmon.store import inventory
 
     config = load(
         ctx,
@@ -132,7 +133,10 @@ def collect(
         raise UsageError("collect: say which machines, by one of --all, --dept, --lab, --system or --host")
 
     with open_store(config) as store:
-        targets = _targets(store, config.collect.port, dept, lab, system, host)
+        with store.transaction() as connection:
+            known = inventory.systems(connection, dept=dept, lab=lab, ids=system)
+        targets = _targets(known, config.collect.port, system, host)
+        place = {one.system_id: (one.dept_id, one.lab_id) for one in known}
         if not targets:
             say("no systems to measure. Find some with: labmon scan 10.30.5.0/24 --dept 1")
             return
@@ -142,8 +146,9 @@ def collect(
             found = runner.collect(targets, config.collect, state_dir=config.state.path, stop=stop)
             for result in _drawn(found, len(targets)) if interactive(quiet) else found:
                 results.append(result)
-                if result.message:
-                    sink.send(result.message)
+                if message := result.message:
+                    dept, lab = place[message.system_id]
+                    sink.send(message, dept=dept, lab=lab)
 
     failures = Counter(result.failure.reason for result in results if result.failure)
     if not (quiet and form is Format.table):
@@ -162,14 +167,9 @@ def collect(
         raise typer.Exit(Exit.SOME_FAILED)
 
 
-def _targets(
-    store: "Store", port: int, dept: int | None, lab: int | None, system: Ids, host: list[str] | None
-) -> "list[Target]":
+def _targets(known: "list[System]", port: int, system: Ids, host: list[str] | None) -> "list[Target]":
     from labmon.collect.runner import Target
-    from labmon.store import inventory
 
-    with store.transaction() as connection:
-        known = inventory.systems(connection, dept=dept, lab=lab, ids=system)
     missing = set(system or []) - {one.system_id for one in known}
     if missing:
         raise UsageError(f"there is no system {min(missing)}. See: labmon systems list")

@@ -70,13 +70,13 @@ def flush(ctx: typer.Context, queue_host: QueueHost = None, quiet: Quiet = False
                 sent += number
                 draw(sent)
         except LabmonError:
-            say(f"{sent:,} messages sent, {spool.count():,} are still in the spool")
+            say(f"sent: {sent:,}; still in the spool: {spool.count():,}")
             raise
     left = spool.count()
     if left:
-        say(f"{sent:,} messages sent; another labmon is sending the other {left:,}")
+        say(f"sent: {sent:,}; another labmon process is sending the other {left:,}")
     elif not quiet:
-        say(f"{sent:,} messages sent" if sent else "the spool is empty")
+        say(f"sent: {sent:,}" if sent else "the spool is empty")
 
 
 @contextmanager

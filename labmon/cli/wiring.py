@@ -34,7 +34,7 @@ As = Annotated[Format, typer.Option("--format", "-f", help="How results are prin
 class Sink(Protocol):
     """Where messages go: the queue, or straight to the handlers."""
 
-    def send(self, message: "AnyMessage") -> None: ...
+    def send(self, message: "AnyMessage", *, dept: int | None = None, lab: int | None = None) -> None: ...
 
     def flush(self) -> None: ...
 
@@ -109,7 +109,7 @@ def named_queue(name: str, config: Config) -> str:
 class Nowhere:
     """The sink of a dry run."""
 
-    def send(self, message: "AnyMessage") -> None:
+    def send(self, message: "AnyMessage", *, dept: int | None = None, lab: int | None = None) -> None:
         """Drop it."""
 
     def flush(self) -> None:

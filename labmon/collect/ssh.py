@@ -43,8 +43,9 @@ WINDOW = 256 * 1024
 
 MAX_STDERR = 4096
 
-# Cheapest first, by the processor time of this side; the rest of paramiko's list stays behind them. The
-# classical groups cost six times as much as the curves, and AES-GCM saves a MAC per packet.
+# Cheapest first, by the processor time of this side; the rest of paramiko's list stays behind them. Measured,
+# a login costs 2.5 ms with either curve, 2.8 with ML-KEM and 20 to 75 with the classical groups; AES-GCM
+# saves a MAC per packet.
 CHEAP_KEX = ["curve25519-sha256@libssh.org", "ecdh-sha2-nistp256"]
 CHEAP_CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
 
@@ -127,6 +128,7 @@ class Session:
 
     def close(self) -> None:
         """Let go of the connection. Repeatable."""
+        self._phase = self.phase  # the transport knows it, and is about to be forgotten
         sock, transport, self._socket, self._transport = self._socket, self._transport, None, None
         if sock is not None:
             with suppress(OSError):

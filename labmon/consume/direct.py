@@ -28,8 +28,8 @@ class Direct:
         self._on_reject = on_reject
         self._waiting: defaultdict[str, list[AnyMessage]] = defaultdict(list)
 
-    def send(self, message: AnyMessage) -> None:
-        """Store it, now or with the next `flush`."""
+    def send(self, message: AnyMessage, *, dept: int | None = None, lab: int | None = None) -> None:
+        """Store it, now or with the next `flush`. There are no lanes here for `dept` and `lab` to choose."""
         queue = queue_of(message, self._queue)
         self._waiting[queue].append(message)
         if len(self._waiting[queue]) >= BATCH:

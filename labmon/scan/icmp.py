@@ -101,7 +101,7 @@ class PingSocket:
         except OSError as error:
             if error.errno in BUSY:
                 raise
-            self._forget_errors()  # it may have been about an earlier packet
+            # It may have been about an earlier packet; then it is told only once.
             self._socket.sendto(message, (address, 0))
 
     def wait(self, seconds: float) -> None:

@@ -61,7 +61,7 @@ def test_scan_then_collect_then_consume(stored_lab, machines):
     results = {row["address"]: row for row in json.loads(done.stdout)}
     assert results["127.0.0.1"]["failure"] is None
     assert results["127.0.0.3"]["failure"].startswith("refused")
-    assert "2 of 6 measured, sent to metrics_queue; 4 failed: 4 refused" in done.stderr
+    assert "2 of 6 measured, queued for metrics_queue; 4 failed: 4 refused" in done.stderr
     assert depth(lab)["ready"] == 2
     assert systems(lab)["127.0.0.1"]["cpu_percent"] is None
 
@@ -86,7 +86,7 @@ def test_without_the_queue_the_same_is_stored_directly(stored_lab, machines):
 def test_a_scan_through_the_queue_arrives_with_its_record(stored_lab, database):
     lab = stored_lab
     assert (
-        "sent to discovery_queue"
+        "queued for discovery_queue"
         in lab.run("scan", "127.0.0.0/29", "--dept", "1", QUEUE_ENABLED="true").stderr
     )
     assert systems(lab) == {}
@@ -169,6 +169,7 @@ def test_the_scripts_environment_names_work_on_a_broker_of_its_own(lab, machines
             "METRICS_QUEUE": "measured_here",
             "ALERT_QUEUE": "told_here",
         }
+        lab.run("setup-queues")
         lab.run("scan", "127.0.0.1", "--dept", "1")
         assert depth(lab, "found_here")["ready"] == 2  # the machine, and the end of the scan
         lab.run("consume", "--until-empty")
@@ -256,7 +257,7 @@ def test_the_demo_shows_it_all_and_leaves_nothing_behind(lab):
     assert time.monotonic() - start < 30
     for words in ("scan 127.0.0.0/28", "setup-queues", "collect --all --queue-enabled", "queue-depth"):
         assert f"$ labmon {words}" in done.stdout
-    assert "12 of 14 measured, sent to metrics_queue; 2 failed: 2 refused" in done.stderr
+    assert "12 of 14 measured, queued for metrics_queue; 2 failed: 2 refused" in done.stderr
     assert "metrics_queue: 12 stored" in done.stderr
     assert done.stdout.count("active") == 12
     assert {name for name in set(os.listdir("/tmp")) - before if name.startswith("labmon-demo")} == set()

@@ -20,7 +20,9 @@ from rich.table import Table
 from labmon.brokers.base import Broker, Consumer, Message
 from labmon.brokers.memory import MemoryBroker, MemoryServer
 from labmon.brokers.postgres import PostgresBroker
+from labmon.brokers.redis import RedisBroker
 from labmon.messages import Metrics, Readings, encode
+from tests.redis_server import RedisServer
 from tests.servers import PostgresServer
 
 QUEUE = "metrics_queue"
@@ -53,7 +55,17 @@ def postgres() -> Iterator[Subject]:
             yield Subject(lambda: PostgresBroker(server.url()), size)
 
 
-SUBJECTS = {"memory": memory, "postgres": postgres}
+@contextmanager
+def redis() -> Iterator[Subject]:
+    with RedisServer() as server:  # appendfsync always
+
+        def size() -> int:
+            return sum(file.stat().st_size for file in (server.folder / "appendonlydir").iterdir())
+
+        yield Subject(lambda: RedisBroker("127.0.0.1", server.port, password=server.PASSWORD), size)
+
+
+SUBJECTS = {"memory": memory, "postgres": postgres, "redis": redis}
 
 
 def bodies(number: int) -> list[bytes]:

@@ -4,9 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.servers import BrokerServer, MemoryBrokers, PostgresBrokers, RedisBrokers
+from tests.contract.servers import (
+    BrokerServer,
+    MemoryBrokers,
+    PostgresBrokers,
+    RabbitBrokers,
+    RedisBrokers,
+)
 
-KINDS = ["memory", "postgres", "redis"]
+KINDS = ["memory", "postgres", "redis", "rabbitmq"]
 
 
 @pytest.fixture
@@ -38,6 +44,17 @@ def redis(redis_server) -> BrokerServer:
 @pytest.fixture
 def own_redis(own_redis_server) -> BrokerServer:
     return RedisBrokers(own_redis_server)
+
+
+@pytest.fixture
+def rabbitmq(rabbitmq_server) -> Iterator[BrokerServer]:
+    with rabbitmq_server.vhost() as name:
+        yield RabbitBrokers(rabbitmq_server, name)
+
+
+@pytest.fixture
+def own_rabbitmq(own_rabbitmq_server) -> BrokerServer:
+    return RabbitBrokers(own_rabbitmq_server, "/")
 
 
 @pytest.fixture(params=KINDS)

@@ -16,12 +16,19 @@ import psycopg
 from labmon.brokers.base import Broker, Consumer, Delivery
 from labmon.brokers.memory import MemoryBroker, MemoryServer
 from labmon.brokers.postgres import PostgresBroker
+from labmon.brokers.rabbitmq import RabbitBroker
+from labmon.brokers.rabbitmq_connection import Server as RabbitAddress
 from labmon.brokers.redis import RedisBroker
 from labmon.errors import BrokerError
+from tests.rabbitmq_server import RabbitServer
 from tests.redis_server import RedisServer
 from tests.servers import PostgresServer
 
-OPENERS: dict[str, Callable[..., Broker]] = {"postgres": PostgresBroker, "redis": RedisBroker}
+OPENERS: dict[str, Callable[..., Broker]] = {
+    "postgres": PostgresBroker,
+    "redis": RedisBroker,
+    "rabbitmq": lambda **arguments: RabbitBroker(RabbitAddress(**arguments)),
+}
 """How another process opens its broker, from keyword arguments that survive JSON."""
 
 
@@ -32,6 +39,7 @@ class BrokerServer(ABC):
     """What the contract leaves to the server. A test that only makes sense where one of these holds says so
     with `@pytest.mark.needs("...")`:
 
+    fetches_on_demand   a consumer holds nothing that nobody has received yet
     lease_is_timed      a lease ends by time, though its consumer lives
     release_is_free     a release that is not `failed` costs no attempt
     counts_in_flight    `Depth.in_flight` is a number
@@ -94,6 +102,7 @@ class BrokerServer(ABC):
 
 class MemoryBrokers(BrokerServer):
     differences = {
+        "fetches_on_demand": True,
         "lease_is_timed": True,
         "release_is_free": True,
         "counts_in_flight": True,
@@ -121,6 +130,7 @@ class MemoryBrokers(BrokerServer):
 
 class PostgresBrokers(BrokerServer):
     differences = {
+        "fetches_on_demand": True,
         "lease_is_timed": True,
         "release_is_free": True,
         "counts_in_flight": True,
@@ -178,6 +188,7 @@ class PostgresBrokers(BrokerServer):
 
 class RedisBrokers(BrokerServer):
     differences = {
+        "fetches_on_demand": True,
         "lease_is_timed": True,
         "release_is_free": True,
         "counts_in_flight": True,
@@ -233,6 +244,51 @@ class RedisBrokers(BrokerServer):
         finally:
             self._server.cli("CLIENT", "UNPAUSE")
         assert raised, "the reject was not cut"
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.start()
+
+
+class RabbitBrokers(BrokerServer):
+    differences = {
+        "fetches_on_demand": False,
+        "lease_is_timed": False,
+        "release_is_free": False,  # since RabbitMQ 4.3 it is
+        "counts_in_flight": False,
+        "counts_consumers": True,
+        "counts_lanes": True,
+        "knows_oldest_age": False,
+        "has_passwords": True,
+        "outlives_processes": True,
+        "can_be_cut": True,
+    }
+
+    def __init__(self, server: RabbitServer, vhost: str) -> None:
+        super().__init__()
+        self._server = server
+        self._vhost = vhost
+
+    def _open(self, *, lease: float, ttl: Mapping[str, float] | None) -> Broker:
+        return RabbitBroker(self._address(), ttl=ttl)
+
+    def _address(self, password: str = "guest") -> RabbitAddress:
+        return RabbitAddress("127.0.0.1", self._server.port, password=password, vhost=self._vhost)
+
+    def holder(self, queue: str, lease: float) -> list[str]:
+        return _holder("rabbitmq", queue, host="127.0.0.1", port=self._server.port, vhost=self._vhost)
+
+    def open_with_wrong_password(self) -> Broker:
+        return RabbitBroker(self._address("wrong"))
+
+    def cut_reject(self, consumer: Consumer, deliveries: list[Delivery]) -> None:
+        """The server stops reading from the consumer: it gets the copies, but not the acks. Then it hangs up."""
+        readers = self._server.suspend(self._vhost, "labmon consumer")
+        assert len(readers) == 1, "the reject was not cut"
+        consumer.reject(deliveries, "cut")
+        self._server.kill_processes(readers)
 
     def stop(self) -> None:
         self._server.stop()

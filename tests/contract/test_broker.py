@@ -456,6 +456,12 @@ def test_a_requeued_message_has_its_time_again(server, broker):
 # declare, depth, purge
 
 
+def test_what_is_declared_is_known(broker):
+    assert not broker.is_declared("new")
+    broker.declare("new")
+    assert broker.is_declared("new")
+
+
 def test_declare_twice(broker):
     assert broker.declare("new")
     assert not broker.declare("new")
@@ -498,6 +504,7 @@ def test_the_very_first_use_of_a_clean_server_is_refused(server):
         server.open().publish("work", messages(1))
 
 
+@pytest.mark.needs("fetches_on_demand")
 def test_depth_after_each_step(server, broker):
     def depth():
         now = broker.depth("work")
@@ -518,6 +525,27 @@ def test_depth_after_each_step(server, broker):
         consumer.reject(deliveries[1:3], "bad")
         server.eventually(depth, expected(3, 0, 2, 2))
     server.eventually(depth, expected(5, 0, 0, 2))
+    broker.requeue_dead("work", limit=1)
+    server.eventually(lambda: (depth()[0], depth()[3]), (6, 1))
+
+
+def test_depth_between_consumers(server, broker):
+    def depth():
+        now = broker.depth("work")
+        return now.ready, now.ready_high, now.in_flight, now.dead
+
+    def expected(ready, ready_high, dead):
+        lanes = server.known("counts_lanes", ready_high)
+        return ready, lanes, server.known("counts_in_flight", 0), dead
+
+    server.eventually(depth, expected(0, 0, 0))
+    broker.publish("work", messages(6) + messages(2, high=True))
+    server.eventually(depth, expected(8, 2, 0))
+    with broker.consume("work") as consumer:
+        deliveries = take(consumer, 8)
+        consumer.ack(deliveries[:1])
+        consumer.reject(deliveries[1:3], "bad")
+    server.eventually(depth, expected(5, 0, 2))
     broker.requeue_dead("work", limit=1)
     server.eventually(lambda: (depth()[0], depth()[3]), (6, 1))
 
@@ -548,6 +576,7 @@ def test_oldest_age(broker):
         assert broker.depth("work").oldest_age == 0
 
 
+@pytest.mark.needs("fetches_on_demand")
 def test_purge_leaves_the_dead_and_the_held(server, broker):
     broker.publish("work", messages(5) + messages(3, high=True))
     with broker.consume("work", prefetch=4) as consumer:
@@ -559,6 +588,16 @@ def test_purge_leaves_the_dead_and_the_held(server, broker):
         assert len(broker.dead_letters("work")) == 1
     with broker.consume("work") as consumer:
         assert sorted(ids(drain(consumer))) == sorted(ids(deliveries[1:]))
+    assert broker.purge("work") == 0
+
+
+def test_purge_leaves_the_dead(server, broker):
+    broker.publish("work", messages(5) + messages(3, high=True))
+    with broker.consume("work") as consumer:
+        consumer.reject(take(consumer, 8)[:1], "bad")
+    server.eventually(lambda: broker.depth("work").ready, 7)
+    assert broker.purge("work") == 7
+    server.eventually(lambda: (broker.depth("work").ready, broker.depth("work").dead), (0, 1))
     assert broker.purge("work") == 0
 
 
@@ -685,7 +724,6 @@ def test_a_stopped_server_is_unavailable_and_comes_back(own_server):
     with again.consume("work") as consumer:
         assert len(take(consumer, 2)) == 2
     broker.publish("work", messages(1))
-    own_server.eventually(lambda: broker.depth("work").ready, 3)
     with broker.consume("work") as consumer:
         assert len(take(consumer, 3)) == 3
 

@@ -306,6 +306,7 @@ def test_leaving_the_results_ends_the_run_too(sshd, hostile, tmp_path, no_leaks)
 
 SCRIPT = """
 import sys
+from pathlib import Path
 from labmon.collect.runner import Target, collect
 from labmon.config import Collect, Seconds
 key, port, state = sys.argv[1:]

@@ -21,6 +21,8 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     error: str | None = None
     seconds: float = 0.0
+    cpu: float = 0.0  #: seconds of the whole process
+    files: int = 0  #: open at most, with watch_files=True
     stopping: float = 0.0  #: seconds from the stop to the end
     progress: dict[str, Any] = field(default_factory=dict)
 

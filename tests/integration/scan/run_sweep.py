@@ -7,10 +7,31 @@ import threading
 import time
 from dataclasses import asdict
 
+import psutil
+
 from labmon.config import Scan
 from labmon.errors import LabmonError
 from labmon.scan.sweep import Sweep
 from labmon.scan.targets import parse
+
+
+class FileWatch:
+    """How many files this process has open at most, by looking 200 times a second."""
+
+    def __init__(self):
+        self._most = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+
+    def _look(self):
+        while not self._done.wait(0.005):
+            self._most = max(self._most, psutil.Process().num_fds())
+
+    def peak(self):
+        self._done.set()
+        self._thread.join()
+        return self._most
 
 
 def main() -> None:
@@ -24,6 +45,7 @@ def main() -> None:
     if stop_after is not None:
         timer = threading.Timer(stop_after, lambda: (stopped.append(time.monotonic()), stop.set()))
         timer.start()
+    files = FileWatch() if options.pop("watch_files", False) else None
     sweep = Sweep(targets, Scan(**options), method=method, stop=stop)
     began = time.monotonic()
     end = {}
@@ -33,7 +55,14 @@ def main() -> None:
     except LabmonError as error:
         end["error"] = f"{type(error).__name__}: {error}"
     ended = time.monotonic()
-    end |= {"seconds": ended - began, "notes": sweep.notes, "progress": asdict(sweep.progress)}
+    if files:
+        end["files"] = files.peak()
+    end |= {
+        "seconds": ended - began,
+        "cpu": time.process_time(),
+        "notes": sweep.notes,
+        "progress": asdict(sweep.progress),
+    }
     if stopped:
         end["stopping"] = ended - stopped[0]
     print(json.dumps(end))

@@ -52,10 +52,10 @@ TABLE = {f"10.30.{n >> 8}.{n & 255}": [f"lab-pc-{n}.example.edu."] for n in rang
 
 def test_two_thousand_names_at_once(server):
     good = server(names=TABLE)
-    with Names(3, [good.address], {}) as names:
+    with Names(10, [good.address], {}) as names:
         found, seconds = look_up(names, *TABLE, "10.31.0.1")
     assert found == {address: name[0].rstrip(".") for address, name in TABLE.items()} | {"10.31.0.1": None}
-    assert seconds < 3
+    assert seconds < 10
     assert not names.silent
 
 
@@ -140,6 +140,7 @@ def test_another_server_takes_over_from_one_that_is_gone(server):
     good = server(names=TABLE)
     with Names(3, [gone, good.address], {}) as names:
         found, _ = look_up(names, *list(TABLE)[:500])
+    assert len(found) == 500
     assert None not in found.values()
     assert not names.silent
 

@@ -2,6 +2,7 @@
 
 import errno
 import random
+import sys
 from threading import Event
 
 import pytest
@@ -90,9 +91,38 @@ def test_hosts_that_a_router_calls_unreachable_are_silent_and_do_no_harm_to_othe
     far.sysctl("net.ipv4.ip_forward=1")
     far.sysctl("net.ipv4.icmp_ratelimit=0")
     far.add_addresses(["10.99.0.200", "10.99.0.7"])
-    outcome = sweep("10.99.0.0/24", method="ping", timeout=0.3, rate=0)
+    outcome = sweep("10.99.0.0/24", method="ping", timeout=1, names=False)
     assert set(outcome.hosts) == {"10.99.0.7", "10.99.0.200"}
     assert outcome.notes == []
+    assert outcome.cpu < outcome.seconds / 2  # errors left lying would make every wait return at once
+
+
+ERROR_MET_BY_SENDING = """
+import time
+from labmon.scan.echo import Echo
+from labmon.scan.icmp import PingSocket
+
+sock = PingSocket()
+echo = Echo(sock.identifier, b"8 random")
+sock.send(echo.question(0, 1, 0), "10.99.0.1")
+time.sleep(0.2)  # a router says that it is unreachable
+sock.send(echo.question(0, 2, 0), "10.77.0.2")
+time.sleep(0.2)
+print([echo.read(message).number for message, *_ in sock.receive()])
+began = time.monotonic()
+sock.wait(0.5)
+sock.wait(0.5)
+print(time.monotonic() - began > 0.4)
+"""
+
+
+@pytest.mark.parametrize("uid", [None, netns.NOBODY])
+def test_an_error_about_one_address_does_not_stop_the_next_nor_the_waiting(near, far, uid):
+    near.sysctl("net.ipv4.ping_group_range=0 2147483647")
+    near.run("ip", "route", "add", "10.99.0.0/24", "via", netns.FAR)
+    far.run("ip", "route", "add", "unreachable", "10.99.0.0/24")
+    far.sysctl("net.ipv4.ip_forward=1")
+    assert near.run(sys.executable, "-c", ERROR_MET_BY_SENDING, uid=uid).stdout == "[2]\nTrue\n"
 
 
 def test_an_answer_from_another_address_is_ignored(sweep, near, far):

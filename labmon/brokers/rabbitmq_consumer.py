@@ -1,0 +1,276 @@
+"""Consuming from RabbitMQ: deliveries come by themselves, up to `prefetch` from each lane, and wait here."""
+
+import itertools
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from pika.exceptions import ConsumerCancelled
+
+from labmon.brokers import rabbitmq_topology as topology
+from labmon.brokers.base import Consumer, Delivery, LaneShare
+from labmon.brokers.rabbitmq_connection import CLOSE_TIMEOUT, Line, Server
+from labmon.brokers.rabbitmq_publisher import Publisher
+from labmon.brokers.rabbitmq_wire import HIGH, Received
+from labmon.errors import BrokerUnavailable
+
+REFILL = 0.05
+"""Seconds that a lane which has just been full is given to fill up again, before the other has its turn. The server
+may have thousands of urgent messages, and this consumer may be faster than its answer."""
+
+FIRST_FILL = 0.5
+"""Seconds that the first urgent messages may take to arrive, if there are any."""
+
+MOST_PREFETCH = 65_535
+
+_generations = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tag:
+    """Means something to the consumer that made it, of which no other has the generation."""
+
+    generation: int
+    high: bool
+    number: int  #: on the lane's channel
+    received: Received
+    attempt: int
+
+
+class _Lane:
+    """One of the two queues, on a channel of its own: `multiple` acks go by the order on a channel."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.line: Line
+        self.consumer_tag = ""
+        self.arrived: deque[Received] = deque()  #: not handed out yet
+        self.unsettled: OrderedDict[int, None] = OrderedDict()  #: every number not settled, in order
+        self.was_full = False
+        self.settled_at = 0.0
+
+    def settle(self, numbers: set[int], multiple: bool) -> tuple[int, list[int]]:
+        """(all up to this number at once, and these one by one). The first may be 0, for none."""
+        upto = 0
+        for number in self.unsettled if multiple else ():
+            if number not in numbers:
+                break
+            upto = number
+        for number in numbers:
+            del self.unsettled[number]
+        if numbers:
+            self.settled_at = time.monotonic()
+        return upto, sorted(number for number in numbers if number > upto)
+
+
+class RabbitConsumer(Consumer):
+    """What `RabbitBroker.consume` returns. Has a connection of its own, which never publishes.
+
+    Holds up to `prefetch` messages of each lane that nobody has asked for yet. Giving these back at the end costs
+    them an attempt, before RabbitMQ 4.3.
+    """
+
+    def __init__(
+        self, server: Server, publisher: Publisher, queue: str, prefetch: int, ttl: float | None
+    ) -> None:
+        self._server = server
+        self._publisher = publisher
+        self._queue = queue
+        self._prefetch = max(1, min(prefetch, MOST_PREFETCH))
+        self._ttl = ttl
+        self._share = LaneShare()
+        self._generation = next(_generations)
+        self._held: dict[tuple[bool, int], Tag] = {}
+        self._lanes = {True: _Lane(queue + HIGH), False: _Lane(queue)}
+        self._changed = threading.Condition()
+        self._incoming: list[tuple[_Lane, Received]] = []
+        self._over: BaseException | None = None
+        self._closed = False
+        with server.errors(queue):
+            self._session = server.connect(f"consumer of {queue}")
+            try:
+                self._start()
+            except BaseException:
+                self._session.close()
+                raise
+
+    def receive(self, limit: int, timeout: float) -> list[Delivery]:
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                self._check()
+                left = deadline - time.monotonic()
+                room = min(limit, self._prefetch - len(self._held))
+                if room > 0 and any(lane.arrived for lane in self._lanes.values()):
+                    refill = min(self._refill(), left)
+                    if refill <= 0:
+                        return self._take(room)
+                    self._changed.wait(refill)
+                elif left <= 0:
+                    return []
+                else:
+                    self._changed.wait(left)
+
+    def ack(self, deliveries: Sequence[Delivery]) -> None:
+        self._settle(self._ours(deliveries), "ack")
+
+    def release(self, deliveries: Sequence[Delivery], *, failed: bool = False) -> None:
+        tags = self._ours(deliveries)
+        if not failed:
+            # RabbitMQ 4.3 counts no attempt for a nack. Those before count one for either.
+            self._settle(tags, "nack")
+            return
+        uncounted = [tag for tag in tags if not tag.received.is_counted()]
+        self._publisher.publish(
+            [tag.received.once_more(self._lanes[tag.high].name, attempt=tag.attempt) for tag in uncounted]
+        )
+        self._settle(uncounted, "ack")
+        self._settle([tag for tag in tags if tag.received.is_counted()], "reject")
+
+    def reject(self, deliveries: Sequence[Delivery], reason: str, error: str = "") -> None:
+        tags, now = self._ours(deliveries), time.time()
+        self._publisher.publish(
+            [
+                tag.received.dead_copy(
+                    self._queue, high=tag.high, attempt=tag.attempt, reason=reason, error=error, now=now
+                )
+                for tag in tags
+            ]
+        )
+        self._settle(tags, "ack")
+
+    def close(self) -> None:
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            self._changed.notify_all()
+        with suppress(Exception):
+            self._give_back()
+        self._session.close()
+
+    @property
+    def is_closed(self) -> bool:
+        """True after `close`, and once the connection is lost."""
+        return self._closed or self._over is not None
+
+    def _start(self) -> None:
+        counts = {}
+        for lane in self._lanes.values():
+            found = topology.look(self._session, lane.name)
+            if found is None:
+                raise self._server.no_queue(lane.name)
+            counts[lane] = found.message_count
+        for lane in self._lanes.values():
+            lane.line = Line(self._session)
+            lane.line.ask(partial(self._prepare, lane))
+            lane.line.ask(partial(self._subscribe, lane))
+        high = self._lanes[True]
+        urgent = min(counts[high], self._prefetch)
+        with self._changed:
+            self._changed.wait_for(lambda: self._over or len(high.arrived) >= urgent, FIRST_FILL)
+
+    def _give_back(self) -> None:
+        for lane in self._lanes.values():
+            lane.line.ask(
+                lambda channel, answer, lane=lane: channel.basic_cancel(lane.consumer_tag, callback=answer),
+                timeout=CLOSE_TIMEOUT,
+            )
+            self._session.submit(partial(lane.line.channel.basic_nack, 0, multiple=True))
+
+    def _prepare(self, lane: _Lane, channel: Any, answer: Callable[[Any], None]) -> None:
+        channel.add_on_close_callback(lambda _, error: self._end(error))
+        channel.add_on_cancel_callback(lambda _: self._end(ConsumerCancelled()))
+        channel.basic_qos(prefetch_count=self._prefetch, callback=answer)
+
+    def _subscribe(self, lane: _Lane, channel: Any, answer: Callable[[Any], None]) -> None:
+        def arrived(_: Any, method: Any, properties: Any, body: bytes) -> None:
+            if not self._incoming:
+                # Once for all that came in one go, or else whoever waits wakes up for a batch of one.
+                self._session.submit(self._flush)
+            self._incoming.append((lane, Received(method, properties, body)))
+
+        lane.consumer_tag = channel.basic_consume(lane.name, arrived, callback=answer)
+
+    def _flush(self) -> None:
+        with self._changed:
+            for lane, received in self._incoming:
+                lane.arrived.append(received)
+                lane.unsettled[received.method.delivery_tag] = None
+                lane.was_full = lane.was_full or len(lane.unsettled) >= self._prefetch
+            self._incoming.clear()
+            self._changed.notify_all()
+
+    def _end(self, error: BaseException) -> None:
+        with self._changed:
+            self._over = self._over or error
+            self._changed.notify_all()
+
+    def _check(self) -> None:
+        if self._over is not None and not self._closed:
+            raise self._server.translated(self._over, self._queue) from self._over
+        if self._closed or self._session.is_over:
+            raise BrokerUnavailable(f"{self._server.name}: this consumer of {self._queue} is finished")
+
+    def _refill(self) -> float:
+        """For how long the urgent lane may still fill up again."""
+        lane = self._lanes[True]
+        if not lane.was_full or lane.arrived or len(lane.unsettled) >= self._prefetch:
+            return 0.0
+        left = lane.settled_at + REFILL - time.monotonic()
+        lane.was_full = left > 0
+        return left
+
+    def _take(self, limit: int) -> list[Delivery]:
+        high, normal = self._lanes[True].arrived, self._lanes[False].arrived
+        count = min(len(normal), max(self._share.keep(limit), limit - len(high)))
+        self._share.took(count)
+        now = datetime.now(UTC)
+        return [self._deliver(True, high.popleft(), now) for _ in range(min(len(high), limit - count))] + [
+            self._deliver(False, normal.popleft(), now) for _ in range(count)
+        ]
+
+    def _deliver(self, high: bool, received: Received, now: datetime) -> Delivery:
+        attempt = received.attempt()
+        tag = Tag(self._generation, high, received.method.delivery_tag, received, attempt)
+        self._held[high, tag.number] = tag
+        enqueued_at = received.enqueued_at()
+        expired = (
+            self._ttl is not None
+            and enqueued_at is not None
+            and (now - enqueued_at).total_seconds() > self._ttl
+        )
+        return Delivery(received.message(self._queue, high=high), attempt, enqueued_at, expired, tag)
+
+    def _ours(self, deliveries: Sequence[Delivery]) -> list[Tag]:
+        """Those that are not settled yet, each once."""
+        with self._changed:
+            self._check()
+            tags = {id(one.tag): one.tag for one in deliveries if isinstance(one.tag, Tag)}.values()
+            return [
+                tag
+                for tag in tags
+                if tag.generation == self._generation and (tag.high, tag.number) in self._held
+            ]
+
+    def _settle(self, tags: Sequence[Tag], how: str) -> None:
+        """ack, nack or reject: as many at once as come without a gap, where AMQP can do that."""
+        if not tags:
+            return
+        orders: list[Callable[[], None]] = []
+        with self._changed:
+            for high, lane in self._lanes.items():
+                upto, single = lane.settle({tag.number for tag in tags if tag.high is high}, how != "reject")
+                settle = getattr(lane.line.channel, f"basic_{how}")
+                orders += [partial(settle, upto, multiple=True)] if upto else []
+                orders += [partial(settle, number) for number in single]
+            for tag in tags:
+                del self._held[tag.high, tag.number]
+        with self._server.errors(self._queue):
+            self._session.submit(lambda: [order() for order in orders] and None)

@@ -1,0 +1,110 @@
+"""What `labmon setup-queues` does and says at RabbitMQ. The lines are for people."""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from labmon.brokers import rabbitmq_topology as topology
+from labmon.brokers.rabbitmq_connection import Session
+from labmon.brokers.rabbitmq_management import Management
+from labmon.errors import BrokerError
+
+Policies = dict[str, dict[str, Any]]
+
+
+def made(session: Session, queue: str, pattern: str | None, *, dry_run: bool) -> list[str]:
+    """A line for each of the queue's own queues and exchanges, which are made unless it is a dry run."""
+    queues, exchanges = topology.missing(session, queue, pattern)
+    if not dry_run:
+        topology.declare(session, queue, pattern)
+    verb = "would be made" if dry_run else "made"
+    lines = [
+        f"exchange {name}: {verb if name in exchanges else 'was there'}"
+        for name in (topology.EXCHANGE, topology.HIGH_EXCHANGE)
+        if pattern
+    ]
+    return lines + [
+        f"{name}: {verb if name in queues else 'was there'}" for name in sorted(topology.queues_of(queue))
+    ]
+
+
+def differences(session: Session, queue: str) -> list[str]:
+    """A line for each queue that is there but not as labmon would have made it."""
+    lines = []
+    for name in sorted(topology.queues_of(queue)):
+        if topology.look(session, name) is None:
+            continue
+        if difference := topology.difference(session, name, queue):
+            lines.append(
+                f"{name}: is {difference}. It works, but it may lose what was confirmed, or drop what was delivered "
+                f"too often. When it is empty: rabbitmqctl delete_queue {name}; labmon setup-queues"
+            )
+    return lines
+
+
+def policies(queues: Sequence[str], ttl: Mapping[str, float], vhost: str) -> Policies:
+    """What is worth setting at the server, by name: one policy for all, one more for each queue with a `ttl`.
+
+    Only one policy is ever in force for a queue, so that the latter have to repeat the former.
+    """
+    # Without these two a message that is delivered too often is moved to the dead letters as best the server can.
+    safe = {"dead-letter-strategy": "at-least-once", "overflow": "reject-publish"}
+    found = {"labmon": _policy(queues, safe, priority=1)} if queues else {}
+    for queue in queues:
+        if queue in ttl:
+            definition = safe | {"message-ttl": int(ttl[queue] * 1000)}
+            found[f"labmon-{queue}"] = _policy([queue], definition, priority=2)
+    return found
+
+
+def _policy(queues: Sequence[str], definition: dict[str, Any], *, priority: int) -> dict[str, Any]:
+    names = "|".join(re.escape(queue).replace("\\-", "-") for queue in queues)
+    return {
+        "pattern": f"^({names})(\\.high)?$",
+        "definition": definition,
+        "priority": priority,
+        "apply-to": "queues",
+    }
+
+
+def set_policies(management: Management | None, wanted: Policies, *, dry_run: bool) -> list[str]:
+    """A line for each policy, which is set if the management API is there and it is no dry run."""
+    lines = []
+    for name, policy in wanted.items():
+        if management is None:
+            lines.append(_by_hand(name, policy, "not set, since [queue] management_url is empty"))
+            continue
+        try:
+            there = management.policy(name)
+            if there == policy:
+                lines.append(f"policy {name}: was there")
+            elif dry_run:
+                lines.append(f"policy {name}: would be {'changed' if there else 'set'}")
+            else:
+                management.set_policy(name, policy)
+                lines.append(f"policy {name}: {'changed' if there else 'set'}")
+        except BrokerError as error:
+            lines.append(_by_hand(name, policy, f"not set: {error}"))
+    return lines
+
+
+def missing_policies(management: Management | None, wanted: Policies) -> list[str]:
+    """A line for each policy that is not set, or of which nobody knows."""
+    lines = []
+    for name, policy in wanted.items():
+        try:
+            if management is None:
+                lines.append(_by_hand(name, policy, "worth setting"))
+            elif management.policy(name) != policy:
+                lines.append(_by_hand(name, policy, "not set"))
+        except BrokerError as error:
+            lines.append(_by_hand(name, policy, f"worth setting ({error})"))
+    return lines
+
+
+def _by_hand(name: str, policy: dict[str, Any], why: str) -> str:
+    words = ["rabbitmqctl", "set_policy", "--apply-to", policy["apply-to"], "--priority", str(policy["priority"])]
+    words += [name, policy["pattern"], json.dumps(policy["definition"])]
+    return f"policy {name}: {why}: {shlex.join(words)}"

@@ -1,0 +1,21 @@
+"""Whose messages are served first: `[queue] high_priority`, and critical alerts."""
+
+from labmon.config import Queue
+from labmon.messages import Alert, AnyMessage, Discovery, Metrics, ScanFinished
+
+
+class Priorities:
+    """The configured departments, labs and systems."""
+
+    def __init__(self, settings: Queue) -> None:
+        self._chosen = frozenset(settings.high_priority)
+
+    def is_high(self, message: AnyMessage, *, dept: int | None = None, lab: int | None = None) -> bool:
+        """True for the high lane. A measurement names only its system: say its department and lab."""
+        match message:
+            case Discovery() | ScanFinished():
+                return f"dept:{message.dept_id}" in self._chosen
+            case Metrics() | Alert():
+                names = {f"system:{message.system_id}", f"dept:{dept}", f"lab:{lab}"}
+                critical = isinstance(message, Alert) and message.severity == "critical"
+                return critical or not names.isdisjoint(self._chosen)

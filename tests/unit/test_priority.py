@@ -1,0 +1,40 @@
+import pytest
+
+from labmon.config import load
+from labmon.errors import ConfigError
+from labmon.messages import Alert, Discovery, Metrics, decode
+from labmon.priority import Priorities
+from tests.unit.test_messages import SEED_ALERT, SEED_DISCOVERY, SEED_METRICS
+
+MESSAGES = {
+    "discovery of dept 1": decode(Discovery, SEED_DISCOVERY),
+    "metrics of system 42": decode(Metrics, SEED_METRICS),
+    "alert of system 42": decode(Alert, SEED_ALERT),
+}
+
+
+def high(chosen, **place):
+    priorities = Priorities(load(environ={"LABMON_QUEUE_HIGH_PRIORITY": chosen}).config.queue)
+    return [name for name, message in MESSAGES.items() if priorities.is_high(message, **place)]
+
+
+def test_nobody_is_first_unless_somebody_is_named():
+    assert high("", dept=1, lab=3) == []
+
+
+def test_a_system_a_lab_or_a_department_can_be_named():
+    assert high("system:42") == ["metrics of system 42", "alert of system 42"]
+    assert high("lab:3", dept=1, lab=3) == ["metrics of system 42", "alert of system 42"]
+    assert high("dept:1", dept=1, lab=3) == list(MESSAGES)
+    assert high("dept:2,lab:4,system:43", dept=1, lab=3) == []
+
+
+def test_a_critical_alert_is_always_first():
+    critical = decode(Alert, SEED_ALERT.replace(b"warning", b"critical"))
+    assert Priorities(load(environ={}).config.queue).is_high(critical)
+
+
+@pytest.mark.parametrize("text", ["dept", "dept:0", "room:1", "system:x"])
+def test_what_names_nobody_is_refused(text):
+    with pytest.raises(ConfigError, match="high_priority"):
+        load(environ={"LABMON_QUEUE_HIGH_PRIORITY": text})
