@@ -111,26 +111,43 @@ class Queue(Struct, frozen=True, kw_only=True):
         bool, _says("Send scans and measurements through the queue; false: store them directly.")
     ] = False
     type: Annotated[
-        Literal["postgres", "redis"],
+        Literal["postgres", "redis", "rabbitmq"],
         _says("The broker. postgres: with no host below, the store's own database serves as the queue."),
     ] = "postgres"
-    host: Annotated[str, _says("The broker's host. Empty with type postgres: the [database].")] = ""
+    host: Annotated[
+        str,
+        _says(
+            "The broker's host; for rabbitmq also several with commas, tried in turn. Empty: this machine; "
+            "with type postgres the [database]."
+        ),
+    ] = ""
     port: Annotated[int, _says("The broker's port. 0: the usual one of its type.", ge=0, le=65535)] = 0
-    user: Annotated[str, _says("The account at the broker.")] = ""
+    user: Annotated[str, _says("The account at the broker. Empty for rabbitmq: guest.")] = ""
     password: Annotated[
         str, _says("Its password. Better in the environment: QUEUE_PASSWORD.", secret=True)
     ] = ""
-    tls: Annotated[
-        bool, _says("Encrypt the connection to a redis broker, and check its certificate.")
-    ] = False
+    tls: Annotated[bool, _says("Encrypt the connection to redis or rabbitmq, and check its certificate.")] = (
+        False
+    )
     tls_ca: Annotated[
         str, _says("A file with the certificates to check it by. Empty: those of the system.")
     ] = ""
+    tls_verify: Annotated[
+        bool, _says("false, for rabbitmq: encrypt, but check nothing (anyone may listen in).")
+    ] = True
     database: Annotated[
         str,
         _says(
             "The database at that host that holds the queue. postgres: a name; empty: labmon. "
             "redis: a number; empty: 0."
+        ),
+    ] = ""
+    vhost: Annotated[str, _says("The virtual host at rabbitmq.")] = "/"
+    management_url: Annotated[
+        str,
+        _says(
+            "The management API of rabbitmq, such as http://mq.example.edu:15672, for policies and for "
+            "messages in flight. Empty: do without."
         ),
     ] = ""
     discovery_queue: Annotated[QueueName, _says("What scans find.")] = "discovery_queue"

@@ -8,7 +8,6 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -23,7 +22,8 @@ LOOPBACK = "-kernel inet_dist_use_interface {127,0,0,1}"
 class RabbitServer(Server):
     """RabbitMQ with its management API, as guest/guest, on 127.0.0.1.
 
-    `restart`, and `kill` followed by `start`, keep ports and data. Each `vhost` is a clean server to its user.
+    `restart`, and `kill` followed by `start`, keep ports and data. Each `vhost` is a clean server to its
+    user.
     """
 
     account = "rabbitmq"
@@ -32,7 +32,7 @@ class RabbitServer(Server):
         self.bin = self.programs()
         super().__init__()
         self.management_port = free_port()
-        self._epmd_port = free_port()
+        self._dist_port, self._epmd_port = free_port(), free_port()
         self._epmd: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self.node = f"labmon-{self.port}@localhost"
@@ -80,7 +80,7 @@ class RabbitServer(Server):
         return self
 
     def close(self) -> None:
-        self.stop()
+        self.kill()  # it takes six seconds to stop, and nobody wants its data
         if self._epmd is not None:
             self._epmd.terminate()
             self._epmd.wait()
@@ -158,12 +158,13 @@ class RabbitServer(Server):
         said = self.ctl(
             "eval",
             f"""
-            [begin sys:suspend(Pid), list_to_binary(pid_to_list(Pid)) end || Pid <- rabbit_networking:connections(),
-             [{{vhost, Vhost}}, {{client_properties, Properties}}] <-
-                 [rabbit_networking:connection_info(Pid, [vhost, client_properties])],
-             Vhost =:= <<"{vhost}">>,
-             {{<<"connection_name">>, longstr, Name}} <- Properties,
-             string:prefix(Name, <<"{name}">>) =/= nomatch].
+            [begin sys:suspend(Pid), list_to_binary(pid_to_list(Pid)) end
+             || Pid <- rabbit_networking:connections(),
+                [{{vhost, Vhost}}, {{client_properties, Properties}}] <-
+                    [rabbit_networking:connection_info(Pid, [vhost, client_properties])],
+                Vhost =:= <<"{vhost}">>,
+                {{<<"connection_name">>, longstr, Name}} <- Properties,
+                string:prefix(Name, <<"{name}">>) =/= nomatch].
             """,
         )
         return re.findall(r"<[0-9.]+>", said)
@@ -194,12 +195,6 @@ class RabbitServer(Server):
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
         return ["-i", *(f"{name}={value}" for name, value in settings.items())]
-
-    @property
-    def _dist_port(self) -> int:
-        if not hasattr(self, "_chosen_dist_port"):
-            self._chosen_dist_port = free_port()
-        return self._chosen_dist_port
 
     def _write(self, name: str, text: str, mode: int = 0o600) -> None:
         file = self.folder / name

@@ -28,6 +28,27 @@ def open_broker(config: Config, *, store_url: str) -> Broker:
                     dbname=queue.database or "labmon",
                 )
             return PostgresBroker(conninfo, lease=float(queue.lease), ttl=ttl)
+        case "rabbitmq":
+            from labmon.brokers.rabbitmq import RabbitBroker
+            from labmon.brokers.rabbitmq_connection import Server
+
+            server = Server(
+                queue.host or "localhost",
+                queue.port,
+                queue.user or "guest",
+                queue.password or ("" if queue.user else "guest"),
+                vhost=queue.vhost,
+                tls=queue.tls,
+                tls_ca=queue.tls_ca,
+                tls_verify=queue.tls_verify,
+                management_url=queue.management_url,
+            )
+            bindings = {
+                queue.discovery_queue: "discovery.#",
+                queue.metrics_queue: "metrics.#",
+                queue.alert_queue: "alerts.#",
+            }
+            return RabbitBroker(server, bindings=bindings, ttl=ttl)
         case "redis":
             from labmon.brokers.redis import RedisBroker
 

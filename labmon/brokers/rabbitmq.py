@@ -1,8 +1,9 @@
-"""RabbitMQ 3.10 or later, driven by pika. The queues are quorum queues, so that what is confirmed is on the disk.
+"""RabbitMQ 3.10 or later, driven by pika. Its queues are quorum queues: what they confirm is on the disk.
 
-What is where: `rabbitmq_topology` draws exchanges and queues, `rabbitmq_wire` says what a message looks like,
-`rabbitmq_connection` has the threads. The broker itself asks on one connection and publishes on another, since the
-server stops reading from those that publish when it is short of memory, and then people ask how deep the queues are.
+`rabbitmq_topology` draws the exchanges and queues, `rabbitmq_wire` says what a message looks like,
+`rabbitmq_session` has the threads. A broker asks on one connection and publishes on another, since the
+server stops reading from those that publish when it is short of memory, and that is when people ask how
+deep the queues are.
 """
 
 import logging
@@ -14,11 +15,12 @@ from typing import Any
 from labmon.brokers import rabbitmq_setup as setup
 from labmon.brokers import rabbitmq_topology as topology
 from labmon.brokers.base import Broker, DeadLetter, Depth, Message
-from labmon.brokers.rabbitmq_connection import Server, Session
+from labmon.brokers.rabbitmq_connection import Server
 from labmon.brokers.rabbitmq_consumer import RabbitConsumer
 from labmon.brokers.rabbitmq_dead import DeadLetters
 from labmon.brokers.rabbitmq_management import Management
 from labmon.brokers.rabbitmq_publisher import Publisher
+from labmon.brokers.rabbitmq_session import Session
 from labmon.brokers.rabbitmq_wire import DEAD, HIGH, Letter, matches, new_letter
 from labmon.errors import BrokerError, BrokerUnavailable
 
@@ -31,9 +33,9 @@ CHUNK = 1000
 class RabbitBroker(Broker):
     """Connects when it is first used.
 
-    `bindings` gives the routing keys of each queue, such as "metrics.#": its messages go through the exchange, where
-    others can listen in; those of a queue without go straight to it. `ttl` gives the seconds after which a queue's
-    messages are expired.
+    `bindings` gives the routing keys of a queue, such as "metrics.#": its messages go through the exchange,
+    where others can listen in; those of a queue without go straight to it. `ttl` gives the seconds after
+    which a queue's messages are expired.
     """
 
     def __init__(
@@ -89,8 +91,8 @@ class RabbitBroker(Broker):
         )
 
     def dead_letters(self, queue: str, *, limit: int = 50, reason: str | None = None) -> list[DeadLetter]:
-        """To look at them is to fetch and return them, as many as there are up to `rabbitmq_dead.WINDOW`, so that
-        they stay in order. For that moment `depth` does not count them, and nobody else finds them."""
+        """To look at them is to fetch and return them, up to `rabbitmq_dead.WINDOW` of them so that they
+        stay in order. For that moment `depth` does not count them, and nobody else finds them."""
         with self._session(queue) as session, self._dead(session, queue) as dead:
             return [one.letter for one in dead.find(reason, limit)]
 
@@ -122,21 +124,25 @@ class RabbitBroker(Broker):
     def set_up(self, queues: Sequence[str], *, dry_run: bool = False) -> list[str]:
         """Declare these queues and, where the management API is configured, set their policies.
 
-        Returns what was made and what was there, a line each. `dry_run` changes nothing and says what would be made.
+        Returns what was made and what was there, a line each. `dry_run` only says what would be made.
         """
         lines = []
         for queue in queues:
             pattern = self._bindings.get(queue)
             with self._session() as session:
                 lines += setup.made(session, queue, pattern, dry_run=dry_run)
-        lines += setup.set_policies(self._management, self._policies(queues), dry_run=dry_run)
+        lines += setup.set_policies(
+            self._management, self._server.vhost, self._policies(queues), dry_run=dry_run
+        )
         return list(dict.fromkeys(lines))
 
     def advice(self) -> list[str]:
         """Queues that are not as labmon would have made them, and policies worth setting."""
         with self._session() as session:
             lines = [line for queue in self._bindings for line in setup.differences(session, queue)]
-        return lines + setup.missing_policies(self._management, self._policies(list(self._bindings)))
+        return lines + setup.missing_policies(
+            self._management, self._server.vhost, self._policies(list(self._bindings))
+        )
 
     def close(self) -> None:
         while self._consumers:
@@ -186,7 +192,7 @@ class RabbitBroker(Broker):
             return None
 
     def _policies(self, queues: Sequence[str]) -> dict[str, dict[str, Any]]:
-        return setup.policies(queues, self._ttl, self._server.vhost)
+        return setup.policies(queues, self._ttl)
 
     @staticmethod
     def _letter(message: Message, queue: str, pattern: str | None, now: float) -> Letter:

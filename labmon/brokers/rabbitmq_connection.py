@@ -1,20 +1,11 @@
-"""Connections to RabbitMQ, each with a thread of its own, and what their errors mean.
+"""Where RabbitMQ is, how to log in, and what its errors mean."""
 
-The thread is why heartbeats go on while a database is slow. Nothing of pika's is touched on any other.
-"""
-
-import logging
 import re
 import ssl
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from functools import partial
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import pika
-from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika import ConnectionParameters, PlainCredentials, SSLOptions
 from pika.adapters.utils.connection_workflow import (
     AMQPConnectionWorkflowFailed,
     AMQPConnectorException,
@@ -34,19 +25,10 @@ from pika.exceptions import (
     StreamLostError,
 )
 
+from labmon.brokers.rabbitmq_session import CONNECT_TIMEOUT, Session
 from labmon.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds for one address to accept, and as many again for TLS and AMQP."""
-
-ANSWER_TIMEOUT = 30.0
-"""Seconds without an answer after which a server is as good as away: a queue without its majority says nothing."""
-
-CLOSE_TIMEOUT = 3.0
-
-_pika = logging.getLogger("pika")
-_pika.addHandler(logging.NullHandler())
-_pika.setLevel(logging.CRITICAL)  # it logs tracebacks of what is raised and said here
+AMQP, AMQPS = 5672, 5671
 
 
 class Server:
@@ -76,12 +58,11 @@ class Server:
         self._tls_verify = tls_verify
         self._heartbeat = heartbeat
         self._blocked_timeout = blocked_timeout
-        self._addresses = [
-            _address(one, port or (5671 if tls else 5672)) for one in host.split(",") if one.strip()
-        ]
+        usual = port or (AMQPS if tls else AMQP)
+        self._addresses = [_address(one.strip(), usual) for one in host.split(",") if one.strip()]
         self._current = 0  #: the address that worked last
         if not self._addresses:
-            raise BrokerRefused("RabbitMQ: [queue] host is empty. Name one, or several with commas between")
+            raise BrokerRefused("RabbitMQ: [queue] host names none. Name one, or several with commas")
 
     @property
     def name(self) -> str:
@@ -89,7 +70,7 @@ class Server:
         host, port = self._addresses[self._current]
         return f"RabbitMQ at {host}:{port}"
 
-    def connect(self, purpose: str) -> "Session":
+    def connect(self, purpose: str) -> Session:
         """A new connection, which the management page shows by this purpose.
 
         Tries every address once, the last good one first. Raises BrokerError.
@@ -102,8 +83,7 @@ class Server:
             except BrokerError as error:
                 errors.append(error)
             self._current = (self._current + 1) % len(self._addresses)
-        # The one that refuses is the one to tell of: the others may be away for days, and that is why there
-        # are several.
+        # To tell of the one that refuses helps more: that others are away is why there are several.
         raise next((error for error in errors if isinstance(error, BrokerRefused)), errors[0])
 
     def tls_context(self) -> ssl.SSLContext:
@@ -124,10 +104,10 @@ class Server:
 
     @contextmanager
     def errors(self, queue: str = "") -> Iterator[None]:
-        """The driver's errors as BrokerUnavailable and BrokerRefused. `queue` is the one that is asked for."""
+        """The driver's errors as BrokerUnavailable and BrokerRefused, said of this queue."""
         try:
             yield
-        except (AMQPError, AMQPConnectorException, OSError, TimeoutError) as error:
+        except (AMQPError, AMQPConnectorException, OSError) as error:
             raise self.translated(error, queue) from error
 
     def translated(self, error: BaseException, queue: str = "") -> BrokerError:
@@ -138,78 +118,72 @@ class Server:
             return self._replied(code, text, queue)
         match error:
             case ConnectionBlockedTimeout():
-                said = "takes no messages: it is short of memory or disk. See: rabbitmqctl status"
-                return BrokerUnavailable(f"{self.name} {said}")
+                step = "It is short of memory or disk; see: rabbitmqctl status"
+                return BrokerUnavailable(f"{self.name} takes no messages. {step}")
             case ConsumerCancelled():
-                return BrokerUnavailable(f"{self.name} has ended the delivery from {queue}: was it deleted?")
+                return BrokerUnavailable(f"{self.name} delivers no more from {queue}. Was it deleted?")
             case ssl.SSLCertVerificationError():
-                return BrokerRefused(
-                    f"{self.name}: its certificate is not trusted: {error.verify_message}. Check [queue] tls_ca"
-                )
+                said = f"its certificate is not trusted: {error.verify_message}"
+                return BrokerRefused(f"{self.name}: {said}. Check [queue] tls_ca")
             case ssl.SSLError():
-                reason = (error.reason or str(error)).replace("_", " ").lower()
-                return BrokerRefused(f"{self.name}: no TLS: {reason}. Check [queue] port and tls")
+                said = (error.reason or str(error)).replace("_", " ").lower()
+                return BrokerRefused(f"{self.name}: no TLS: {said}. Check [queue] port and tls")
             case IncompatibleProtocolError():
-                return BrokerUnavailable(
-                    f"{self.name} closed the connection at once. Is it an AMQP port, and without TLS?"
-                )
+                said = "closed the connection at once. Is it an AMQP port, and without TLS?"
+                return BrokerUnavailable(f"{self.name} {said}")
             case (
                 AMQPHeartbeatTimeout()
                 | AMQPConnectorStackTimeout()
                 | ConnectionOpenAborted()
                 | TimeoutError()
             ):
-                return BrokerUnavailable(f"{self.name} does not answer. Is the server running?")
-            case OSError() if error.strerror:
-                return BrokerUnavailable(f"{self.name}: {error.strerror.lower()}. Is the server running?")
+                said = "does not answer"
             case StreamLostError():
-                return BrokerUnavailable(f"{self.name}: the connection was lost. Is the server running?")
-        said = " ".join(str(error).split()) or type(error).__name__
-        return BrokerUnavailable(f"{self.name}: {said}. Is the server running?")
+                said = "has gone away"
+            case OSError() if error.strerror:
+                said = f"cannot be reached: {error.strerror.lower()}"
+            case _:
+                said = f"failed: {' '.join(str(error).split()) or type(error).__name__}"
+        return BrokerUnavailable(f"{self.name} {said}. Is the server running?")
 
     def _replied(self, code: int, text: str, queue: str) -> BrokerError:
         """What an AMQP reply code and its text come to."""
-        said = text.split(" - ", 1)[-1].strip()
-        if "is down or inaccessible" in said or "vhost is down" in said or "limit" in said:
+        said = text.split(" - ", 1)[-1].strip() or str(code)
+        if re.search(r"is down|limit\b", said):
             return BrokerUnavailable(f"{self.name}: {said}")
         match code:
-            case 403 if "login was refused" in said.lower() or "login refused" in said.lower():
-                guest = " guest may log in from the server itself only;" if self.user == "guest" else ""
-                return BrokerRefused(
-                    f"{self.name} refused the login of {self.user}:{guest} check [queue] user and password"
-                )
+            case 403 if re.search(r"login (was )?refused", said, re.IGNORECASE):
+                guest = "guest may log in from the server itself only; " if self.user == "guest" else ""
+                step = f"{guest}check [queue] user and password"
+                return BrokerRefused(f"{self.name} refused the login of {self.user}: {step}")
             case 403:
-                step = (
-                    f"Grant it with: rabbitmqctl set_permissions -p {self.vhost} {self.user} '.*' '.*' '.*'"
-                )
-                return BrokerRefused(f"{self.name}: {said}. {step}")
+                step = f"rabbitmqctl set_permissions -p {self.vhost} {self.user} '.*' '.*' '.*'"
+                return BrokerRefused(f"{self.name}: {said}. Grant it with: {step}")
             case 404 if queue:
                 return self.no_queue(queue)
             case 404:
                 return BrokerRefused(f"{self.name}: {said}. Make it with: labmon setup-queues")
             case 406 if found := re.search(r"inequivalent arg '(\S+)' for (\w+) '(.+?)' in", said):
-                arg, kind, name = found.groups()
+                argument, kind, name = found.groups()
                 values = said.split(": ", 1)[-1]
                 return BrokerRefused(
-                    f"{self.name}: the {kind} {name} is there with another {arg} ({values}). Delete it once "
-                    "nothing needs it, or choose another name in [queue]; then: labmon setup-queues"
+                    f"{self.name}: the {kind} {name} is there with another {argument} ({values}). Delete it "
+                    "once nothing needs it, or choose another name in [queue]; then: labmon setup-queues"
                 )
             case 406 if "larger than" in said:
                 return BrokerRefused(f"{self.name}: {said}")
             case 402 | 405 | 530:
                 return BrokerRefused(f"{self.name}: {said}. Check [queue] vhost and user")
-            case 320:
-                return BrokerUnavailable(f"{self.name} has closed the connection: {said}")
-        return BrokerUnavailable(f"{self.name}: {said or code}")
+        return BrokerUnavailable(f"{self.name}: {said}")
 
-    def _parameters(self, purpose: str) -> pika.ConnectionParameters:
+    def _parameters(self, purpose: str) -> ConnectionParameters:
         host, port = self._addresses[self._current]
-        return pika.ConnectionParameters(
+        return ConnectionParameters(
             host=host,
             port=port,
             virtual_host=self.vhost,
-            credentials=pika.PlainCredentials(self.user, self.password),
-            ssl_options=pika.SSLOptions(self.tls_context(), host) if self._tls else None,
+            credentials=PlainCredentials(self.user, self.password),
+            ssl_options=SSLOptions(self.tls_context(), host) if self._tls else None,
             heartbeat=self._heartbeat,
             blocked_connection_timeout=self._blocked_timeout,
             socket_timeout=CONNECT_TIMEOUT,
@@ -220,14 +194,13 @@ class Server:
 
 
 def _address(text: str, port: int) -> tuple[str, int]:
-    found = re.fullmatch(r"\s*(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:]+))(?::(?P<port>\d+))?\s*", text)
-    if found is None:
-        return text.strip(), port
-    return found["v6"] or found["host"].strip(), int(found["port"] or port)
+    """Of "host", "host:5673", "[::1]:5673" or "::1"."""
+    found = re.fullmatch(r"(?:\[([^\]]+)\]|([^:]+))(?::(\d{1,5}))?", text)
+    return (found[1] or found[2], int(found[3] or port)) if found else (text, port)
 
 
 def _root(error: BaseException) -> BaseException:
-    """What is inside of pika's wrappers."""
+    """What is inside pika's wrappers."""
     for _ in range(10):
         match error:
             case AMQPConnectionWorkflowFailed() if error.exceptions:

@@ -11,18 +11,17 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from pika.exceptions import ConsumerCancelled
-
 from labmon.brokers import rabbitmq_topology as topology
 from labmon.brokers.base import Consumer, Delivery, LaneShare
-from labmon.brokers.rabbitmq_connection import CLOSE_TIMEOUT, Line, Server
+from labmon.brokers.rabbitmq_connection import Server
 from labmon.brokers.rabbitmq_publisher import Publisher
+from labmon.brokers.rabbitmq_session import CLOSE_TIMEOUT, ConsumerCancelled, Line
 from labmon.brokers.rabbitmq_wire import HIGH, Received
 from labmon.errors import BrokerUnavailable
 
 REFILL = 0.05
-"""Seconds that a lane which has just been full is given to fill up again, before the other has its turn. The server
-may have thousands of urgent messages, and this consumer may be faster than its answer."""
+"""Seconds that the urgent lane, if it was full, is given to fill up again before the other has its turn.
+There may be thousands more at the server, and this consumer faster than its answer."""
 
 FIRST_FILL = 0.5
 """Seconds that the first urgent messages may take to arrive, if there are any."""
@@ -72,8 +71,8 @@ class _Lane:
 class RabbitConsumer(Consumer):
     """What `RabbitBroker.consume` returns. Has a connection of its own, which never publishes.
 
-    Holds up to `prefetch` messages of each lane that nobody has asked for yet. Giving these back at the end costs
-    them an attempt, before RabbitMQ 4.3.
+    Fetches ahead: holds up to `prefetch` messages of each lane, received or not. What is given back in the
+    end has been delivered, which before RabbitMQ 4.3 costs an attempt.
     """
 
     def __init__(
@@ -178,10 +177,7 @@ class RabbitConsumer(Consumer):
 
     def _give_back(self) -> None:
         for lane in self._lanes.values():
-            lane.line.ask(
-                lambda channel, answer, lane=lane: channel.basic_cancel(lane.consumer_tag, callback=answer),
-                timeout=CLOSE_TIMEOUT,
-            )
+            lane.line.ask(partial(self._cancel, lane), timeout=CLOSE_TIMEOUT)
             self._session.submit(partial(lane.line.channel.basic_nack, 0, multiple=True))
 
     def _prepare(self, lane: _Lane, channel: Any, answer: Callable[[Any], None]) -> None:
@@ -197,6 +193,10 @@ class RabbitConsumer(Consumer):
             self._incoming.append((lane, Received(method, properties, body)))
 
         lane.consumer_tag = channel.basic_consume(lane.name, arrived, callback=answer)
+
+    @staticmethod
+    def _cancel(lane: _Lane, channel: Any, answer: Callable[[Any], None]) -> None:
+        channel.basic_cancel(lane.consumer_tag, callback=answer)
 
     def _flush(self) -> None:
         with self._changed:
@@ -272,5 +272,10 @@ class RabbitConsumer(Consumer):
                 orders += [partial(settle, number) for number in single]
             for tag in tags:
                 del self._held[tag.high, tag.number]
+
+        def settle_all() -> None:
+            for order in orders:
+                order()
+
         with self._server.errors(self._queue):
-            self._session.submit(lambda: [order() for order in orders] and None)
+            self._session.submit(settle_all)

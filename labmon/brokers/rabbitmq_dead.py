@@ -1,4 +1,4 @@
-"""Going through the dead letters of a queue at RabbitMQ, which has no way to look at messages but to take them."""
+"""Going through the dead letters of a queue at RabbitMQ, where to look at messages is to take them."""
 
 import queue as queues
 import time
@@ -9,20 +9,20 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from pika.exceptions import AMQPError
-
 from labmon.brokers import rabbitmq_topology as topology
 from labmon.brokers.base import DeadLetter
-from labmon.brokers.rabbitmq_connection import Line, Server, Session
+from labmon.brokers.rabbitmq_connection import Server
+from labmon.brokers.rabbitmq_session import AMQPError, Line, Session
 from labmon.brokers.rabbitmq_wire import DEAD, Received
 from labmon.errors import BrokerUnavailable
 
 WINDOW = 20_000
-"""Dead letters that are fetched together. What is returned goes before what was never fetched, in the order in which
-it is returned; so everybody has to fetch at least as many as have ever been returned, or they change places."""
+"""Dead letters that are fetched together. What is returned goes before what was never fetched, but behind
+what was returned earlier. So they keep their places as long as everybody fetches as many as were ever
+returned."""
 
 RETURNED = 1.0
-"""Seconds until what was returned is surely there again. The server says that it is done a little before it is."""
+"""Seconds until what was returned is surely there. The server says that it is a little before that."""
 
 QUIET = 2.0
 """Seconds without another one after which somebody else must have the rest."""
@@ -38,8 +38,10 @@ class Found:
 
 
 class DeadLetters:
-    """One walk from the oldest on, over those that were there when it began. What it does not remove goes back to
-    its place when the walk is left."""
+    """One walk from the oldest on, over those that were there when it began.
+
+    What it has not removed goes back to its place when it is left.
+    """
 
     def __init__(self, server: Server, session: Session, queue: str) -> None:
         self._server = server
@@ -78,8 +80,12 @@ class DeadLetters:
 
     def remove(self, chosen: Sequence[Found]) -> None:
         """For good."""
-        orders = [partial(one.line.channel.basic_ack, one.received.method.delivery_tag) for one in chosen]
-        self._session.submit(lambda: [order() for order in orders] and None)
+
+        def remove() -> None:
+            for one in chosen:
+                one.line.channel.basic_ack(one.received.method.delivery_tag)
+
+        self._session.submit(remove)
         for one in chosen:
             self._held[one.line] -= 1
         self._remaining -= len(chosen)

@@ -10,7 +10,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from labmon.brokers import rabbitmq_topology as topology
-from labmon.brokers.rabbitmq_connection import ANSWER_TIMEOUT, Line, Server, Session, fail
+from labmon.brokers.rabbitmq_connection import Server
+from labmon.brokers.rabbitmq_session import ANSWER_TIMEOUT, Line, Session, fail
 from labmon.brokers.rabbitmq_wire import Letter
 from labmon.errors import BrokerRefused, BrokerUnavailable
 
@@ -30,8 +31,9 @@ class NotTaken(Exception):
 
 
 class Publisher:
-    """A connection for publishing only, since RabbitMQ stops reading from one that publishes when short of
-    memory. Connects when it is first used and again when the last connection was lost. For any number of threads.
+    """A connection that only publishes: short of memory, RabbitMQ stops reading from those that do.
+
+    Connects when it is first used, and again when the last connection was lost. For any number of threads.
     """
 
     def __init__(self, server: Server) -> None:
@@ -52,7 +54,7 @@ class Publisher:
             return channel.bound[queue]
 
     def publish(self, letters: Sequence[Letter]) -> None:
-        """Return once the server has confirmed every one, which for a quorum queue means on the disks of most.
+        """Return once the server has confirmed every one: a quorum queue has them on the disks of most nodes.
 
         Raises BrokerUnavailable and BrokerRefused; then any of them may have been taken.
         """

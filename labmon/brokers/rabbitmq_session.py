@@ -1,4 +1,4 @@
-"""One connection to RabbitMQ with the thread that serves it, so that heartbeats go on while a database is slow.
+"""A connection to RabbitMQ and the thread that serves it, so that heartbeats go on while a database is slow.
 
 Nothing of pika's is touched on any other thread.
 """
@@ -23,9 +23,12 @@ CONNECT_TIMEOUT = 5.0
 """Seconds for one address to accept, and as many again for TLS and AMQP."""
 
 ANSWER_TIMEOUT = 30.0
-"""Seconds without an answer after which a server is as good as away. A queue without its majority says nothing."""
+"""Seconds without an answer after which a server is as good as away, as a queue without its majority is."""
 
 CLOSE_TIMEOUT = 3.0
+
+Question = Callable[[Any, Callable[[Any], None]], None]
+"""Of a channel and of what to call with the answer."""
 
 _pika = logging.getLogger("pika")
 _pika.addHandler(logging.NullHandler())
@@ -33,9 +36,9 @@ _pika.setLevel(logging.CRITICAL)  # it logs tracebacks of what it raises, and la
 
 
 class Session:
-    """One connection and the thread that serves it."""
+    """For any number of threads."""
 
-    def __init__(self, parameters: pika.ConnectionParameters) -> None:
+    def __init__(self, parameters: ConnectionParameters) -> None:
         """Return when it is open. Raises pika's errors, OSError and TimeoutError."""
         self._lock = threading.Lock()
         self._error: BaseException | None = None
@@ -110,7 +113,7 @@ class Session:
 
     @staticmethod
     def _do(job: Callable[[], None]) -> None:
-        with suppress(AMQPError):  # the channel is closed, which its users are told otherwise
+        with suppress(AMQPError):  # on a closed channel, whose users are told by its own callback
             job()
 
     def _serve(self) -> None:
@@ -118,13 +121,12 @@ class Session:
             try:
                 self._loop.start()
                 break
-            except Exception as error:  # in a callback: pika's, about something it cannot decode, or ours
-                first = self._error is None
-                self._note(error)
-                if not first:
+            except Exception as error:  # from a callback: a mistake, pika's or labmon's
+                if self._error is not None:
                     break
+                self._note(error)
                 self._abort()
-        self._note(AMQPConnectionError("the connection is closed"))
+        self._note(AMQPConnectionError("it is closed"))
         self._loop.close()
 
     def _ended(self, _: Any, error: BaseException) -> None:
@@ -141,7 +143,7 @@ class Session:
 
 
 class Line:
-    """One channel of a session. It is over when the server refused something on it."""
+    """One channel, for one thread at a time. When the server refuses something on it, it is over."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -160,10 +162,8 @@ class Line:
         """True when nothing can be asked any more."""
         return self.error is not None or self.session.is_over
 
-    def ask(
-        self, question: Callable[[Any, Callable[[Any], None]], None], *, timeout: float = ANSWER_TIMEOUT
-    ) -> Any:
-        """The server's answer. `question(channel, answer)` is called on the thread.
+    def ask(self, question: Question, *, timeout: float = ANSWER_TIMEOUT) -> Any:
+        """The server's answer. The question is called on the connection's thread.
 
         Raises pika's errors, and TimeoutError.
         """

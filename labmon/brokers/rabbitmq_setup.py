@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labmon.brokers import rabbitmq_topology as topology
-from labmon.brokers.rabbitmq_connection import Session
 from labmon.brokers.rabbitmq_management import Management
+from labmon.brokers.rabbitmq_session import Session
 from labmon.errors import BrokerError
 
 Policies = dict[str, dict[str, Any]]
@@ -38,18 +38,18 @@ def differences(session: Session, queue: str) -> list[str]:
             continue
         if difference := topology.difference(session, name, queue):
             lines.append(
-                f"{name}: is {difference}. It works, but it may lose what was confirmed, or drop what was delivered "
-                f"too often. When it is empty: rabbitmqctl delete_queue {name}; labmon setup-queues"
+                f"{name}: is {difference}. It works, but may lose what it has confirmed, or drop what was "
+                f"delivered often. When it is empty: rabbitmqctl delete_queue {name}; labmon setup-queues"
             )
     return lines
 
 
-def policies(queues: Sequence[str], ttl: Mapping[str, float], vhost: str) -> Policies:
+def policies(queues: Sequence[str], ttl: Mapping[str, float]) -> Policies:
     """What is worth setting at the server, by name: one policy for all, one more for each queue with a `ttl`.
 
     Only one policy is ever in force for a queue, so that the latter have to repeat the former.
     """
-    # Without these two a message that is delivered too often is moved to the dead letters as best the server can.
+    # Without the two, the server moves a message to the dead letters as best it can, and may lose it.
     safe = {"dead-letter-strategy": "at-least-once", "overflow": "reject-publish"}
     found = {"labmon": _policy(queues, safe, priority=1)} if queues else {}
     for queue in queues:
@@ -69,12 +69,12 @@ def _policy(queues: Sequence[str], definition: dict[str, Any], *, priority: int)
     }
 
 
-def set_policies(management: Management | None, wanted: Policies, *, dry_run: bool) -> list[str]:
+def set_policies(management: Management | None, vhost: str, wanted: Policies, *, dry_run: bool) -> list[str]:
     """A line for each policy, which is set if the management API is there and it is no dry run."""
     lines = []
     for name, policy in wanted.items():
         if management is None:
-            lines.append(_by_hand(name, policy, "not set, since [queue] management_url is empty"))
+            lines.append(_by_hand(vhost, name, policy, "not set, since [queue] management_url is empty"))
             continue
         try:
             there = management.policy(name)
@@ -86,25 +86,31 @@ def set_policies(management: Management | None, wanted: Policies, *, dry_run: bo
                 management.set_policy(name, policy)
                 lines.append(f"policy {name}: {'changed' if there else 'set'}")
         except BrokerError as error:
-            lines.append(_by_hand(name, policy, f"not set: {error}"))
+            lines.append(_by_hand(vhost, name, policy, f"not set: {error}"))
     return lines
 
 
-def missing_policies(management: Management | None, wanted: Policies) -> list[str]:
+def missing_policies(management: Management | None, vhost: str, wanted: Policies) -> list[str]:
     """A line for each policy that is not set, or of which nobody knows."""
     lines = []
     for name, policy in wanted.items():
         try:
             if management is None:
-                lines.append(_by_hand(name, policy, "worth setting"))
+                lines.append(_by_hand(vhost, name, policy, "worth setting"))
             elif management.policy(name) != policy:
-                lines.append(_by_hand(name, policy, "not set"))
+                lines.append(_by_hand(vhost, name, policy, "not set"))
         except BrokerError as error:
-            lines.append(_by_hand(name, policy, f"worth setting ({error})"))
+            lines.append(_by_hand(vhost, name, policy, f"worth setting ({error})"))
     return lines
 
 
-def _by_hand(name: str, policy: dict[str, Any], why: str) -> str:
-    words = ["rabbitmqctl", "set_policy", "--apply-to", policy["apply-to"], "--priority", str(policy["priority"])]
-    words += [name, policy["pattern"], json.dumps(policy["definition"])]
+def _by_hand(vhost: str, name: str, policy: dict[str, Any], why: str) -> str:
+    words = ["rabbitmqctl", "set_policy", "-p", vhost, "--apply-to", policy["apply-to"]]
+    words += [
+        "--priority",
+        str(policy["priority"]),
+        name,
+        policy["pattern"],
+        json.dumps(policy["definition"]),
+    ]
     return f"policy {name}: {why}: {shlex.join(words)}"

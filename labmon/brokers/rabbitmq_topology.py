@@ -3,25 +3,26 @@
     labmon       (topic) --- metrics.# ---> metrics_queue       --+-- delivered too often, or expired
     labmon.high  (topic) --- metrics.# ---> metrics_queue.high  --+-> metrics_queue.dead
 
-Another program publishes to the exchange `labmon` with a routing key such as metrics.collected, or to `labmon.high`
-if it is urgent; or to the default exchange with the queue's own name.
+Other programs publish to the exchange `labmon` with a routing key such as metrics.collected, and what is
+urgent to `labmon.high` with the same key. (A key that ends in .high would match metrics.# too, and go both
+ways.) Or straight to metrics_queue or metrics_queue.high through the default exchange.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
-from pika.exceptions import ChannelClosedByBroker
-
-from labmon.brokers.rabbitmq_connection import Session
+from labmon.brokers.rabbitmq_session import ChannelClosedByBroker, Session
 from labmon.brokers.rabbitmq_wire import DEAD, HIGH
 
 EXCHANGE = "labmon"
 HIGH_EXCHANGE = "labmon.high"
 
 DELIVERY_LIMIT = 1000
-"""Deliveries after which the server itself moves a message to the dead letters: it may be what kills the workers.
-Far above `max_attempts`, since a crash counts for all that its worker had fetched. RabbitMQ 4 would stop at 20; 3.10
-without a limit puts what is given back at the end of the queue, and with one back in its place."""
+"""Deliveries after which the server itself moves a message to the dead letters: it may be what kills the
+workers. Far above `max_attempts`, since a crash counts for all that its worker had fetched. Left unsaid, it
+is 20 in RabbitMQ 4; and in 3.10, where there is none then, what is given back goes to the end of the queue
+instead of its place."""
 
 NO_LIMIT = 2**31 - 1
 
@@ -34,9 +35,9 @@ def queues_of(queue: str) -> list[str]:
 
 
 def arguments(name: str, queue: str) -> dict[str, Any]:
-    """What can only be said when a queue is made, and what messages would be lost without.
+    """What messages would be lost or shuffled without, also where nobody may set a policy.
 
-    The rest is for policies, which can be changed. A policy can also lower the limit.
+    All else is for policies, which can be changed. They can lower the limit, too.
     """
     if name == queue + DEAD:
         # The limit keeps them in order when somebody looks at them.
@@ -88,7 +89,7 @@ def declare(session: Session, queue: str, pattern: str | None) -> bool:
     """Make what is missing. What is there stays as it is, and then no rights are needed."""
     queues, exchanges = missing(session, queue, pattern)
     for name in queues:
-        declare_queue(session, name, queue)
+        declare_queue(session, name, arguments(name, queue))
     for name in exchanges:
         declare_exchange(session, name)
     if pattern:
@@ -96,34 +97,27 @@ def declare(session: Session, queue: str, pattern: str | None) -> bool:
     return bool(queues or exchanges)
 
 
-def declare_queue(session: Session, name: str, queue: str) -> None:
-    """Make one, or have it checked against what labmon would make."""
+def declare_queue(session: Session, name: str, wanted: Mapping[str, Any]) -> None:
+    """Make one with these arguments. One that is there is compared with them, and kept."""
     session.line().ask(
         lambda channel, answer: channel.queue_declare(
-            name, durable=True, arguments=arguments(name, queue), callback=answer
+            name, durable=True, arguments=dict(wanted), callback=answer
         )
     )
 
 
 def declare_exchange(session: Session, name: str) -> None:
-    """Make one, or have it checked."""
+    """The same."""
     session.line().ask(
         lambda channel, answer: channel.exchange_declare(name, "topic", durable=True, callback=answer)
     )
 
 
 def bind(session: Session, queue: str, pattern: str) -> bool:
-    """Make sure that both lanes get the messages of their exchange. False when this account may not.
-
-    The server says nothing different when they got them already.
-    """
+    """Make sure that both lanes get the messages of their exchange. False when this account may not."""
     try:
-        for exchange, name in ((EXCHANGE, queue), (HIGH_EXCHANGE, queue + HIGH)):
-            session.line().ask(
-                lambda channel, answer, exchange=exchange, name=name: channel.queue_bind(
-                    name, exchange, pattern, callback=answer
-                )
-            )
+        _bind(session, queue, EXCHANGE, pattern)
+        _bind(session, queue + HIGH, HIGH_EXCHANGE, pattern)
     except ChannelClosedByBroker as error:
         if error.reply_code == FORBIDDEN:
             return False
@@ -131,29 +125,29 @@ def bind(session: Session, queue: str, pattern: str) -> bool:
     return True
 
 
-def difference(session: Session, name: str, queue: str) -> str | None:
-    """How a queue that is there differs from what labmon would have made, such as "a classic queue".
+def _bind(session: Session, name: str, exchange: str, pattern: str) -> None:
+    session.line().ask(lambda channel, answer: channel.queue_bind(name, exchange, pattern, callback=answer))
 
-    None when it does not, or when this account may not know.
+
+def difference(session: Session, name: str, queue: str) -> str | None:
+    """What a queue is that is not as labmon would have made it, such as "a classic queue".
+
+    None for one that is, and when this account may not know.
     """
     said = ""
     # The server names one difference, the first by the alphabet, and not the one that matters most.
     for wanted in (arguments(name, queue), {"x-queue-type": "quorum"}):
         try:
-            session.line().ask(
-                lambda channel, answer, wanted=wanted: channel.queue_declare(
-                    name, durable=True, arguments=wanted, callback=answer
-                )
-            )
+            declare_queue(session, name, wanted)
             return "a quorum queue without labmon's arguments" if said else None
         except ChannelClosedByBroker as error:
             if error.reply_code == FORBIDDEN:
                 return None
-            found = re.search(r"arg '(.+?)' for .*: received (.+) but current is (.+)", error.reply_text)
+            found = re.search(r"arg '(.+?)' for .* but current is (?:the value )?(.+)", error.reply_text)
             if error.reply_code != INEQUIVALENT or found is None:
                 raise
-            argument, _, there = (re.sub(r"^the value | of type '\w+'$", "", part) for part in found.groups())
-            said = said or f"another {argument}, {there}"
+            argument, there = found[1], found[2].split(" of type ")[0].strip("'")
             if argument == "x-queue-type":
-                return f"a {there.strip(chr(39))} queue"
-    return f"a queue with {said}"
+                return f"a {there} queue"
+            said = said or f"a queue with another {argument}: {there}"
+    return said

@@ -1,7 +1,8 @@
 """How labmon's messages look as AMQP messages, and what is made of those that other programs send.
 
-A message needs a body and nothing else. labmon sets the properties `message_id` and `timestamp`, and the header
-`timestamp_in_ms`, which RabbitMQ's own message interceptor sets too, by its clock, where that is switched on.
+A message needs a body and nothing else. labmon sets the properties `message_id` and `timestamp`, and the
+header `timestamp_in_ms`, which RabbitMQ's own message interceptor sets too, by its clock, where that is
+switched on.
 """
 
 import hashlib
@@ -127,7 +128,7 @@ class Received(NamedTuple):
     def revived(self, dead: DeadLetter, queue: str, *, now: float) -> Letter:
         """A dead letter as a new message, straight to the lane it came from and to nobody else."""
         lane = queue + HIGH if dead.message.high else queue
-        headers = {ENQUEUED_AT: int(now * 1000)}
+        headers: dict[str, Any] = {ENQUEUED_AT: int(now * 1000)}
         if dead.message.routing_key:
             headers[ROUTING_KEY] = dead.message.routing_key
         letter = self._copy(lane, dead.message.id, headers, fresh=True)

@@ -16,23 +16,20 @@ from labmon.config import Scan
 from labmon.errors import PermissionNeeded
 from labmon.scan.echo import ECHO_REPLY, Echo, strip_ip
 from labmon.scan.host import Host
-from labmon.scan.pace import Pace
+from labmon.scan.linux import (
+    ICMP_FILTER,
+    IP_RECVERR,
+    SO_RCVBUFFORCE,
+    SO_SNDBUFFORCE,
+    SO_TIMESTAMPNS,
+    SOL_RAW,
+)
+from labmon.scan.pace import TICK, Pace
 from labmon.scan.progress import Progress
-
-# Linux's numbers, which the socket module lacks.
-SO_SNDBUFFORCE = 32
-SO_RCVBUFFORCE = 33
-SO_TIMESTAMPNS = 35
-IP_RECVERR = 11
-SOL_RAW = 255
-ICMP_FILTER = 1
 
 BUFFER = 64 * 1024 * 1024
 """Bytes each way. Answers come while we send, and packets for on-link neighbours that do not answer ARP
 stay charged to the socket for seconds."""
-
-TICK = 0.1
-"""Seconds at most without a look at `stop`."""
 
 PATIENCE = 5.0
 """Seconds without one packet taken after which each further address is tried only once."""

@@ -11,8 +11,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 
-import dns.resolver
-
 from labmon.scan import ptr
 from labmon.scan.hostname import parse_hosts
 
@@ -28,7 +26,7 @@ class _Question:
     asked: float  # by the caller; what the limit counts from
     sent: float = 0.0
     tries: int = 0
-    server: socket.socket | None = None
+    server: socket.socket | None = None  #: that was asked last
 
 
 class Names:
@@ -44,7 +42,7 @@ class Names:
         self._known = known
         self._sockets = [sock for server in servers if (sock := _connected(*server))]
         self._queue: deque[_Question] = deque()
-        self._flying: dict[int, _Question] = {}  # by message id, the longest in flight first
+        self._flying: dict[int, _Question] = {}  # by message id
         self._done: list[tuple[str, str | None]] = []
         self._answers = 0
         self.silent = False
@@ -57,11 +55,7 @@ class Names:
             known = parse_hosts(Path("/etc/hosts").read_text(errors="surrogateescape"))
         except OSError:
             known = {}
-        try:
-            servers = [(str(server), DNS_PORT) for server in dns.resolver.Resolver().nameservers]
-        except dns.resolver.NoResolverConfiguration:
-            servers = []
-        return cls(limit, servers, known)
+        return cls(limit, [(server, DNS_PORT) for server in ptr.servers()], known)
 
     @property
     def pending(self) -> int:
@@ -83,7 +77,10 @@ class Names:
         self._receive()
         self._expire()
         while self._queue and len(self._flying) < IN_FLIGHT and self._sockets:
-            self._send(self._queue.popleft())
+            while (identifier := secrets.randbelow(1 << 16)) in self._flying:
+                pass
+            self._flying[identifier] = self._queue.popleft()
+            self._send(identifier)
         done, self._done = self._done, []
         return done
 
@@ -96,14 +93,12 @@ class Names:
             poll.register(sock, select.POLLIN)
         poll.poll(seconds * 1000)
 
-    def _send(self, question: _Question) -> None:
-        while (identifier := secrets.randbelow(1 << 16)) in self._flying:
-            pass
-        # The second try goes to the second server, when there is one.
+    def _send(self, identifier: int) -> None:
+        question = self._flying[identifier]
+        # The second try goes to the second server, if any. A late answer of the first still counts.
         server = question.server = self._sockets[question.tries % len(self._sockets)]
         question.sent = time.monotonic()
         question.tries += 1
-        self._flying[identifier] = question
         try:
             server.send(ptr.question(question.address, identifier))
         except BlockingIOError:
@@ -138,15 +133,16 @@ class Names:
     def _expire(self) -> None:
         now = time.monotonic()
         for identifier, question in list(self._flying.items()):
+            if identifier not in self._flying:
+                continue  # a server was dropped a moment ago, with what it was asked
             if now - question.asked >= self._limit:
                 if not self._answers:
                     self._give_up()
                     return
                 del self._flying[identifier]
                 self._done.append((question.address, None))
-            elif question.tries < 2 and now - question.sent >= self._limit / 3 and self._sockets:
-                del self._flying[identifier]
-                self._send(question)
+            elif question.tries < 2 and now - question.sent >= self._limit / 3:
+                self._send(identifier)
         while self._queue and now - self._queue[0].asked >= self._limit:
             self._done.append((self._queue.popleft().address, None))
 

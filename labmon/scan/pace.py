@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable
 
+TICK = 0.1
+"""Seconds at most that anything here waits without a look at `stop`."""
+
 SLACK = 0.05
 """Seconds of lateness that may be made up for. More would turn a pause into a burst."""
 

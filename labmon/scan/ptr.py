@@ -1,4 +1,4 @@
-"""Reverse DNS on the wire (RFC 1035, section 3.5). No I/O."""
+"""Reverse DNS on the wire (RFC 1035, section 3.5), and whom to ask. All of dnspython is here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,18 @@ import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
+import dns.resolver
 import dns.reversename
 
 from labmon.scan.hostname import clean
+
+
+def servers() -> list[str]:
+    """The addresses in /etc/resolv.conf, if any."""
+    try:
+        return [str(server) for server in dns.resolver.Resolver().nameservers]
+    except dns.resolver.NoResolverConfiguration:
+        return []
 
 
 def question(address: str, identifier: int) -> bytes:

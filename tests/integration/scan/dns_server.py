@@ -10,6 +10,7 @@ import json
 import socket
 import sys
 import threading
+import time
 from collections import Counter
 
 import dns.message
@@ -21,11 +22,14 @@ import dns.rrset
 class DnsServer:
     """Answers PTR queries until closed. Names not in the table do not exist."""
 
-    def __init__(self, at="127.0.0.1", port=0, names=None, lose=0, mute=False, rcode=None, told=None):
+    def __init__(
+        self, at="127.0.0.1", port=0, names=None, lose=0, mute=False, rcode=None, delay=0, told=None
+    ):
         self._names = names or {}
         self._lose = lose
         self._mute = mute
         self._rcode = rcode
+        self._delay = delay
         self._told = told
         self.asked = Counter()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -45,6 +49,7 @@ class DnsServer:
             self.asked[address] += 1
             if self._told:
                 self._told(address)
+            time.sleep(self._delay)
             if not self._mute and self.asked[address] > self._lose:
                 self.send(query, address, client)
 

@@ -145,6 +145,43 @@ def test_another_server_takes_over_from_one_that_is_gone(server):
     assert not names.silent
 
 
+def test_a_late_answer_still_counts(server):
+    slow = server(names=TABLE, delay=0.7)
+    with Names(1, [slow.address], {}) as names:
+        assert look_up(names, "10.30.0.1")[0] == {"10.30.0.1": "lab-pc-1.example.edu"}
+
+
+def test_servers_that_go_away_while_they_are_asked():
+    """The system tells at the next sending, here when the first questions are repeated."""
+
+    class Gone:
+        def __init__(self):
+            self.sent = 0
+
+        def send(self, wire):
+            self.sent += 1
+            if self.sent > 20:
+                raise ConnectionRefusedError
+
+        def recv(self, size):
+            raise BlockingIOError
+
+        def close(self):
+            pass
+
+    with Names(0.3, [], {}) as names:
+        names._sockets = [Gone(), Gone()]
+        addresses = [f"10.30.0.{n}" for n in range(1, 21)]
+        for address in addresses:
+            names.ask(address)
+        found = names.collect()
+        while names.pending:
+            time.sleep(0.01)
+            found += names.collect()
+        assert sorted(found) == sorted((address, None) for address in addresses)
+        assert names.silent
+
+
 def test_without_any_server_only_etc_hosts_speaks():
     with Names(5, [], {"10.30.0.1": "pc"}) as names:
         found, seconds = look_up(names, "10.30.0.1", "10.30.0.2")

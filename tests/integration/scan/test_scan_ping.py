@@ -1,18 +1,13 @@
 """Pings between namespaces."""
 
-import errno
 import random
 import sys
-from threading import Event
 
 import pytest
 
-from labmon.config import Scan
 from labmon.errors import PermissionNeeded
-from labmon.scan import icmp
 from labmon.scan.echo import Echo
-from labmon.scan.icmp import Ping, PingSocket
-from labmon.scan.progress import Progress
+from labmon.scan.icmp import PingSocket
 from tests import netns
 
 ON_LINK = [f"10.77.0.{n}" for n in range(10, 20)]
@@ -165,28 +160,6 @@ def test_without_permission_to_ping(sweep, live):
     assert outcome.error.startswith("PermissionNeeded: this account may not ping")
     assert "net.ipv4.ping_group_range" in outcome.error
     assert "setcap cap_net_raw+ep /" in outcome.error
-
-
-def test_a_socket_that_is_never_free_is_not_waited_for_forever(monkeypatch):
-    class Full:
-        identifier = 1
-
-        def send(self, message, address):
-            raise OSError(errno.ENOBUFS, "No buffer space available")
-
-        def wait(self, seconds):
-            pass
-
-        def receive(self):
-            return iter(())
-
-    monkeypatch.setattr(icmp, "PATIENCE", 0.1)
-    progress = Progress()
-    targets = [f"127.0.0.{n}" for n in range(1, 101)]
-    assert sum(Ping(Full(), targets, Scan(rate=0), progress, Event()), []) == []
-    assert progress.refusals() == [
-        "100 addresses could not be asked, such as 127.0.0.100: No buffer space available"
-    ]
 
 
 def test_on_loopback_our_own_questions_are_not_heard():

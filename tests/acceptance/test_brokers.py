@@ -1,0 +1,138 @@
+"""The same commands over each broker, and messages that other programs put in by their own means."""
+
+import json
+
+import psycopg
+import pytest
+
+from labmon.demo.sshd import DemoServer
+from tests.unit.test_messages import SEED_METRICS
+
+KINDS = ["postgres", "redis", "rabbitmq"]
+
+
+@pytest.fixture(params=KINDS)
+def broker(request, lab, postgres_url):
+    """A lab whose store is one server and whose broker is another, set by the names of the scripts."""
+    lab.environ["LABMON_DATABASE_URL"] = postgres_url
+    lab.run("db", "migrate")
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
+        connection.execute("INSERT INTO systems (system_id, dept_id) VALUES (42, 1)")
+    server = request.getfixturevalue(f"own_{request.param}_server")
+    user, password = {
+        "postgres": lambda: (server.USER, server.PASSWORD),
+        "redis": lambda: ("", server.PASSWORD),
+        "rabbitmq": lambda: ("guest", "guest"),
+    }[request.param]()
+    lab.environ |= {
+        "QUEUE_TYPE": request.param,
+        "QUEUE_HOST": "127.0.0.1",
+        "QUEUE_PORT": str(server.port),
+        "QUEUE_USER": user,
+        "QUEUE_PASSWORD": password,
+        "LABMON_QUEUE_DATABASE": "postgres" if request.param == "postgres" else "",
+    }
+    return server
+
+
+def depth(lab, queue="metrics_queue"):
+    rows = json.loads(lab.run("queue-depth", "-f", "json").stdout)
+    return next(row for row in rows if row["queue"] == queue)
+
+
+def test_scan_and_collect_and_consume(broker, lab):
+    with DemoServer(["127.0.0.1"], key_file=lab.folder / "key") as server:
+        lab.environ |= {
+            "QUEUE_ENABLED": "true",
+            "LABMON_COLLECT_PORT": str(server.port),
+            "LABMON_COLLECT_KEY_FILES": str(lab.folder / "key"),
+        }
+        assert lab.run("setup-queues", "--dry-run").stderr.count("would be made") >= 3
+        lab.run("setup-queues")
+        assert "was there" in lab.run("setup-queues").stderr
+        lab.run("scan", "127.0.0.1", "--dept", "1")
+        assert "discovery_queue: 2 stored" in lab.run("consume", "--until-empty").stderr
+        lab.run("collect", "--dept", "1", code=0)
+        assert depth(lab)["ready"] == 1
+        assert "metrics_queue: 1 stored" in lab.run("consume", "--until-empty").stderr
+        assert depth(lab)["ready"] == 0
+
+
+FOREIGN = {
+    "postgres": lambda server, body: server.execute(
+        psycopg.sql.SQL("SELECT labmon_publish('metrics_queue', {})").format(body)
+    ),
+    "redis": lambda server, body: server.cli("XADD", "metrics_queue", "*", "body", body),
+    "rabbitmq": lambda server, body: server.api(
+        "POST",
+        "exchanges/%2F/labmon/publish",
+        {"properties": {}, "routing_key": "metrics.collected", "payload": body, "payload_encoding": "string"},
+    ),
+}
+
+
+def test_a_message_of_the_guide_sent_by_another_client_is_stored(broker, lab):
+    lab.run("setup-queues")
+    without = json.loads(SEED_METRICS)
+    del without["system_id"]
+    for body in (SEED_METRICS.decode(), json.dumps(without)):
+        FOREIGN[lab.environ["QUEUE_TYPE"]](broker, body)
+    assert "1 stored, 1 to the dead letters" in lab.run("consume", "--until-empty").stderr
+    with psycopg.connect(lab.environ["LABMON_DATABASE_URL"]) as connection:
+        assert connection.execute("SELECT system_id, logged_in_users FROM metrics").fetchall() == [(42, 3)]
+    (letter,) = json.loads(lab.run("dead-letters", "list", "metrics", "-f", "json").stdout)
+    assert "system_id" in letter["reason"]
+    assert json.loads(letter["body"]) == without
+    assert "1 back in" in lab.run("dead-letters", "replay", "metrics").stderr
+    assert depth(lab)["ready"] == 1
+
+
+def test_a_broker_that_is_away_or_says_no_is_one_line(broker, lab):
+    lab.run("setup-queues")
+    done = lab.run("queue-depth", code=4, QUEUE_PASSWORD="wrong")
+    assert len(done.stderr.splitlines()) == 1
+    assert "127.0.0.1" in done.stderr
+    broker.stop()
+    done = lab.run("queue-depth", code=4)
+    assert len(done.stderr.splitlines()) == 1
+    assert "127.0.0.1" in done.stderr
+    done = lab.run("scan", "127.0.0.1", "--dept", "1", "--queue-enabled")
+    assert "in the spool: 2" in done.stderr
+
+
+def test_a_pika_client_without_any_headers(lab, own_rabbitmq_server, postgres_url):
+    import pika
+
+    lab.environ |= {
+        "LABMON_DATABASE_URL": postgres_url,
+        "QUEUE_TYPE": "rabbitmq",
+        "QUEUE_HOST": "127.0.0.1",
+        "QUEUE_PORT": str(own_rabbitmq_server.port),
+    }
+    lab.run("db", "migrate")
+    lab.run("setup-queues")
+    with pika.BlockingConnection(
+        pika.ConnectionParameters("127.0.0.1", own_rabbitmq_server.port)
+    ) as connection:
+        channel = connection.channel()
+        channel.basic_publish("labmon", "metrics.collected", SEED_METRICS)
+        channel.basic_publish("", "metrics_queue", SEED_METRICS)
+        connection.sleep(0.5)
+    assert depth(lab)["ready"] == 2
+    assert "2 to the dead letters" in lab.run("consume", "--until-empty").stderr  # there is no system 42
+
+
+def test_the_depth_is_what_redis_cli_says(lab, own_redis_server, postgres_url):
+    lab.environ |= {
+        "LABMON_DATABASE_URL": postgres_url,
+        "QUEUE_TYPE": "redis",
+        "QUEUE_HOST": "127.0.0.1",
+        "QUEUE_PORT": str(own_redis_server.port),
+        "QUEUE_PASSWORD": own_redis_server.PASSWORD,
+    }
+    lab.run("setup-queues")
+    for _ in range(3):
+        own_redis_server.cli("XADD", "metrics_queue", "*", "body", "{}")
+    assert own_redis_server.cli("XLEN", "metrics_queue") == "3"
+    assert depth(lab)["ready"] == 3

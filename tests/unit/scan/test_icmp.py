@@ -1,0 +1,128 @@
+"""Which answers count, with a socket that only pretends."""
+
+import errno
+import time
+from threading import Event
+
+from labmon.config import Scan, Seconds
+from labmon.scan import icmp
+from labmon.scan.icmp import Ping
+from labmon.scan.progress import Progress
+
+TARGETS = [f"10.30.5.{n}" for n in range(1, 5)]
+
+
+class Network:
+    """Hands `answers(question, address)` back: what comes in for each packet that goes out."""
+
+    identifier = 0xBEEF
+
+    def __init__(self, answers):
+        self._answers = answers
+        self._inbox = []
+        self.sent = []
+
+    def send(self, message, address):
+        self.sent.append(address)
+        self._inbox += self._answers(message, address)
+
+    def wait(self, seconds):
+        time.sleep(min(seconds, 0.01))
+
+    def receive(self):
+        inbox, self._inbox = self._inbox, []
+        for message, source in inbox:
+            yield message, source, time.time_ns()
+
+
+def reply(question):
+    return b"\x00" + question[1:]
+
+
+def everybody(question, address):
+    return [(reply(question), address)]
+
+
+def sweep(answers, **settings):
+    network = Network(answers)
+    settings = Scan(**{"rate": 0, "timeout": Seconds(0.05), **settings})
+    progress = Progress()
+    hosts = sum(Ping(network, TARGETS, settings, progress, Event()), [])
+    assert progress.found == len(hosts)
+    return [host.address for host in hosts], network.sent
+
+
+def test_only_the_silent_are_asked_again():
+    found, sent = sweep(
+        lambda question, address: [] if address == TARGETS[1] else everybody(question, address)
+    )
+    assert found == [TARGETS[0], TARGETS[2], TARGETS[3]]
+    assert sent == [*TARGETS, TARGETS[1]]
+
+
+def test_nobody_is_asked_again_when_all_have_answered():
+    found, sent = sweep(everybody, retries=5)
+    assert found == sent == TARGETS
+
+
+def test_an_answer_counts_once():
+    assert sweep(lambda question, address: everybody(question, address) * 3)[0] == TARGETS
+
+
+def test_an_answer_from_another_address_does_not_count():
+    assert sweep(lambda question, address: [(reply(question), TARGETS[0])])[0] == TARGETS[:1]
+    assert sweep(lambda question, address: [(reply(question), "10.30.6.1")])[0] == []
+
+
+def test_rubbish_does_not_count():
+    assert (
+        sweep(lambda question, address: [(question, address), (b"", address), (bytes(40), address)])[0] == []
+    )
+
+
+def test_an_answer_to_a_question_not_yet_asked_does_not_count():
+    """Somebody who sees our packets could make up the next ones."""
+    early = {}
+
+    def answers(question, address):
+        forged = bytearray(reply(question))
+        forged[16:20] = (3).to_bytes(4, "big")
+        forged[20:24] = (3 ^ 0xFFFF_FFFF).to_bytes(4, "big")
+        early[address] = True
+        return [(bytes(forged), TARGETS[3])] if address == TARGETS[0] else []
+
+    network = Network(answers)
+    settings = Scan(rate=100, retries=0, timeout=Seconds(0.05))  # looks for answers after each packet
+    assert sum(Ping(network, TARGETS, settings, Progress(), Event()), []) == []
+    assert list(early) == TARGETS
+
+
+def test_an_answer_about_a_target_that_does_not_exist_does_not_count():
+    def answers(question, address):
+        forged = bytearray(reply(question))
+        forged[16:24] = b"\xff" * 4 + bytes(4)
+        return [(bytes(forged), address)]
+
+    assert sweep(answers)[0] == []
+
+
+def test_a_socket_that_is_never_free_is_not_waited_for_forever(monkeypatch):
+    class Full:
+        identifier = 1
+
+        def send(self, message, address):
+            raise OSError(errno.ENOBUFS, "No buffer space available")
+
+        def wait(self, seconds):
+            pass
+
+        def receive(self):
+            return iter(())
+
+    monkeypatch.setattr(icmp, "PATIENCE", 0.1)
+    progress = Progress()
+    targets = [f"127.0.0.{n}" for n in range(1, 101)]
+    assert sum(Ping(Full(), targets, Scan(rate=0), progress, Event()), []) == []
+    assert progress.refusals() == [
+        "100 addresses could not be asked, such as 127.0.0.100: No buffer space available"
+    ]
