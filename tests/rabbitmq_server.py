@@ -28,7 +28,8 @@ class RabbitServer(Server):
 
     account = "rabbitmq"
 
-    def __init__(self, *, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, *, settings: dict[str, str] | None = None, certificates: Path | None = None) -> None:
+        """With a folder of ca.pem, server.pem and server.key also by TLS, on `tls_port`."""
         self.bin = self.programs()
         super().__init__()
         self.management_port = free_port()
@@ -36,6 +37,7 @@ class RabbitServer(Server):
         self._epmd: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
         self.node = f"labmon-{self.port}@localhost"
+        self.tls_port = free_port()
         self._settings = {
             "listeners.tcp.1": f"127.0.0.1:{self.port}",
             "management.tcp.ip": "127.0.0.1",
@@ -47,6 +49,15 @@ class RabbitServer(Server):
             "collect_statistics_interval": "500",
             **(settings or {}),
         }
+        if certificates is not None:
+            self._settings |= {
+                "listeners.ssl.1": f"127.0.0.1:{self.tls_port}",
+                "ssl_options.cacertfile": f"{self.folder}/ca.pem",
+                "ssl_options.certfile": f"{self.folder}/server.pem",
+                "ssl_options.keyfile": f"{self.folder}/server.key",
+            }
+            for name in ("ca.pem", "server.pem", "server.key"):
+                self._write(name, (certificates / name).read_text())
         self._write("rabbitmq.conf", "".join(f"{key} = {value}\n" for key, value in self._settings.items()))
         self._write("enabled_plugins", "[rabbitmq_management].\n")
         self._write(".erlang.cookie", f"labmon{self.port}", mode=0o400)

@@ -86,13 +86,13 @@ def missing(session: Session, queue: str, pattern: str | None) -> tuple[list[str
 
 
 def declare(session: Session, queue: str, pattern: str | None) -> bool:
-    """Make what is missing. What is there stays as it is, and then no rights are needed."""
+    """Make what is missing, and bind the queue. Where nothing is missing, no rights are needed."""
     queues, exchanges = missing(session, queue, pattern)
     for name in queues:
         declare_queue(session, name, arguments(name, queue))
-    for name in exchanges:
-        declare_exchange(session, name)
     if pattern:
+        for name in (EXCHANGE, HIGH_EXCHANGE):
+            declare_exchange(session, name, may_be_forbidden=name not in exchanges)
         bind(session, queue, pattern)
     return bool(queues or exchanges)
 
@@ -106,11 +106,15 @@ def declare_queue(session: Session, name: str, wanted: Mapping[str, Any]) -> Non
     )
 
 
-def declare_exchange(session: Session, name: str) -> None:
-    """The same."""
-    session.line().ask(
-        lambda channel, answer: channel.exchange_declare(name, "topic", durable=True, callback=answer)
-    )
+def declare_exchange(session: Session, name: str, *, may_be_forbidden: bool) -> None:
+    """The same. An exchange that is no topic exchange would take messages and drop them."""
+    try:
+        session.line().ask(
+            lambda channel, answer: channel.exchange_declare(name, "topic", durable=True, callback=answer)
+        )
+    except ChannelClosedByBroker as error:
+        if not (may_be_forbidden and error.reply_code == FORBIDDEN):
+            raise
 
 
 def bind(session: Session, queue: str, pattern: str) -> bool:

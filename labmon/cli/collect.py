@@ -61,7 +61,7 @@ COLUMNS = [
     Column("logged_in_users", "Users", right=True),
     Column("uptime_seconds", "Up", span, right=True),
     Column("seconds", "Took", lambda seconds: f"{seconds:.1f} s", right=True),
-    Column("failure", "Failure"),
+    Column("failure", "Failure", absent=""),
 ]
 
 Ids = list[int] | None

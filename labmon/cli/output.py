@@ -32,6 +32,7 @@ class Column:
     heading: str
     show: Callable[[Any], str] = str
     right: bool = False
+    absent: str = "-"  #: what a table shows for None
 
 
 def say(text: str) -> None:
@@ -68,7 +69,8 @@ def table(columns: Sequence[Column], rows: Sequence[Any]) -> "Table":
         drawn.add_column(column.heading, justify="right" if column.right else "left", overflow="ellipsis")
     for row in rows:
         cells = [(getattr(row, column.field), column) for column in shown]
-        drawn.add_row(*(Text("-" if cell is None else printable(one.show(cell))) for cell, one in cells))
+        texts = (one.absent if cell is None else printable(one.show(cell)) for cell, one in cells)
+        drawn.add_row(*map(Text, texts))
     return drawn
 
 

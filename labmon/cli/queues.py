@@ -42,7 +42,7 @@ COLUMNS = [
     Column("consumers", "Consumers", right=True),
     Column("oldest_age", "Oldest", span, right=True),
     Column("level", "State"),
-    Column("advice", "Do"),
+    Column("advice", "Do", absent=""),
 ]
 
 

@@ -40,7 +40,7 @@ COLUMNS = [
     Column("address", "Address"),
     Column("hostname", "Name"),
     Column("seen", "Seen by"),
-    Column("rtt", "Answered in", lambda seconds: f"{seconds * 1000:.1f} ms", right=True),
+    Column("rtt", "Answered in", lambda seconds: f"{seconds * 1000:.2f} ms", right=True),
 ]
 
 

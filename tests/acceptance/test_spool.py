@@ -147,7 +147,7 @@ def test_a_broker_that_refuses_is_no_reason_to_lose_anything(lab, broker):
 
 def readings(count, system_id=1):
     """Messages of one machine, a second apart."""
-    start = datetime.now(UTC) - timedelta(hours=6)
+    start = datetime.now(UTC) - timedelta(hours=12)
     return [
         Message.new(
             encode(

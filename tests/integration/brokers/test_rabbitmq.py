@@ -1,0 +1,785 @@
+"""What the RabbitMQ broker promises beyond the contract: other programs' messages, its exchanges, its connections."""
+
+import json
+import random
+import threading
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import pika
+import pytest
+
+from labmon.brokers import open_broker, rabbitmq_dead, rabbitmq_topology
+from labmon.brokers.base import Message
+from labmon.brokers.rabbitmq import RabbitBroker
+from labmon.brokers.rabbitmq_connection import Server
+from labmon.config import load
+from labmon.errors import BrokerRefused, BrokerUnavailable
+from tests.conftest import started
+from tests.contract.test_broker import drain, ids, messages, run_all, take
+from tests.rabbitmq_server import RabbitServer
+
+SEED = b'{"system_id": 42, "collected_at": "2025-11-25T10:35:00Z", "metrics": {"cpu_percent": 45.23}}'
+METRICS = {"metrics_queue": "metrics.#"}
+
+
+@pytest.fixture
+def vhost(rabbitmq_server):
+    with rabbitmq_server.vhost() as name:
+        yield name
+
+
+@pytest.fixture
+def opened(rabbitmq_server, vhost):
+    """Opens brokers on a clean virtual host, and closes them."""
+    brokers = []
+
+    def open(*, bindings=METRICS, ttl=None, server=rabbitmq_server, **address):
+        address = {"host": "127.0.0.1", "port": server.port, "vhost": vhost} | address
+        brokers.append(RabbitBroker(Server(**address), bindings=bindings, ttl=ttl))
+        return brokers[-1]
+
+    yield open
+    for broker in brokers:
+        broker.close()
+
+
+@pytest.fixture
+def broker(opened):
+    broker = opened()
+    broker.declare("metrics_queue")
+    return broker
+
+
+@pytest.fixture
+def channel(rabbitmq_server, vhost):
+    """Another program's channel."""
+    parameters = pika.ConnectionParameters("127.0.0.1", rabbitmq_server.port, vhost)
+    connection = pika.BlockingConnection(parameters)
+    yield connection.channel()
+    if connection.is_open:
+        connection.close()
+
+
+def eventually(ask, expected, patience=10.0):
+    deadline = time.monotonic() + patience
+    while (answer := ask()) != expected and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert answer == expected
+
+
+def received(broker, number):
+    with broker.consume("metrics_queue") as consumer:
+        deliveries = take(consumer, number)
+        consumer.ack(deliveries)
+    return deliveries
+
+
+# messages of other programs
+
+
+def test_a_message_without_headers_by_the_seeds_routing_key(broker, channel):
+    channel.basic_publish("labmon", "metrics.collected", SEED)
+    with broker.consume("metrics_queue") as consumer:
+        (first,) = take(consumer, 1)
+        consumer.release([first])
+        (again,) = take(consumer, 1)
+    assert first.message.body == SEED
+    assert first.message.routing_key == "metrics.collected"
+    assert not first.message.high
+    assert first.enqueued_at is None and not first.expired
+    assert again.message.id == first.message.id and len(first.message.id) == 32
+
+
+def test_every_door_leads_to_its_lane(broker, channel):
+    doors = {
+        b"normal": ("labmon", "metrics.collected", False, "metrics.collected"),
+        b"urgent": ("labmon.high", "metrics.collected", True, "metrics.collected"),
+        b"deeper": ("labmon", "metrics.collected.gpu", False, "metrics.collected.gpu"),
+        b"straight": ("", "metrics_queue", False, ""),
+        b"straight and urgent": ("", "metrics_queue.high", True, ""),
+    }
+    for body, (exchange, key, _, _) in doors.items():
+        channel.basic_publish(exchange, key, body)
+    found = {one.message.body: one.message for one in received(broker, len(doors))}
+    assert {body: (one.high, one.routing_key) for body, one in found.items()} == {
+        body: (high, key) for body, (_, _, high, key) in doors.items()
+    }
+
+
+def test_a_message_through_the_management_api(broker, rabbitmq_server, vhost):
+    rabbitmq_server.api(
+        "POST",
+        f"/exchanges/{quote(vhost)}/labmon/publish",
+        {
+            "routing_key": "metrics.collected",
+            "payload": SEED.decode(),
+            "payload_encoding": "string",
+            "properties": {
+                "message_id": "mine",
+                "headers": {"odd": 1.5, "nothing": None, "many": [1, {"a": 2}]},
+            },
+        },
+    )
+    (delivery,) = received(broker, 1)
+    assert delivery.message == Message("mine", SEED, "metrics.collected")
+
+
+@pytest.mark.parametrize(
+    ("properties", "expected"),
+    [
+        ({"timestamp": 1_700_000_000}, 1_700_000_000),
+        ({"timestamp": 1_700_000_000_500}, 1_700_000_000.5),
+        ({"headers": {"timestamp_in_ms": 1_700_000_000_250}, "timestamp": 1}, 1_700_000_000.25),
+        ({"headers": {"timestamp_in_ms": "yesterday"}}, None),
+        ({"timestamp": 2**63}, None),
+    ],
+)
+def test_when_a_message_was_sent(opened, channel, properties, expected):
+    broker = opened(ttl={"metrics_queue": 60.0})
+    broker.declare("metrics_queue")
+    channel.basic_publish("labmon", "metrics.collected", SEED, pika.BasicProperties(**properties))
+    (delivery,) = received(broker, 1)
+    assert (delivery.enqueued_at and delivery.enqueued_at.timestamp()) == expected
+    assert delivery.expired is (expected is not None)
+
+
+class _Unreadable(pika.BasicProperties):
+    """A date in the year 50000 as a header, as from a program that took milliseconds for seconds."""
+
+    def encode(self):
+        table = b"\x01dT" + (1_700_000_000_000).to_bytes(8, "big")
+        flags = self.FLAG_CONTENT_TYPE | self.FLAG_HEADERS | self.FLAG_MESSAGE_ID
+        pieces = [b"\x04text", len(table).to_bytes(4, "big") + table, b"\x04mine"]
+        return [flags.to_bytes(2, "big"), *pieces]
+
+
+def test_headers_that_cannot_be_read_stop_nobody(broker, channel):
+    channel.basic_publish("labmon", "metrics.collected", SEED, _Unreadable())
+    channel.basic_publish("labmon", "metrics.collected", b"the next")
+    first, other = received(broker, 2)
+    assert (first.message.id, first.message.body) == ("mine", SEED)
+    assert other.message.body == b"the next"
+
+
+def test_what_another_program_sent_survives_the_dead_letters(broker, channel):
+    properties = pika.BasicProperties(
+        headers={"traceparent": "00-1", "CC": ["metrics_queue"], "x-death": "mine"},
+        content_type="application/json",
+        correlation_id="7",
+        expiration="60000",
+        user_id="guest",
+    )
+    channel.basic_publish("", "metrics_queue", SEED, properties)
+    with broker.consume("metrics_queue") as consumer:
+        consumer.reject(take(consumer, 2), "bad")  # CC has sent it twice
+    eventually(lambda: broker.depth("metrics_queue").dead, 2)
+    assert broker.requeue_dead("metrics_queue") == 2
+    eventually(lambda: broker.depth("metrics_queue").ready, 2)
+    _, properties, body = channel.basic_get("metrics_queue", auto_ack=True)
+    assert body == SEED
+    assert (properties.content_type, properties.correlation_id) == ("application/json", "7")
+    assert properties.expiration is None and properties.user_id is None
+    assert set(properties.headers) - {"x-delivery-count"} == {"traceparent", "timestamp_in_ms"}
+
+
+def test_a_dead_letter_that_anybody_put_there(broker, channel):
+    channel.basic_publish("", "metrics_queue.dead", SEED)
+    (dead,) = broker.dead_letters("metrics_queue")
+    assert (dead.reason, dead.message.body, dead.attempt) == ("unknown", SEED, 0)
+    assert broker.requeue_dead("metrics_queue") == 1
+    (delivery,) = received(broker, 1)
+    assert delivery.message.body == SEED
+
+
+# the exchanges
+
+
+def test_others_can_listen_in(broker, channel):
+    for exchange in ("labmon", "labmon.high"):
+        channel.queue_declare(f"observer.{exchange}", durable=True)
+        channel.queue_bind(f"observer.{exchange}", exchange, "metrics.*")
+    broker.publish(
+        "metrics_queue",
+        [
+            Message.new(b"normal", "metrics.collected"),
+            Message.new(b"urgent", "metrics.collected", high=True),
+            Message.new(b"no metrics", "elsewhere"),
+        ],
+    )
+    eventually(lambda: broker.depth("metrics_queue").ready, 3)
+    assert channel.basic_get("observer.labmon", auto_ack=True)[2] == b"normal"
+    assert channel.basic_get("observer.labmon.high", auto_ack=True)[2] == b"urgent"
+    keys = {one.message.body: one.message.routing_key for one in received(broker, 3)}
+    assert keys == {
+        b"normal": "metrics.collected",
+        b"urgent": "metrics.collected",
+        b"no metrics": "elsewhere",
+    }
+
+
+def test_a_binding_that_somebody_removed_is_made_again(opened, broker, channel):
+    channel.queue_unbind("metrics_queue", "labmon", "metrics.#")
+    opened().publish("metrics_queue", [Message.new(SEED, "metrics.collected")])
+    assert len(received(broker, 1)) == 1
+
+
+def test_a_binding_that_goes_while_publishing_is_no_loss(broker, channel):
+    broker.publish("metrics_queue", [Message.new(SEED, "metrics.collected")])
+    channel.queue_unbind("metrics_queue", "labmon", "metrics.#")
+    with pytest.raises(BrokerRefused, match="metrics.collected.*labmon setup-queues"):
+        broker.publish("metrics_queue", [Message.new(SEED, "metrics.collected")])
+
+
+def test_an_exchange_of_another_kind_is_explained(opened, channel):
+    channel.exchange_declare("labmon", "direct", durable=True)
+    with pytest.raises(BrokerRefused, match="exchange labmon.*another type.*'direct'.*setup-queues"):
+        opened().declare("metrics_queue")
+
+
+@contextmanager
+def account(server, vhost, **permissions):
+    """A user who may do just that."""
+    server.api("PUT", "/users/limited", {"password": "hunter2", "tags": ""})
+    rights = {"configure": "^$", "write": "^$", "read": "^$"} | permissions
+    server.api("PUT", f"/permissions/{quote(vhost)}/limited", rights)
+    try:
+        yield {"user": "limited", "password": "hunter2"}
+    finally:
+        server.api("DELETE", "/users/limited")
+
+
+def test_an_account_that_may_only_publish_straight_to_the_queue(opened, broker, rabbitmq_server, vhost):
+    with account(rabbitmq_server, vhost, write=r"^amq\.default$") as login:
+        limited = opened(**login)
+        assert not limited.declare("metrics_queue")
+        limited.publish("metrics_queue", [Message.new(SEED, "metrics.collected")])
+        limited.close()
+    (delivery,) = received(broker, 1)
+    assert delivery.message.routing_key == "metrics.collected"
+
+
+def test_what_an_account_may_not_do_is_explained(opened, broker, rabbitmq_server, vhost):
+    with account(rabbitmq_server, vhost) as login:
+        limited = opened(**login)
+        for call in (
+            lambda: limited.publish("metrics_queue", messages(1)),
+            lambda: limited.consume("metrics_queue"),
+            lambda: limited.purge("metrics_queue"),
+            lambda: limited.dead_letters("metrics_queue"),
+            lambda: limited.declare("new"),
+        ):
+            with pytest.raises(
+                BrokerRefused, match="(?s)^[^\n]*rabbitmqctl set_permissions[^\n]*$"
+            ) as caught:
+                call()
+            assert "hunter2" not in str(caught.value)
+        limited.close()
+
+
+# queues that are not as labmon makes them
+
+
+def test_a_classic_queue_counts_attempts_all_the_same(opened, channel):
+    for name in ("metrics_queue", "metrics_queue.high", "metrics_queue.dead"):
+        channel.queue_declare(name, durable=True)
+    broker = opened()
+    assert broker.declare("metrics_queue")  # the exchanges
+    broker.publish("metrics_queue", [Message("poison", SEED, "metrics.collected", high=True)])
+    attempts = []
+    with broker.consume("metrics_queue") as consumer:
+        for _ in range(5):
+            deliveries = take(consumer, 1)
+            attempts.append(deliveries[0].attempt)
+            assert deliveries[0].message == Message("poison", SEED, "metrics.collected", high=True)
+            consumer.release(deliveries, failed=True)
+        consumer.reject(take(consumer, 1), "failed 6 times")
+    assert attempts == [1, 2, 3, 4, 5]
+    (dead,) = broker.dead_letters("metrics_queue")
+    assert dead.attempt == 6
+
+
+def test_other_arguments_are_explained_with_the_way_out(opened, channel):
+    channel.queue_declare("metrics_queue", durable=True)
+    channel.queue_declare("metrics_queue.high", durable=True, arguments={"x-queue-type": "quorum"})
+    broker = opened()
+    broker.declare("metrics_queue")
+    classic, quorum, *policies = broker.advice()
+    assert classic.startswith("metrics_queue: is a classic queue")
+    assert "rabbitmqctl delete_queue metrics_queue;" in classic and "labmon setup-queues" in classic
+    assert quorum.startswith("metrics_queue.high: is a quorum queue without labmon's arguments")
+    assert all(line.startswith("policy ") for line in policies)
+    broker.publish("metrics_queue", [Message.new(SEED, "metrics.collected")])
+    assert len(received(broker, 1)) == 1
+
+
+def test_one_that_appears_with_other_arguments_is_refused_with_the_way_out(broker, channel):
+    channel.queue_declare("odd", durable=True)
+    with pytest.raises(BrokerRefused, match="^[^\n]*queue odd is there with another .*setup-queues$"):
+        with broker._session() as session:
+            rabbitmq_topology.declare_queue(session, "odd", rabbitmq_topology.arguments("odd", "odd"))
+    assert broker.depth("metrics_queue").ready == 0
+
+
+# set-up
+
+
+def test_setup_says_what_it_made_and_what_was_there(opened, rabbitmq_server, vhost):
+    broker = opened(
+        ttl={"metrics_queue": 60.0}, management_url=f"http://127.0.0.1:{rabbitmq_server.management_port}"
+    )
+    names = ["exchange labmon", "exchange labmon.high"]
+    names += ["metrics_queue", "metrics_queue.dead", "metrics_queue.high"]
+    policies = ["policy labmon", "policy labmon-metrics_queue"]
+    planned = [f"{name}: would be made" for name in names] + [f"{name}: would be set" for name in policies]
+    assert broker.set_up(["metrics_queue"], dry_run=True) == planned
+    assert not broker.is_declared("metrics_queue")
+    made = [f"{name}: made" for name in names] + [f"{name}: set" for name in policies]
+    assert broker.set_up(["metrics_queue"]) == made
+    assert broker.set_up(["metrics_queue"]) == [f"{name}: was there" for name in names + policies]
+    assert broker.advice() == []
+    rabbitmq_server.api("DELETE", f"/policies/{quote(vhost)}/labmon")
+    (line,) = broker.advice()
+    assert line.startswith("policy labmon: not set: rabbitmqctl set_policy -p ")
+
+
+def test_the_policies_by_hand_are_the_same(opened, rabbitmq_server, vhost):
+    import shlex
+
+    opened().declare("metrics_queue")
+    url = f"http://127.0.0.1:{rabbitmq_server.management_port}"
+    ttl = {"metrics_queue": 60.0}
+    for line in opened(ttl=ttl).advice():
+        rabbitmq_server.ctl(*shlex.split(line.split(": ", 2)[2])[1:])
+    assert opened(ttl=ttl, management_url=url).advice() == []
+
+
+def test_what_the_server_gives_up_on_is_a_dead_letter_with_its_reason(
+    opened, rabbitmq_server, vhost, channel
+):
+    broker = opened(
+        ttl={"metrics_queue": 0.3}, management_url=f"http://127.0.0.1:{rabbitmq_server.management_port}"
+    )
+    broker.set_up(["metrics_queue"])
+    broker.publish("metrics_queue", [Message("late", SEED, "metrics.collected", high=True)])
+    eventually(lambda: broker.depth("metrics_queue").dead, 1)
+    (dead,) = broker.dead_letters("metrics_queue", reason="expired")
+    assert dead.message == Message("late", SEED, "metrics.collected", high=True)
+    assert abs(dead.died_at.timestamp() - time.time()) < 10
+    policy = {"pattern": "^metrics_queue$", "definition": {"delivery-limit": 2}, "priority": 9}
+    rabbitmq_server.api("PUT", f"/policies/{quote(vhost)}/few", policy | {"apply-to": "queues"})
+    broker.publish("metrics_queue", [Message("poison", SEED, "metrics.collected")])
+    with broker.consume("metrics_queue") as consumer:
+        for _ in range(3):
+            consumer.release(take(consumer, 1), failed=True)
+    eventually(lambda: broker.depth("metrics_queue").dead, 2)
+    (dead,) = broker.dead_letters("metrics_queue", reason="delivery_limit")
+    assert dead.message == Message("poison", SEED, "metrics.collected")
+    rabbitmq_server.api("DELETE", f"/policies/{quote(vhost)}/labmon-metrics_queue")
+    assert broker.requeue_dead("metrics_queue") == 2
+    assert sorted(ids(received(broker, 2))) == ["late", "poison"]
+
+
+def test_in_flight_by_the_management_api(opened, rabbitmq_server):
+    broker = opened(management_url=f"http://127.0.0.1:{rabbitmq_server.management_port}")
+    broker.declare("metrics_queue")
+    broker.publish("metrics_queue", messages(5) + messages(2, high=True))
+    with broker.consume("metrics_queue") as consumer:
+        take(consumer, 3)
+        eventually(lambda: broker.depth("metrics_queue").in_flight, 7)
+    eventually(lambda: broker.depth("metrics_queue").in_flight, 0)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [("http://127.0.0.1:1", "connection refused"), ("http://127.0.0.1:{port}", "management_url")],
+)
+def test_a_management_api_that_is_not_there_stops_nobody(opened, rabbitmq_server, caplog, url, says):
+    broker = opened(management_url=url.format(port=rabbitmq_server.port))
+    broker.declare("metrics_queue")
+    assert broker.depth("metrics_queue").in_flight is None
+    assert says in caplog.text
+    (line,) = [line for line in broker.set_up(["metrics_queue"]) if line.startswith("policy")]
+    assert "not set" in line and "rabbitmqctl set_policy" in line
+
+
+def test_a_management_url_that_is_none_is_refused(opened):
+    for url in ("mq.example.edu:15672", "ftp://mq", "http://mq:port"):
+        with pytest.raises(BrokerRefused, match="management_url"):
+            opened(management_url=url)
+
+
+# dead letters
+
+
+def test_looking_keeps_the_order(broker):
+    broker.publish("metrics_queue", [Message(str(n), b"") for n in range(60)])
+    with broker.consume("metrics_queue") as consumer:
+        died = take(consumer, 60)
+        for delivery in died:
+            consumer.reject([delivery], "odd" if int(delivery.message.id) % 2 else "even")
+    for limit, reason in ((4, None), (2, "odd"), (60, None), (7, "even"), (0, None), (3, None)):
+        assert len(broker.dead_letters("metrics_queue", limit=limit, reason=reason)) == limit
+    assert [one.message.id for one in broker.dead_letters("metrics_queue", limit=99)] == ids(died)
+    assert broker.requeue_dead("metrics_queue", limit=10, reason="odd") == 10
+    left = [one for one in ids(died) if one not in ids(died)[1:20:2]]
+    assert [one.message.id for one in broker.dead_letters("metrics_queue", limit=99)] == left
+
+
+def test_more_dead_letters_than_one_channel_holds(broker, monkeypatch):
+    monkeypatch.setattr(rabbitmq_dead, "WINDOW", 7)
+    broker.publish("metrics_queue", [Message(str(n), b"") for n in range(50)])
+    with broker.consume("metrics_queue") as consumer:
+        for delivery in take(consumer, 50):
+            consumer.reject([delivery], "rare" if delivery.message.id in ("20", "49") else "common")
+    assert [one.message.id for one in broker.dead_letters("metrics_queue", reason="rare")] == ["20", "49"]
+    assert broker.requeue_dead("metrics_queue", reason="rare") == 2
+    assert sorted(ids(received(broker, 2))) == ["20", "49"]
+    assert broker.purge_dead("metrics_queue", reason="common") == 48
+    assert broker.dead_letters("metrics_queue") == []
+
+
+def test_what_was_requeued_and_fails_again_is_not_requeued_twice(opened, broker):
+    broker.publish("metrics_queue", messages(300))
+    with broker.consume("metrics_queue", prefetch=300) as consumer:
+        consumer.reject(take(consumer, 300), "bad")
+    stop = threading.Event()
+
+    def reject():
+        with opened().consume("metrics_queue") as consumer:
+            while not stop.is_set():
+                consumer.reject(consumer.receive(50, 0.1), "bad again")
+
+    thread = threading.Thread(target=reject)
+    thread.start()
+    try:
+        assert broker.requeue_dead("metrics_queue") == 300
+        eventually(lambda: broker.depth("metrics_queue").dead, 300)
+    finally:
+        stop.set()
+        thread.join()
+
+
+# settling
+
+
+def test_settling_in_any_order_settles_just_that(broker):
+    rng = random.Random(7)
+    broker.publish("metrics_queue", messages(300) + messages(100, high=True))
+    fate = {}
+    with broker.consume("metrics_queue", prefetch=120) as consumer:
+        held = []
+        while len(fate) < 400:
+            held += consumer.receive(rng.randint(1, 60), 0.5)
+            rng.shuffle(held)
+            chosen = [held.pop() for _ in range(rng.randint(0, len(held)))]
+            how = rng.choice(["ack", "ack", "reject", "release"])
+            if how == "release":
+                consumer.release(chosen, failed=rng.random() < 0.5)
+                continue
+            consumer.ack(chosen) if how == "ack" else consumer.reject(chosen, "bad")
+            fate |= {one.message.id: how for one in chosen}
+    eventually(lambda: broker.depth("metrics_queue").ready, 0)
+    dead = [one.message.id for one in broker.dead_letters("metrics_queue", limit=1000)]
+    assert sorted(dead) == sorted(id for id, how in fate.items() if how == "reject")
+
+
+def test_a_tag_of_another_consumer_is_never_sent(broker):
+    broker.publish("metrics_queue", messages(2))
+    with broker.consume("metrics_queue") as one:
+        stale = take(one, 2)
+    with broker.consume("metrics_queue") as other:
+        take(other, 2)
+        other.ack(stale)
+        other.reject(stale, "stale")
+    eventually(lambda: broker.depth("metrics_queue").ready, 2)
+    assert broker.dead_letters("metrics_queue") == []
+
+
+# connections
+
+
+def test_by_the_configuration(rabbitmq_server, vhost):
+    environ = {
+        "QUEUE_TYPE": "rabbitmq",
+        "QUEUE_HOST": "127.0.0.1",
+        "QUEUE_PORT": str(rabbitmq_server.port),
+        "QUEUE_USER": "guest",
+        "QUEUE_PASSWORD": "guest",
+        "LABMON_QUEUE_VHOST": vhost,
+    }
+    config = load(environ=environ).config
+    with open_broker(config, store_url="") as broker:
+        for queue in config.queue.names:
+            assert broker.declare(queue)
+        broker.publish("alert_queue", [Message.new(b"{}", "alerts.critical", high=True)])
+        eventually(lambda: broker.depth("alert_queue").ready_high, 1)
+
+
+def test_several_hosts_are_tried_in_turn(opened, rabbitmq_server):
+    broker = opened(host=f"127.0.0.1:1, 127.0.0.1:2,[127.0.0.1]:{rabbitmq_server.port}")
+    broker.declare("metrics_queue")
+    broker.publish("metrics_queue", messages(1))
+    with broker.consume("metrics_queue") as consumer:
+        assert len(take(consumer, 1)) == 1
+    with pytest.raises(BrokerUnavailable, match="127.0.0.1:1 .*refused"):
+        opened(host="127.0.0.1:1,127.0.0.1:2").declare("metrics_queue")
+    with pytest.raises(BrokerRefused, match="refused the login of guest.*password"):
+        opened(host=f"127.0.0.1:1,127.0.0.1:{rabbitmq_server.port}", password="hunter2").declare(
+            "metrics_queue"
+        )
+
+
+def test_what_cannot_work_is_refused_in_one_line(opened, rabbitmq_server):
+    for address, says in (
+        ({"vhost": "nowhere"}, "vhost nowhere not found.*vhost"),
+        ({"user": "nobody", "password": "hunter2"}, "login of nobody.*password"),
+        ({"tls": True}, "no TLS.*tls"),
+        ({"tls": True, "tls_ca": "/nowhere.pem"}, "/nowhere.pem.*tls_ca"),
+    ):
+        with pytest.raises(BrokerRefused, match=says) as caught:
+            opened(**address).declare("metrics_queue")
+        assert "\n" not in str(caught.value) and "hunter2" not in str(caught.value)
+    with pytest.raises(BrokerUnavailable, match="AMQP port"):
+        opened(port=rabbitmq_server.management_port).declare("metrics_queue")
+    with pytest.raises(BrokerRefused, match="host"):
+        opened(host=" , ")
+
+
+def test_pika_says_nothing_on_the_terminal(opened, capfd):
+    with pytest.raises(BrokerUnavailable):
+        opened(host="127.0.0.1:1").declare("metrics_queue")
+    with pytest.raises(BrokerRefused):
+        opened().publish("metrics_queue", messages(1))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_id_that_does_not_fit_is_refused(broker):
+    for message in (Message("x" * 256, b""), Message("\ud800", b""), Message("a", b"", "\ud800")):
+        with pytest.raises(BrokerRefused):
+            broker.publish("metrics_queue", [message])
+    broker.publish("metrics_queue", [Message("x" * 255, b"", "y" * 300)])
+    (delivery,) = received(broker, 1)
+    assert delivery.message == Message("x" * 255, b"", "y" * 300)
+
+
+def test_heartbeats_go_on_while_the_database_is_slow(opened):
+    broker = opened(heartbeat=1)
+    broker.declare("metrics_queue")
+    broker.publish("metrics_queue", messages(2))
+    with broker.consume("metrics_queue") as consumer:
+        deliveries = take(consumer, 2)
+        time.sleep(5)
+        consumer.ack(deliveries)
+        assert consumer.receive(1, 0.2) == []
+    assert broker.depth("metrics_queue").ready == 0
+
+
+def closed_by_the_server(server, vhost, name):
+    """Close the connections whose name begins so, as soon as the server lists them."""
+    deadline, closed = time.monotonic() + 10, 0
+    while not closed and time.monotonic() < deadline:
+        for connection in server.connections(vhost):
+            if connection.get("client_properties", {}).get("connection_name", "").startswith(name):
+                server.api("DELETE", f"/connections/{quote(connection['name'])}")
+                closed += 1
+        time.sleep(0.1)
+    assert closed
+
+
+def test_a_connection_closed_by_the_server_in_the_middle_of_a_batch(broker, rabbitmq_server, vhost):
+    broker.publish("metrics_queue", messages(20))
+    consumer = broker.consume("metrics_queue")
+    deliveries = take(consumer, 10)
+    closed_by_the_server(rabbitmq_server, vhost, "labmon consumer")
+    with pytest.raises(BrokerUnavailable):
+        consumer.receive(1, 10.0)
+        consumer.receive(1, 10.0)
+    for call in (
+        lambda: consumer.ack(deliveries),
+        lambda: consumer.release(deliveries),
+        lambda: consumer.reject(deliveries, "bad"),
+    ):
+        with pytest.raises(BrokerUnavailable, match="Closed via management"):
+            call()
+    consumer.close()
+    assert {one.attempt for one in received(broker, 20)} == {2}
+    assert broker.dead_letters("metrics_queue") == []
+
+
+def test_connections_closed_while_publishing_lose_nothing_that_was_confirmed(broker, rabbitmq_server, vhost):
+    confirmed, failures, stop = [], [], threading.Event()
+
+    def publish():
+        for batch in range(100_000):
+            if stop.is_set():
+                break
+            sent = [Message(f"{batch}-{n}", SEED, "metrics.collected") for n in range(500)]
+            try:
+                broker.publish("metrics_queue", sent)
+                confirmed.extend(one.id for one in sent)
+            except BrokerUnavailable as error:
+                failures.append(error)
+
+    def cut():
+        try:
+            for _ in range(3):
+                closed_by_the_server(rabbitmq_server, vhost, "labmon publisher")
+        finally:
+            stop.set()
+
+    run_all([publish, cut])
+    assert failures and confirmed
+    with broker.consume("metrics_queue", prefetch=1000) as consumer:
+        assert set(confirmed) <= set(ids(drain(consumer)))
+
+
+def test_a_queue_deleted_under_its_consumer(broker, channel):
+    broker.publish("metrics_queue", messages(1))
+    consumer = broker.consume("metrics_queue")
+    deliveries = take(consumer, 1)
+    channel.queue_delete("metrics_queue")
+    with pytest.raises(BrokerUnavailable, match="metrics_queue"):
+        consumer.receive(1, 10.0)
+    with pytest.raises(BrokerUnavailable):
+        consumer.ack(deliveries)
+    consumer.close()
+    with pytest.raises(BrokerRefused, match="metrics_queue.*labmon setup-queues"):
+        broker.consume("metrics_queue")
+    assert broker.declare("metrics_queue")
+    broker.publish("metrics_queue", messages(1))
+    assert len(received(broker, 1)) == 1
+
+
+def test_a_full_queue_pushes_back(broker, rabbitmq_server, vhost):
+    policy = {"pattern": "^metrics_queue$", "definition": {"max-length": 10, "overflow": "reject-publish"}}
+    rabbitmq_server.api("PUT", f"/policies/{quote(vhost)}/short", policy | {"apply-to": "queues"})
+    with pytest.raises(BrokerUnavailable, match="full"):
+        for _ in range(10):
+            broker.publish("metrics_queue", messages(50))
+    broker.purge("metrics_queue")
+    eventually(lambda: broker.depth("metrics_queue").ready, 0)
+    broker.publish("metrics_queue", messages(1))
+
+
+def test_a_server_short_of_memory(opened, rabbitmq_server):
+    broker = opened(blocked_timeout=1.0)
+    broker.declare("metrics_queue")
+    broker.publish("metrics_queue", messages(3))
+    with broker.consume("metrics_queue") as consumer:
+        deliveries = take(consumer, 3)
+        rabbitmq_server.ctl("set_vm_memory_high_watermark", "0.00001")
+        try:
+            for call in (
+                lambda: broker.publish("metrics_queue", messages(2)),
+                lambda: consumer.reject(deliveries[:1], "bad"),
+            ):
+                began = time.monotonic()
+                with pytest.raises(BrokerUnavailable, match="short of memory or disk"):
+                    call()
+                assert time.monotonic() - began < 10
+            assert broker.depth("metrics_queue").dead == 0
+            consumer.ack(deliveries[1:])
+        finally:
+            rabbitmq_server.ctl("set_vm_memory_high_watermark", "0.6")
+        eventually(lambda: publishes(broker), True)
+        consumer.reject(deliveries[:1], "bad")
+    assert ids(broker.dead_letters("metrics_queue")) == ids(deliveries[:1])
+
+
+def publishes(broker):
+    try:
+        broker.publish("metrics_queue", messages(1))
+    except BrokerUnavailable:
+        return False
+    return True
+
+
+def test_closing_a_blocked_connection_does_not_wait_for_long(opened, rabbitmq_server):
+    broker = opened(blocked_timeout=60.0)
+    broker.declare("metrics_queue")
+    rabbitmq_server.ctl("set_vm_memory_high_watermark", "0.00001")
+    try:
+        thread = threading.Thread(target=lambda: publishes(broker))
+        thread.start()
+        time.sleep(1)
+        began = time.monotonic()
+        broker._publisher._channel.session.close()
+        thread.join(20)
+        assert not thread.is_alive()
+        assert time.monotonic() - began < 10
+    finally:
+        rabbitmq_server.ctl("set_vm_memory_high_watermark", "0.6")
+
+
+def test_confirmed_is_on_the_disk(own_rabbitmq_server):
+    with RabbitBroker(Server("127.0.0.1", own_rabbitmq_server.port), bindings=METRICS) as broker:
+        broker.declare("metrics_queue")
+        sent = [Message(str(n), SEED, "metrics.collected", high=n % 5 == 0) for n in range(3000)]
+        broker.publish("metrics_queue", sent)
+        with broker.consume("metrics_queue") as consumer:
+            consumer.reject(take(consumer, 100), "bad")
+            own_rabbitmq_server.kill()
+            with pytest.raises(BrokerUnavailable):
+                consumer.receive(1, 5.0)
+                consumer.receive(1, 5.0)
+        own_rabbitmq_server.start()
+        dead = {one.message.id for one in broker.dead_letters("metrics_queue", limit=1000)}
+        assert len(dead) == 100
+        with broker.consume("metrics_queue", prefetch=1000) as consumer:
+            assert set(ids(drain(consumer))) | dead == {one.id for one in sent}
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def tls_server(certificates):
+    yield from started(lambda: RabbitServer(certificates=certificates))
+
+
+@pytest.fixture
+def over_tls(tls_server):
+    brokers = []
+
+    def open(**options):
+        address = {"host": "127.0.0.1", "port": tls_server.tls_port, "tls": True} | options
+        brokers.append(RabbitBroker(Server(**address)))
+        return brokers[-1]
+
+    yield open
+    for broker in brokers:
+        broker.close()
+
+
+def test_tls_by_the_configuration(tls_server, certificates):
+    environ = {
+        "QUEUE_TYPE": "rabbitmq",
+        "QUEUE_HOST": "127.0.0.1",
+        "QUEUE_PORT": str(tls_server.tls_port),
+        "LABMON_QUEUE_TLS": "true",
+        "LABMON_QUEUE_TLS_CA": str(certificates / "ca.pem"),
+    }
+    with open_broker(load(environ=environ).config, store_url="") as broker:
+        broker.declare("metrics_queue")
+        broker.publish("metrics_queue", [Message("large", b"x" * 500_000, "metrics.collected")])
+        (delivery,) = received(broker, 1)
+        assert delivery.message.body == b"x" * 500_000
+
+
+def test_a_certificate_of_an_unknown_ca_is_refused(over_tls):
+    with pytest.raises(BrokerRefused, match="certificate is not trusted.*tls_ca"):
+        over_tls().declare("metrics_queue")
+    over_tls(tls_verify=False).declare("metrics_queue")
+
+
+def test_a_certificate_of_another_host_is_refused(over_tls, certificates):
+    with pytest.raises(BrokerRefused, match="certificate is not trusted.*tls_ca"):
+        over_tls(host="localhost", tls_ca=str(certificates / "ca.pem")).declare("metrics_queue")
+
+
+def test_without_tls_to_a_port_that_wants_it(over_tls):
+    with pytest.raises(BrokerUnavailable, match="without TLS"):
+        over_tls(tls=False).declare("metrics_queue")
