@@ -8,6 +8,7 @@
     ├─ BrokerError              4
     │  ├─ BrokerUnavailable         try again later
     │  └─ BrokerRefused             credentials, arguments: trying again will not help
+    ├─ SpoolError               4   neither the broker nor the disk took a message (`labmon.spool_file`)
     └─ StoreError               5
        ├─ StoreUnavailable          try again later
        ├─ StoreRefused              credentials, arguments: trying again will not help

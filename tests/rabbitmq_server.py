@@ -59,6 +59,7 @@ class RabbitServer(Server):
             for name in ("ca.pem", "server.pem", "server.key"):
                 self._write(name, (certificates / name).read_text())
         self._write("rabbitmq.conf", "".join(f"{key} = {value}\n" for key, value in self._settings.items()))
+        self._write("advanced.config", "[{rabbit, [{quorum_tick_interval, 500}]}].\n")  # counts for the API
         self._write("enabled_plugins", "[rabbitmq_management].\n")
         self._write(".erlang.cookie", f"labmon{self.port}", mode=0o400)
 
@@ -160,16 +161,24 @@ class RabbitServer(Server):
                 self.start()
             self.api("DELETE", f"/vhosts/{quote(name)}")
 
-    def connections(self, vhost: str) -> list[dict]:
-        """The connections to a virtual host, once the management API knows them."""
-        return [one for one in self.api("GET", "/connections") if one.get("vhost") == vhost]
+    def hang_up(self, vhost: str, name: str) -> int:
+        """Close the connections whose name begins so, as an administrator can. Returns how many."""
+        close = 'rabbit_networking:close_connection(Pid, "Closed by the test")'
+        return len(self._each_connection(vhost, name, close))
 
     def suspend(self, vhost: str, name: str) -> list[str]:
-        """Have the server read no more from the connections whose name begins so. Returns their processes."""
+        """Read no more from the connections whose name begins so. Returns their processes."""
+        return self._each_connection(vhost, name, "sys:suspend(Pid)")
+
+    def kill_processes(self, pids: list[str]) -> None:
+        """End what `suspend` returned, as a crash would."""
+        self.ctl("eval", f"[exit(list_to_pid(Pid), kill) || Pid <- {json.dumps(pids)}].")
+
+    def _each_connection(self, vhost: str, name: str, action: str) -> list[str]:
         said = self.ctl(
             "eval",
             f"""
-            [begin sys:suspend(Pid), list_to_binary(pid_to_list(Pid)) end
+            [begin {action}, list_to_binary(pid_to_list(Pid)) end
              || Pid <- rabbit_networking:connections(),
                 [{{vhost, Vhost}}, {{client_properties, Properties}}] <-
                     [rabbit_networking:connection_info(Pid, [vhost, client_properties])],
@@ -179,10 +188,6 @@ class RabbitServer(Server):
             """,
         )
         return re.findall(r"<[0-9.]+>", said)
-
-    def kill_processes(self, pids: list[str]) -> None:
-        """End what `suspend` returned, as a crash would."""
-        self.ctl("eval", f"[exit(list_to_pid(Pid), kill) || Pid <- {json.dumps(pids)}].")
 
     def _environment(self) -> list[str]:
         settings = {

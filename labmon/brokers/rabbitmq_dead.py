@@ -12,7 +12,7 @@ from typing import Any
 from labmon.brokers import rabbitmq_topology as topology
 from labmon.brokers.base import DeadLetter
 from labmon.brokers.rabbitmq_connection import Server
-from labmon.brokers.rabbitmq_session import AMQPError, Line, Session
+from labmon.brokers.rabbitmq_session import AMQPError, GetEmpty, Line, Session
 from labmon.brokers.rabbitmq_wire import DEAD, Received
 from labmon.errors import BrokerUnavailable
 
@@ -49,10 +49,8 @@ class DeadLetters:
         self._queue = queue
         self._arrived: queues.SimpleQueue[tuple[Line, Received] | BaseException] = queues.SimpleQueue()
         self._held: dict[Line, int] = {}
-        found = topology.look(session, queue + DEAD)
-        if found is None:
-            raise server.no_queue(queue + DEAD)
-        self._unseen = self._remaining = int(found.message_count)
+        self._unseen = self._count() or self._probe()
+        self._remaining = self._unseen
 
     def __enter__(self) -> "DeadLetters":
         return self
@@ -64,8 +62,7 @@ class DeadLetters:
                 line.close()
             deadline = time.monotonic() + RETURNED
             while self._held and time.monotonic() < deadline:
-                found = topology.look(self._session, self._queue + DEAD)
-                if found is None or found.message_count >= self._remaining:
+                if self._count() >= self._remaining:
                     break
 
     def find(self, reason: str | None, limit: int) -> list[Found]:
@@ -89,6 +86,28 @@ class DeadLetters:
         for one in chosen:
             self._held[one.line] -= 1
         self._remaining -= len(chosen)
+
+    def _count(self) -> int:
+        found = topology.look(self._session, self._queue + DEAD)
+        if found is None:
+            raise self._server.no_queue(self._queue + DEAD)
+        return int(found.message_count)
+
+    def _probe(self) -> int:
+        """The count of a queue that is said to be empty, which a quorum queue also is while it has no leader,
+        as just after a start. To get a message from it waits for one."""
+        line = Line(self._session)
+        self._held[line] = 0
+
+        def get(channel: Any, answer: Callable[[Any], None]) -> None:
+            def got(_: Any, *parts: Any) -> None:
+                self._arrived.put((line, Received(*parts)))
+                answer(True)
+
+            channel.add_callback(lambda _: answer(False), [GetEmpty])
+            channel.basic_get(self._queue + DEAD, got)
+
+        return self._count() + 1 if line.ask(get) else 0
 
     def _walk(self, reason: str | None) -> Iterator[Found]:
         line: Line | None = None

@@ -22,9 +22,10 @@ class Management:
         self._url = urlsplit(server.management_url)
         try:
             self._port = self._url.port
+            understood = self._url.scheme in ("http", "https") and self._url.hostname
         except ValueError:
-            self._port = None
-        if self._url.scheme not in ("http", "https") or not self._url.hostname:
+            understood = False
+        if not understood:
             raise BrokerRefused(
                 "RabbitMQ: [queue] management_url is no address. It looks like http://mq.example.edu:15672"
             )

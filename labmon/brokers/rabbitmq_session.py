@@ -18,6 +18,7 @@ from pika.exceptions import AMQPError as AMQPError
 from pika.exceptions import ChannelClosed as ChannelClosed
 from pika.exceptions import ChannelClosedByBroker as ChannelClosedByBroker
 from pika.exceptions import ConsumerCancelled as ConsumerCancelled
+from pika.spec import Basic
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for one address to accept, and as many again for TLS and AMQP."""
@@ -26,6 +27,8 @@ ANSWER_TIMEOUT = 30.0
 """Seconds without an answer after which a server is as good as away, as a queue without its majority is."""
 
 CLOSE_TIMEOUT = 3.0
+
+GetEmpty = Basic.GetEmpty
 
 Question = Callable[[Any, Callable[[Any], None]], None]
 """Of a channel and of what to call with the answer."""

@@ -152,6 +152,6 @@ def difference(session: Session, name: str, queue: str) -> str | None:
                 raise
             argument, there = found[1], found[2].split(" of type ")[0].strip("'")
             if argument == "x-queue-type":
-                return f"a {there} queue"
+                return f"a {'classic' if there == 'none' else there} queue"
             said = said or f"a queue with another {argument}: {there}"
     return said

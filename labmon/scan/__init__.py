@@ -5,6 +5,6 @@
 
 `sweep` asks, a method (`icmp`, `tcp`) answers, `names` puts names to the answers. A method is an iterable
 over lists of `Host`, empty ones included: each list hands control back, so that one thread sends,
-listens, resolves and can be stopped. What a `Host` becomes of is the caller's affair; nothing here knows
+listens, resolves and can be stopped. What becomes of a `Host` is the caller's affair; nothing here knows
 a broker or a store.
 """

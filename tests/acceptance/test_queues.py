@@ -135,3 +135,29 @@ def test_an_old_measurement_expires_when_told_so(broker_lab, publish):
     done = broker_lab.run("consume", "--until-empty", LABMON_QUEUE_TTL="1s")
     assert "metrics_queue: 0 stored, 1 to the dead letters" in done.stderr
     assert [one["reason"] for one in dead(broker_lab)] == ["expired"]
+
+
+def test_the_doctor_says_what_is_in_place_and_what_is_not(broker_lab, publish):
+    key = {"LABMON_COLLECT_PASSWORD_FILE": str(broker_lab.folder / "password")}
+    (broker_lab.folder / "password").write_text("hunter2\n")
+
+    def findings(code=0, **environ):
+        done = broker_lab.run("doctor", "-f", "json", code=code, **key | environ)
+        assert "hunter2" not in done.stdout + done.stderr
+        return {(one["check"], one["state"]): one["said"] for one in json.loads(done.stdout)}
+
+    assert {check for check, state in findings() if state == "ok"} >= {
+        "database",
+        "queue",
+        "spool",
+        "collect",
+    }
+    publish("not json")
+    broker_lab.run("consume", "--until-empty")
+    assert "1 dead letters in metrics_queue" in findings()["queue", "note"]
+    away = {"QUEUE_HOST": "127.0.0.1", "QUEUE_PORT": "1"}
+    broker_lab.run("scan", "127.0.0.1", "--dept", "1", "--queue-enabled", **away)
+    found = findings(code=4, **away)
+    assert "127.0.0.1" in found["queue", "problem"]
+    assert "labmon spool flush" in found["spool", "note"]
+    assert ("database", "problem") in findings(code=5, LABMON_DATABASE_URL="postgresql://127.0.0.1:1/x")

@@ -1,11 +1,10 @@
-"""What the RabbitMQ broker promises beyond the contract: other programs' messages, its exchanges, its connections."""
+"""What the RabbitMQ broker promises beyond the contract: its doors, its exchanges, its connections."""
 
-import json
 import random
+import shlex
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 import pika
@@ -119,7 +118,7 @@ def test_a_message_through_the_management_api(broker, rabbitmq_server, vhost):
             "payload_encoding": "string",
             "properties": {
                 "message_id": "mine",
-                "headers": {"odd": 1.5, "nothing": None, "many": [1, {"a": 2}]},
+                "headers": {"odd": 1.5, "many": [1, {"a": 2}]},
             },
         },
     )
@@ -174,10 +173,10 @@ def test_what_another_program_sent_survives_the_dead_letters(broker, channel):
     )
     channel.basic_publish("", "metrics_queue", SEED, properties)
     with broker.consume("metrics_queue") as consumer:
-        consumer.reject(take(consumer, 2), "bad")  # CC has sent it twice
-    eventually(lambda: broker.depth("metrics_queue").dead, 2)
-    assert broker.requeue_dead("metrics_queue") == 2
-    eventually(lambda: broker.depth("metrics_queue").ready, 2)
+        consumer.reject(take(consumer, 1), "bad")
+    eventually(lambda: broker.depth("metrics_queue").dead, 1)
+    assert broker.requeue_dead("metrics_queue") == 1
+    eventually(lambda: broker.depth("metrics_queue").ready, 1)
     _, properties, body = channel.basic_get("metrics_queue", auto_ack=True)
     assert body == SEED
     assert (properties.content_type, properties.correlation_id) == ("application/json", "7")
@@ -187,6 +186,7 @@ def test_what_another_program_sent_survives_the_dead_letters(broker, channel):
 
 def test_a_dead_letter_that_anybody_put_there(broker, channel):
     channel.basic_publish("", "metrics_queue.dead", SEED)
+    eventually(lambda: broker.depth("metrics_queue").dead, 1)
     (dead,) = broker.dead_letters("metrics_queue")
     assert (dead.reason, dead.message.body, dead.attempt) == ("unknown", SEED, 0)
     assert broker.requeue_dead("metrics_queue") == 1
@@ -346,8 +346,6 @@ def test_setup_says_what_it_made_and_what_was_there(opened, rabbitmq_server, vho
 
 
 def test_the_policies_by_hand_are_the_same(opened, rabbitmq_server, vhost):
-    import shlex
-
     opened().declare("metrics_queue")
     url = f"http://127.0.0.1:{rabbitmq_server.management_port}"
     ttl = {"metrics_queue": 60.0}
@@ -577,23 +575,11 @@ def test_heartbeats_go_on_while_the_database_is_slow(opened):
     assert broker.depth("metrics_queue").ready == 0
 
 
-def closed_by_the_server(server, vhost, name):
-    """Close the connections whose name begins so, as soon as the server lists them."""
-    deadline, closed = time.monotonic() + 10, 0
-    while not closed and time.monotonic() < deadline:
-        for connection in server.connections(vhost):
-            if connection.get("client_properties", {}).get("connection_name", "").startswith(name):
-                server.api("DELETE", f"/connections/{quote(connection['name'])}")
-                closed += 1
-        time.sleep(0.1)
-    assert closed
-
-
 def test_a_connection_closed_by_the_server_in_the_middle_of_a_batch(broker, rabbitmq_server, vhost):
     broker.publish("metrics_queue", messages(20))
     consumer = broker.consume("metrics_queue")
     deliveries = take(consumer, 10)
-    closed_by_the_server(rabbitmq_server, vhost, "labmon consumer")
+    assert rabbitmq_server.hang_up(vhost, "labmon consumer") == 1
     with pytest.raises(BrokerUnavailable):
         consumer.receive(1, 10.0)
         consumer.receive(1, 10.0)
@@ -602,7 +588,7 @@ def test_a_connection_closed_by_the_server_in_the_middle_of_a_batch(broker, rabb
         lambda: consumer.release(deliveries),
         lambda: consumer.reject(deliveries, "bad"),
     ):
-        with pytest.raises(BrokerUnavailable, match="Closed via management"):
+        with pytest.raises(BrokerUnavailable, match="Closed by the test"):
             call()
     consumer.close()
     assert {one.attempt for one in received(broker, 20)} == {2}
@@ -613,10 +599,10 @@ def test_connections_closed_while_publishing_lose_nothing_that_was_confirmed(bro
     confirmed, failures, stop = [], [], threading.Event()
 
     def publish():
-        for batch in range(100_000):
+        for batch in range(400):
             if stop.is_set():
                 break
-            sent = [Message(f"{batch}-{n}", SEED, "metrics.collected") for n in range(500)]
+            sent = [Message(f"{batch}-{n}", SEED, "metrics.collected") for n in range(100)]
             try:
                 broker.publish("metrics_queue", sent)
                 confirmed.extend(one.id for one in sent)
@@ -626,14 +612,18 @@ def test_connections_closed_while_publishing_lose_nothing_that_was_confirmed(bro
     def cut():
         try:
             for _ in range(3):
-                closed_by_the_server(rabbitmq_server, vhost, "labmon publisher")
+                rabbitmq_server.hang_up(vhost, "labmon publisher")
         finally:
             stop.set()
 
     run_all([publish, cut])
     assert failures and confirmed
+    left = set(confirmed)
     with broker.consume("metrics_queue", prefetch=1000) as consumer:
-        assert set(confirmed) <= set(ids(drain(consumer)))
+        while deliveries := consumer.receive(1000, 3.0):
+            consumer.ack(deliveries)
+            left -= set(ids(deliveries))
+    assert not left
 
 
 def test_a_queue_deleted_under_its_consumer(broker, channel):

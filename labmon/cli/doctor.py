@@ -1,0 +1,130 @@
+"""`labmon doctor`: is everything in place?"""
+
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from labmon.cli.output import Column, Format, ago, print_rows
+from labmon.cli.wiring import As, QueueHost, load, open_broker, open_store
+from labmon.errors import Exit, LabmonError
+
+if TYPE_CHECKING:
+    from labmon.config import Config
+    from labmon.store.pool import Store
+
+OK, NOTE, PROBLEM = "ok", "note", "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    check: str
+    state: str
+    said: str
+    exit_code: int = Exit.OK
+
+
+def doctor(ctx: typer.Context, queue_host: QueueHost = None, form: As = Format.table) -> None:
+    """Look at everything labmon needs, and say what is wrong and how to mend it.
+
+    Changes nothing. Exit code 0, or that of the first problem.
+    """
+    config = load(ctx, {"queue.host": queue_host})
+    findings: list[Finding] = []
+    with ExitStack() as stack:
+        opened: list[Store] = []
+
+        def database() -> Iterator[Finding]:
+            store = stack.enter_context(open_store(config, any_schema=True))
+            opened.append(store)
+            yield from _database(store)
+
+        checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+            ("database", database),
+            ("queue", lambda: _queue(config, opened[0] if opened else None)),
+            ("spool", lambda: _spool(config)),
+            ("scan", lambda: _scan()),
+            ("collect", lambda: _collect(config)),
+        ]
+        for name, check in checks:
+            try:
+                findings += check()
+            except LabmonError as error:
+                findings.append(Finding(name, PROBLEM, str(error), error.exit_code))
+    print_rows([Column("check", "Check"), Column("state", "State"), Column("said", "")], findings, form)
+    raise typer.Exit(next((one.exit_code for one in findings if one.state == PROBLEM), Exit.OK))
+
+
+def _database(store: "Store") -> Iterator[Finding]:
+    from labmon import pg
+    from labmon.store import migrate
+
+    with store.transaction() as connection:
+        yield Finding("database", OK, f"{'embedded ' if store.is_embedded else ''}{pg.where(store.url)}")
+        migrate.check(connection)
+
+
+def _queue(config: "Config", store: "Store | None") -> Iterator[Finding]:
+    with open_broker(config, store) as broker:
+        missing = [queue for queue in config.queue.names if not broker.is_declared(queue)]
+        if missing:
+            lacks = f"{config.queue.type}: {', '.join(missing)} not there yet"
+            yield Finding("queue", NOTE, f"{lacks}. Make them with: labmon setup-queues")
+        else:
+            depths = {queue: broker.depth(queue) for queue in config.queue.names}
+            waiting = sum(depth.ready for depth in depths.values())
+            yield Finding("queue", OK, f"{config.queue.type}: {waiting:,} messages waiting")
+            for queue, depth in depths.items():
+                if depth.dead:
+                    said = f"{depth.dead:,} dead letters in {queue}. See: labmon dead-letters list {queue}"
+                    yield Finding("queue", NOTE, said)
+        for line in broker.advice():
+            yield Finding("queue", NOTE, line)
+
+
+def _spool(config: "Config") -> Iterator[Finding]:
+    from labmon.spool import Spool
+
+    found = Spool.of(config).status()
+    if found.messages:
+        since = f" since {ago(found.oldest_at)}" if found.oldest_at else ""
+        yield Finding(
+            "spool", NOTE, f"{found.messages:,} messages waiting{since}. Send them: labmon spool flush"
+        )
+    else:
+        yield Finding("spool", OK, "empty")
+    dropped = found.dropped_for_room + found.dropped_for_age
+    if dropped or found.corrupt:
+        yield Finding("spool", NOTE, f"{dropped:,} dropped at its bounds, {found.corrupt:,} corrupt, so far")
+
+
+def _scan() -> Iterator[Finding]:
+    from labmon.errors import PermissionNeeded
+    from labmon.scan.icmp import PingSocket, how_to_grant
+
+    try:
+        with PingSocket():
+            yield Finding("scan", OK, "this account may ping")
+    except PermissionNeeded:
+        yield Finding(
+            "scan", NOTE, f"this account may not ping, so scans use TCP alone. To add it: {how_to_grant()}"
+        )
+
+
+def _collect(config: "Config") -> Iterator[Finding]:
+    from labmon.collect.login import Login
+
+    login = Login.load(config.collect)
+    means = [f"{len(login.keys)} keys"] if login.keys else []
+    means += ["a password"] if login.password is not None else []
+    yield Finding("collect", OK, f"logs in as {login.user} with {' and '.join(means)}")
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = 4 * config.collect.concurrency + 64
+    if files < needed:
+        few = f"{files} open files are few for [collect] concurrency = {config.collect.concurrency}"
+        yield Finding("collect", NOTE, f"{few}: ulimit -n {needed}")
