@@ -284,7 +284,7 @@ class RabbitBrokers(BrokerServer):
         return RabbitBroker(self._address("wrong"))
 
     def cut_reject(self, consumer: Consumer, deliveries: list[Delivery]) -> None:
-        """The server stops reading from the consumer: it gets the copies, but not the acks. Then it hangs up."""
+        """The server stops reading from the consumer: it gets copies, but no acks. Then it hangs up."""
         readers = self._server.suspend(self._vhost, "labmon consumer")
         assert len(readers) == 1, "the reject was not cut"
         consumer.reject(deliveries, "cut")
