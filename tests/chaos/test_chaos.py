@@ -1,4 +1,4 @@
-"""Nothing that was confirmed is lost, whatever is killed, stopped or full: a test for each row of the table."""
+"""Nothing that was confirmed is lost, whatever is killed, stopped or full. A test for each row of a table."""
 
 import os
 import random
