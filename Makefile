@@ -42,6 +42,14 @@ test: .venv/ready servers  ## All tests, against real servers of their own
 unit: .venv/ready  ## Only the tests that need no server: seconds
 	$(BIN)/pytest -q tests/unit
 
+.PHONY: chaos
+chaos: .venv/ready servers  ## Kill and fill everything, at length; prints the table of what became of the messages
+	CHAOS=long $(BIN)/pytest -q -s tests/chaos
+
+.PHONY: bench
+bench: .venv/ready servers  ## The brokers' figures, each beside its peer from the same run
+	for broker in postgres redis rabbitmq; do $(BIN)/python -m tests.bench.broker --broker $$broker || exit; done
+
 .PHONY: format
 format: .venv/ready  ## Format the code, write config.example.toml anew
 	$(BIN)/ruff check --fix-only .

@@ -8,6 +8,7 @@ import pytest
 
 from tests.chaos.harness import Campus
 from tests.conftest import started
+from tests.rabbitmq_cluster import RabbitCluster
 from tests.rabbitmq_server import RabbitServer
 from tests.redis_server import RedisServer
 from tests.servers import PostgresServer
@@ -25,6 +26,8 @@ def environ_of(server):
             }
         case RabbitServer():
             return {"QUEUE_TYPE": "rabbitmq", "QUEUE_HOST": "127.0.0.1", "QUEUE_PORT": str(server.port)}
+        case RabbitCluster():
+            return {"QUEUE_TYPE": "rabbitmq", "QUEUE_HOST": server.hosts}
         case _:
             return {"QUEUE_TYPE": "postgres"}
 
@@ -49,6 +52,12 @@ def campus(request, store):
 @pytest.fixture
 def postgres_campus(store):
     yield from _campus(store, store)
+
+
+@pytest.fixture
+def cluster_campus(store):
+    for cluster in started(RabbitCluster):
+        yield from _campus(store, cluster)
 
 
 def _campus(store, broker):

@@ -140,6 +140,19 @@ def test_the_spool_s_disk_is_full(postgres_campus, outcome):
         subprocess.run(["umount", state], check=True)
 
 
+def test_the_leader_s_node_of_a_rabbitmq_cluster_is_killed(cluster_campus, outcome):
+    campus = cluster_campus
+    assert campus.broker.members("metrics_queue") == 3
+    busy(campus)
+    time.sleep(1.5)
+    campus.broker.leader("metrics_queue").kill()
+    accounts = campus.settle()
+    outcome(accounts.row("leader of three nodes killed for good (Rabbit)"))
+    campus.check_workers()
+    assert accounts.confirmed > 0
+    assert (accounts.lost, accounts.buried) == (0, 0)
+
+
 def _children(pid):
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
     return [int(word) for word in found.stdout.split()]
