@@ -158,6 +158,17 @@ class Broker(Closing):
     def is_declared(self, queue: str) -> bool:
         """True when `declare` would find nothing to make. Changes nothing."""
 
+    def set_up(self, queues: Sequence[str], *, dry_run: bool = False) -> list[str]:
+        """Declare these queues, and what else this server needs. Returns what was made and what was there.
+
+        A line each, to be read by people. `dry_run` changes nothing and says what would be made.
+        """
+        lines = []
+        for queue in queues:
+            made = not self.is_declared(queue) if dry_run else self.declare(queue)
+            lines.append(f"{queue}: {('would be made' if dry_run else 'made') if made else 'was there'}")
+        return lines
+
     def advice(self) -> list[str]:
         """What the administrator of this server should know or do, a line each. Changes nothing."""
         return []

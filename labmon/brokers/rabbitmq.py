@@ -55,7 +55,10 @@ class RabbitBroker(Broker):
 
     def declare(self, queue: str) -> bool:
         with self._session() as session:
-            return topology.declare(session, queue, self._bindings.get(queue))
+            made = topology.declare(session, queue, self._bindings.get(queue))
+        if made:
+            self._publisher.queue_made()
+        return made
 
     def is_declared(self, queue: str) -> bool:
         with self._session() as session:
@@ -77,8 +80,9 @@ class RabbitBroker(Broker):
         return consumer
 
     def depth(self, queue: str) -> Depth:
-        """`in_flight` only with the management API, and then as it was some seconds ago. `oldest_age` never:
-        no quorum queue can say."""
+        """`in_flight` only with the management API, and then as it was some seconds ago. `oldest_age`
+        never: no quorum queue can say. Half a second long, after a start, a queue says 0 until it has a
+        leader."""
         with self._session(queue) as session:
             dead, normal, high = (self._look(session, name) for name in topology.queues_of(queue))
         return Depth(
@@ -126,23 +130,22 @@ class RabbitBroker(Broker):
 
         Returns what was made and what was there, a line each. `dry_run` only says what would be made.
         """
-        lines = []
-        for queue in queues:
-            pattern = self._bindings.get(queue)
-            with self._session() as session:
-                lines += setup.made(session, queue, pattern, dry_run=dry_run)
-        lines += setup.set_policies(
-            self._management, self._server.vhost, self._policies(queues), dry_run=dry_run
-        )
-        return list(dict.fromkeys(lines))
+        with self._session() as session:
+            patterns = {queue: self._bindings.get(queue) for queue in queues}
+            found = setup.made(session, patterns, dry_run=dry_run)
+        if any(found.values()) and not dry_run:
+            self._publisher.queue_made()
+        verb = "would be made" if dry_run else "made"
+        lines = [f"{name}: {verb if made else 'was there'}" for name, made in found.items()]
+        policies = self._policies(queues)
+        return lines + setup.set_policies(self._management, self._server.vhost, policies, dry_run=dry_run)
 
     def advice(self) -> list[str]:
         """Queues that are not as labmon would have made them, and policies worth setting."""
         with self._session() as session:
             lines = [line for queue in self._bindings for line in setup.differences(session, queue)]
-        return lines + setup.missing_policies(
-            self._management, self._server.vhost, self._policies(list(self._bindings))
-        )
+        policies = self._policies(list(self._bindings))
+        return lines + setup.missing_policies(self._management, self._server.vhost, policies)
 
     def close(self) -> None:
         while self._consumers:

@@ -4,6 +4,7 @@ pika's own blocking channel waits for the confirm of each message: 1,200 a secon
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -17,6 +18,10 @@ from labmon.errors import BrokerRefused, BrokerUnavailable
 
 WINDOW = 1000
 """Messages on their way at the same time. The next follow when half of them are confirmed."""
+
+NEW_QUEUE = 1.5
+"""Seconds that a new quorum queue is not quite there yet. RabbitMQ before 3.13 writes its name to the disk
+up to a second later; killed before, it starts with an empty queue, whatever it has confirmed."""
 
 NO_ROUTE = 312
 
@@ -40,6 +45,11 @@ class Publisher:
         self._server = server
         self._lock = threading.Lock()
         self._channel: _ConfirmingChannel | None = None
+        self._sure_at = 0.0
+
+    def queue_made(self) -> None:
+        """Confirms mean little for a moment, so `publish` will wait."""
+        self._sure_at = time.monotonic() + NEW_QUEUE
 
     def reaches(self, queue: str, pattern: str) -> bool:
         """True when messages for the queue can go through the exchanges, to which it is bound if need be.
@@ -68,6 +78,7 @@ class Publisher:
             except BaseException:  # Ctrl-C too: whatever is still on its way must not be mixed with the next
                 self._drop()
                 raise
+        time.sleep(max(0.0, self._sure_at - time.monotonic()))
 
     def close(self) -> None:
         """Let the connection go. It may be used again."""

@@ -14,20 +14,18 @@ from labmon.errors import BrokerError
 Policies = dict[str, dict[str, Any]]
 
 
-def made(session: Session, queue: str, pattern: str | None, *, dry_run: bool) -> list[str]:
-    """A line for each of the queue's own queues and exchanges, which are made unless it is a dry run."""
-    queues, exchanges = topology.missing(session, queue, pattern)
+def made(session: Session, patterns: Mapping[str, str | None], *, dry_run: bool) -> dict[str, bool]:
+    """Everything that the queues need by name, and whether it was missing. Made now unless it is a dry run."""
+    found = {}
+    for queue, pattern in patterns.items():
+        queues, exchanges = topology.missing(session, queue, pattern)
+        if pattern:
+            found |= {f"exchange {name}": name in exchanges for name in topology.EXCHANGES}
+        found |= {name: name in queues for name in sorted(topology.queues_of(queue))}
     if not dry_run:
-        topology.declare(session, queue, pattern)
-    verb = "would be made" if dry_run else "made"
-    lines = [
-        f"exchange {name}: {verb if name in exchanges else 'was there'}"
-        for name in (topology.EXCHANGE, topology.HIGH_EXCHANGE)
-        if pattern
-    ]
-    return lines + [
-        f"{name}: {verb if name in queues else 'was there'}" for name in sorted(topology.queues_of(queue))
-    ]
+        for queue, pattern in patterns.items():
+            topology.declare(session, queue, pattern)
+    return found
 
 
 def differences(session: Session, queue: str) -> list[str]:

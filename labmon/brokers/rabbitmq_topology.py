@@ -17,6 +17,7 @@ from labmon.brokers.rabbitmq_wire import DEAD, HIGH
 
 EXCHANGE = "labmon"
 HIGH_EXCHANGE = "labmon.high"
+EXCHANGES = (EXCHANGE, HIGH_EXCHANGE)
 
 DELIVERY_LIMIT = 1000
 """Deliveries after which the server itself moves a message to the dead letters: it may be what kills the
@@ -78,7 +79,7 @@ def has_exchange(session: Session, name: str) -> bool:
 
 def missing(session: Session, queue: str, pattern: str | None) -> tuple[list[str], list[str]]:
     """The queues and the exchanges that are still to be made."""
-    exchanges = (EXCHANGE, HIGH_EXCHANGE) if pattern else ()
+    exchanges = EXCHANGES if pattern else ()
     return (
         [name for name in queues_of(queue) if look(session, name) is None],
         [name for name in exchanges if not has_exchange(session, name)],
@@ -91,7 +92,7 @@ def declare(session: Session, queue: str, pattern: str | None) -> bool:
     for name in queues:
         declare_queue(session, name, arguments(name, queue))
     if pattern:
-        for name in (EXCHANGE, HIGH_EXCHANGE):
+        for name in EXCHANGES:
             declare_exchange(session, name, may_be_forbidden=name not in exchanges)
         bind(session, queue, pattern)
     return bool(queues or exchanges)

@@ -55,13 +55,11 @@ def setup_queues(
     """Make the queues and their dead letters at the broker. Safe to repeat."""
     config = load(ctx, {"queue.host": queue_host})
     with open_broker(config) as broker:
-        for queue in config.queue.names:
-            made = not broker.is_declared(queue) if dry_run else broker.declare(queue)
-            if not quiet:
-                verb = "would be made" if dry_run else "made"
-                say(f"{queue}: {verb if made else 'was there'}")
-        for note in [] if quiet else broker.advice():
-            say(note)
+        lines = broker.set_up(config.queue.names, dry_run=dry_run)
+        # Advice on what is not there yet would be about nothing.
+        lines += [] if dry_run else broker.advice()
+    for line in [] if quiet else lines:
+        say(line)
 
 
 def queue_depth(
