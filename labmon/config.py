@@ -1,49 +1,26 @@
-"""One TOML file into frozen structs, with the environment and the command line on top.
+"""Every key of the configuration: type, default, bounds and comment stand together.
 
-The structs are the only list of keys: type, default, bounds and comment stand together, and the
-commented sample file, the environment names and the checks are all read off them.
+The commented sample file, the environment names and the checks are read off these structs (`settings`).
 """
 
-import difflib
 import os
 import re
-import textwrap
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal
 
 import msgspec
 import platformdirs
-import tomli_w
 from msgspec import Meta, Struct
 
 from labmon.errors import ConfigError
-from labmon.logs import hide_passwords
-
-SEED_NAMES = {
-    "QUEUE_ENABLED": "queue.enabled",
-    "QUEUE_TYPE": "queue.type",
-    "QUEUE_HOST": "queue.host",
-    "QUEUE_PORT": "queue.port",
-    "QUEUE_USER": "queue.user",
-    "QUEUE_PASSWORD": "queue.password",
-    "DISCOVERY_QUEUE": "queue.discovery_queue",
-    "METRICS_QUEUE": "queue.metrics_queue",
-    "ALERT_QUEUE": "queue.alert_queue",
-}
-"""Environment names of the scripts labmon replaces. Every other key is `LABMON_<TABLE>_<KEY>`, and so
-are these, and then the longer name wins."""
-
-NOT_KEYS = {"LABMON_CONFIG"}
-"""Environment names of ours that are no key of the file."""
 
 
 class Seconds(float):
     """A duration. Written as a number of seconds or as "250ms", "30s", "5m", "24h", "7d"."""
 
     UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    LONGEST = 3650 * 86400.0  # what is waited for in C does not overflow
 
     @classmethod
     def parse(cls, value: object) -> "Seconds":
@@ -51,7 +28,10 @@ class Seconds(float):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", str(value).strip())
         if isinstance(value, bool) or not match:
             raise ValueError('expected a duration such as "30s", "5m", "24h" or "7d"')
-        return cls(float(match[1]) * cls.UNITS[match[2] or "s"])
+        seconds = float(match[1]) * cls.UNITS[match[2] or "s"]
+        if seconds > cls.LONGEST:
+            raise ValueError("expected a duration of ten years at most")
+        return cls(seconds)
 
     def __str__(self) -> str:
         for unit in ("d", "h", "m", "s"):
@@ -80,8 +60,9 @@ class Bytes(int):
         return f"{int(self)}"
 
 
-def _says(text: str, *, secret: bool = False, **bounds: Any) -> Meta:
-    return Meta(description=text, extra={"secret": secret}, **bounds)
+def _says(text: str, *, secret: bool = False, least: float | None = None, **bounds: Any) -> Meta:
+    """The comment of a key. `least` is for durations and amounts, which are no plain numbers to msgspec."""
+    return Meta(description=text, extra={"secret": secret, "least": least}, **bounds)
 
 
 QueueName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")]
@@ -101,7 +82,9 @@ class Database(Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     pool_size: Annotated[int, _says("Connections that one process may open.", ge=1, le=1000)] = 8
-    connect_timeout: Annotated[Seconds, _says("How long to wait for the server to answer.")] = Seconds(10)
+    connect_timeout: Annotated[Seconds, _says("How long to wait for the server to answer.", least=1)] = (
+        Seconds(10)
+    )
 
 
 class Queue(Struct, frozen=True, kw_only=True):
@@ -147,7 +130,8 @@ class Queue(Struct, frozen=True, kw_only=True):
         str,
         _says(
             "The management API of rabbitmq, such as http://mq.example.edu:15672, for policies and for "
-            "messages in flight. Empty: do without."
+            "messages in flight. Empty: do without.",
+            secret=True,
         ),
     ] = ""
     discovery_queue: Annotated[QueueName, _says("What scans find.")] = "discovery_queue"
@@ -155,7 +139,10 @@ class Queue(Struct, frozen=True, kw_only=True):
     alert_queue: Annotated[QueueName, _says("What somebody should be told.")] = "alert_queue"
     lease: Annotated[
         Seconds,
-        _says("How long a worker may hold a message before another may take it. Longer than any batch."),
+        _says(
+            "How long a worker may hold a message before another may take it. Longer than any batch.",
+            least=1,
+        ),
     ] = Seconds(60)
     ttl: Annotated[
         Seconds,
@@ -230,7 +217,7 @@ class Collect(Struct, frozen=True, kw_only=True):
     ] = "accept-new"
     concurrency: Annotated[int, _says("Machines measured at the same time.", ge=1, le=10000)] = 64
     deadline: Annotated[
-        Seconds, _says("Hard limit per machine: connecting, logging in, measuring, reading.")
+        Seconds, _says("Hard limit per machine: connecting, logging in, measuring, reading.", least=1)
     ] = Seconds(20)
 
 
@@ -251,7 +238,10 @@ class Spool(Struct, frozen=True, kw_only=True):
 
     max_bytes: Annotated[
         Bytes,
-        _says("How large it may grow, 1MiB at least. Past that the oldest messages are dropped and counted."),
+        _says(
+            "How large it may grow, 1MiB at least. Past that the oldest messages are dropped and counted.",
+            least=2**20,
+        ),
     ] = Bytes(256 * 2**20)
     max_age: Annotated[
         Seconds, _says("Messages that have waited longer are dropped and counted when others are added.")
@@ -284,7 +274,7 @@ class State(Struct, frozen=True, kw_only=True):
             return Path(self.dir).expanduser().absolute()
         if os.geteuid() == 0:
             return Path("/var/lib/labmon")
-        return platformdirs.user_state_path("labmon")
+        return home_folder(platformdirs.user_state_path)
 
 
 class Config(Struct, frozen=True, kw_only=True):
@@ -300,204 +290,9 @@ class Config(Struct, frozen=True, kw_only=True):
     state: State = State()
 
 
-@dataclass(frozen=True)
-class Key:
-    """One key of the file, as its struct declares it."""
-
-    table: str
-    name: str
-    type: Any
-    default: Any
-    comment: str
-    secret: bool
-
-    @property
-    def path(self) -> str:
-        return f"{self.table}.{self.name}"
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets it."""
-        return f"LABMON_{self.table}_{self.name}".upper()
-
-    def shown(self, value: Any) -> str:
-        """The value as the file would write it, with secrets masked."""
-        if self.secret and value:
-            masked = hide_passwords(str(value))
-            value = masked if "://" in masked else "***"
-        return _toml(value)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A checked configuration and where each value came from."""
-
-    config: Config
-    file: Path | None
-    sources: Mapping[str, str] = field(default_factory=dict)  #: key path -> "default", a file, a variable
-
-    def holds_secret(self) -> bool:
-        """True when a secret's value comes from the file."""
-        return any(key.secret and self.sources[key.path] == str(self.file) for key in KEYS.values())
-
-    def rows(self) -> list[tuple[str, str, str]]:
-        """(key, value with secrets masked, source) of every key, in the file's order."""
-        return [
-            (key.path, key.shown(getattr(getattr(self.config, key.table), key.name)), self.sources[key.path])
-            for key in KEYS.values()
-        ]
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, Seconds | Bytes):
-        value = str(value)
-    return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()
-
-
-def _keys() -> dict[str, Key]:
-    keys = {}
-    for table in msgspec.structs.fields(Config):
-        hints = get_type_hints(table.type, include_extras=True)
-        for info in msgspec.structs.fields(table.type):
-            meta = next(m for m in get_args(hints[info.name])[::-1] if isinstance(m, Meta) and m.description)
-            key = Key(
-                table.name,
-                info.name,
-                hints[info.name],
-                getattr(table.default, info.name),
-                meta.description or "",
-                bool((meta.extra or {}).get("secret")),
-            )
-            keys[key.path] = key
-    return keys
-
-
-KEYS: dict[str, Key] = _keys()
-"""Every key by its path, such as "queue.host", in the order of the sample file."""
-
-
-def sample() -> str:
-    """The commented configuration file: every key, its default, what it does."""
-    out = [
-        "# labmon configuration. Every key is here with its default; delete what you do not change.",
-        "# Each key is also an environment variable, LABMON_<TABLE>_<KEY>, which wins over this file.",
-        "# Check it with: labmon config check",
-    ]
-    for table in msgspec.structs.fields(Config):
-        out += ["", f"# {table.type.__doc__}", f"[{table.name}]"]
-        for key in KEYS.values():
-            if key.table == table.name:
-                out += [*_wrapped(key.comment), f"{key.name} = {_toml(key.default)}"]
-    return "\n".join(out) + "\n"
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 100, initial_indent="# ", subsequent_indent="# ")
-
-
-def find_file(explicit: Path | None, environ: Mapping[str, str]) -> Path | None:
-    """The file to read: --config, LABMON_CONFIG, ./config.toml, the user's folder, /etc/labmon.
-
-    Raises ConfigError when a file named outright is not there.
-    """
-    named = [(explicit, "--config"), (environ.get("LABMON_CONFIG"), "LABMON_CONFIG")]
-    for value, name in named:
-        if value:
-            path = Path(value)
-            if not path.is_file():
-                raise ConfigError(f"{name}: no file {path}. Make one with: labmon config init {path}")
-            return path
-    candidates = [Path("config.toml"), user_file(), Path("/etc/labmon/config.toml")]
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def user_file() -> Path:
-    """Where the user's own configuration file belongs."""
-    return platformdirs.user_config_path("labmon") / "config.toml"
-
-
-def load(
-    file: Path | None = None,
-    *,
-    environ: Mapping[str, str] | None = None,
-    flags: Mapping[str, Any] | None = None,
-) -> Loaded:
-    """Read, overlay and check. `flags` maps key paths to values from the command line; None is "not given".
-
-    Raises ConfigError naming the file or variable, the table, the key, and the nearest valid name.
-    """
-    environ = os.environ if environ is None else environ
-    path = find_file(file, environ)
-    given = {k: (v, "command line") for k, v in (flags or {}).items() if v is not None}
-    written = _from_file(path) if path else {}
-    spoken = _from_environment(environ) | given
-
-    tables: dict[str, dict[str, Any]] = {}
-    sources: dict[str, str] = {}
-    for key in KEYS.values():
-        value, sources[key.path] = spoken.get(key.path) or written.get(key.path, (key.default, "default"))
-        as_text = key.path in spoken
-        tables.setdefault(key.table, {})[key.name] = _checked(key, value, sources[key.path], as_text=as_text)
-    return Loaded(msgspec.convert(tables, Config, dec_hook=_decode_unit), path, sources)
-
-
-def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
+def home_folder(place: Callable[[str], Path]) -> Path:
+    """A folder of the user's, by a function of platformdirs. Raises ConfigError for one without a home."""
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from error
-    tables = {key.table for key in KEYS.values()}
-    found = {}
-    for table, entries in document.items():
-        if table not in tables:
-            known = sorted(tables)
-            raise ConfigError(f"{path}: there is no table [{table}]{_nearest(table, known)}")
-        if not isinstance(entries, dict):
-            raise ConfigError(f"{path}: {table} must be a table, written [{table}]")
-        for name, value in entries.items():
-            if f"{table}.{name}" not in KEYS:
-                known = [key.name for key in KEYS.values() if key.table == table]
-                raise ConfigError(f"{path}: [{table}] has no key {name}{_nearest(name, known)}")
-            found[f"{table}.{name}"] = (value, str(path))
-    return found
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
-    variables = SEED_NAMES | {key.variable: key.path for key in KEYS.values()}
-    found = {path: (environ[name], name) for name, path in variables.items() if name in environ}
-    for name in environ:
-        if name.startswith("LABMON_") and name not in variables and name not in NOT_KEYS:
-            raise ConfigError(f"environment: {name} is no key of labmon{_nearest(name, list(variables))}")
-    return found
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f". Did you mean {near[0]}?" if near else f". It may be: {', '.join(known)}"
-
-
-def _checked(key: Key, value: Any, source: str, *, as_text: bool) -> Any:
-    """The value as the key's type. `as_text`: from the environment or a flag, where "5" may mean 5."""
-    if as_text and isinstance(value, str) and get_origin(get_args(key.type)[0]) is list:
-        value = [part.strip() for part in value.split(",") if part.strip()]
-    try:
-        return msgspec.convert(value, key.type, strict=not as_text, dec_hook=_decode_unit)
-    except msgspec.ValidationError as error:
-        shown = "" if key.secret else f", not {value!r}"
-        reason = str(error).replace("Expected", "expected").replace("`", "").split(" - at")[0]
-        near = ""
-        options = get_args(get_args(key.type)[0])
-        if options and isinstance(value, str):
-            near = _nearest(value, [str(o) for o in options])
-            reason, shown = f"{value!r} is not one of its values", ""
-        raise ConfigError(f"{source}: [{key.table}] {key.name}: {reason}{shown}{near}") from error
-
-
-def _decode_unit(kind: type, value: Any) -> Any:
-    if kind is Seconds or kind is Bytes:
-        return value if isinstance(value, kind) else kind.parse(value)
-    raise NotImplementedError(kind)
+        return place("labmon")
+    except RuntimeError as error:
+        raise ConfigError("this account has no home folder: set HOME, or LABMON_STATE_DIR") from error

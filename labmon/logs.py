@@ -4,12 +4,13 @@ import logging
 import re
 import sys
 
-_URL_PASSWORD = re.compile(r"(\w+://[^:/@\s]*):[^@/\s]+@")
+_URL_PASSWORD = re.compile(r"(\w+://[^:/@\s]*):\S+@")  # to the last @: a password may hold one
+_NAMED_PASSWORD = re.compile(r"(password=)('[^']*'|[^&\s]+)", re.IGNORECASE)
 
 
 def hide_passwords(text: str) -> str:
-    """`scheme://user:secret@host` with the secret masked, wherever it stands in the text."""
-    return _URL_PASSWORD.sub(r"\1:***@", text)
+    """`scheme://user:secret@host` and `password=secret` with the secret masked, wherever in the text."""
+    return _NAMED_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
 
 
 class _Formatter(logging.Formatter):

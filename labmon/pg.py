@@ -8,7 +8,8 @@ from psycopg import Connection, conninfo
 
 _REFUSALS = re.compile(
     r"authentication failed|no password supplied|does not exist|pg_hba\.conf|permission denied|"
-    r"not permitted to log in|invalid (connection option|URI|port)|SSL .*(not support|required)",
+    r"not permitted to log in|invalid (integer value|connection option|URI|port)|"
+    r"SSL .*(not support|required)",
     re.IGNORECASE,
 )
 """What a server says when trying again will not help. An error while connecting carries no SQLSTATE,
@@ -79,4 +80,4 @@ def one_line(error: psycopg.Error) -> str:
         return "the URL cannot be read"  # libpq quotes it, and it may hold a password
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
-    return text.rpartition("failed: ")[2] or text
+    return (text.rpartition("failed: ")[2] or text).removeprefix("FATAL:").strip()

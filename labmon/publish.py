@@ -73,6 +73,7 @@ class Publisher:
         self._waiting: dict[str, list[Message]] = {}
         self._room = BATCH
         self._due = 0.0
+        self.rejected = 0  #: as a sink has it: what a queue cannot store is found out later
         self._spooled = 0
         self._trouble = ""  # with the broker
         self._defect = ""  # of the spool

@@ -59,7 +59,6 @@ class RabbitServer(Server):
             for name in ("ca.pem", "server.pem", "server.key"):
                 self._write(name, (certificates / name).read_text())
         self._write("rabbitmq.conf", "".join(f"{key} = {value}\n" for key, value in self._settings.items()))
-        self._write("advanced.config", "[{rabbit, [{quorum_tick_interval, 500}]}].\n")  # counts for the API
         self._write("enabled_plugins", "[rabbitmq_management].\n")
         self._write(".erlang.cookie", f"labmon{self.port}", mode=0o400)
 
@@ -107,7 +106,7 @@ class RabbitServer(Server):
                 probe.sendall(b"AMQP\x00\x00\x09\x01")
                 if not probe.recv(1):
                     return False
-            return self.api("GET", "/overview")["node"] == self.node
+            return self.api("GET", "overview")["node"] == self.node
         except (OSError, RuntimeError):
             return False
 
@@ -139,7 +138,9 @@ class RabbitServer(Server):
         try:
             login = base64.b64encode(b"guest:guest").decode()
             headers = {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
-            connection.request(method, f"/api{path}", None if body is None else json.dumps(body), headers)
+            connection.request(
+                method, f"/api/{path.lstrip('/')}", None if body is None else json.dumps(body), headers
+            )
             answer = connection.getresponse()
             text = answer.read()
             if answer.status >= 300:
@@ -152,14 +153,14 @@ class RabbitServer(Server):
     def vhost(self) -> Iterator[str]:
         """The name of a fresh virtual host, removed afterwards with all that is in it."""
         name = f"test {next(self._numbers)}"
-        self.api("PUT", f"/vhosts/{quote(name)}", {})
-        self.api("PUT", f"/permissions/{quote(name)}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
+        self.api("PUT", f"vhosts/{quote(name)}", {})
+        self.api("PUT", f"permissions/{quote(name)}/guest", {"configure": ".*", "write": ".*", "read": ".*"})
         try:
             yield name
         finally:
             if self._process is None:  # the test has stopped it
                 self.start()
-            self.api("DELETE", f"/vhosts/{quote(name)}")
+            self.api("DELETE", f"vhosts/{quote(name)}")
 
     def hang_up(self, vhost: str, name: str) -> int:
         """Close the connections whose name begins so, as an administrator can. Returns how many."""

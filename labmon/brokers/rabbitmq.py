@@ -137,8 +137,7 @@ class RabbitBroker(Broker):
             self._publisher.queue_made()
         verb = "would be made" if dry_run else "made"
         lines = [f"{name}: {verb if made else 'was there'}" for name, made in found.items()]
-        policies = self._policies(queues)
-        return lines + setup.set_policies(self._management, self._server.vhost, policies, dry_run=dry_run)
+        return lines + setup.set_policies(self._management, self._policies(queues), dry_run=dry_run)
 
     def advice(self) -> list[str]:
         """Queues that are not as labmon would have made them, and policies worth setting."""

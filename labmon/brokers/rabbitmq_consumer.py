@@ -246,7 +246,7 @@ class RabbitConsumer(Consumer):
             and enqueued_at is not None
             and (now - enqueued_at).total_seconds() > self._ttl
         )
-        return Delivery(received.message(self._queue, high=high), attempt, enqueued_at, expired, tag)
+        return Delivery(received.message(high=high), attempt, enqueued_at, expired, tag)
 
     def _ours(self, deliveries: Sequence[Delivery]) -> list[Tag]:
         """Those that are not settled yet, each once."""

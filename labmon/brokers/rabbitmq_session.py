@@ -13,6 +13,7 @@ from typing import Any
 
 from pika import ConnectionParameters
 from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException as AMQPConnectorException
 from pika.exceptions import AMQPConnectionError
 from pika.exceptions import AMQPError as AMQPError
 from pika.exceptions import ChannelClosed as ChannelClosed
@@ -39,7 +40,7 @@ _pika.setLevel(logging.CRITICAL)  # it logs tracebacks of what it raises, and la
 
 
 class Session:
-    """For any number of threads."""
+    """One connection. `promise` and `submit` are for any thread, `line` for one."""
 
     def __init__(self, parameters: ConnectionParameters) -> None:
         """Return when it is open. Raises pika's errors, OSError and TimeoutError."""
@@ -137,6 +138,8 @@ class Session:
         self._loop.stop()
 
     def _note(self, error: BaseException) -> None:
+        if not isinstance(error, AMQPError | AMQPConnectorException | OSError):
+            error = AMQPConnectionError(f"{type(error).__name__}: {error}")
         with self._lock:
             if self._error is None:
                 self._error = error

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from labmon.brokers import rabbitmq_topology as topology
@@ -15,8 +16,8 @@ Policies = dict[str, dict[str, Any]]
 
 
 def made(session: Session, patterns: Mapping[str, str | None], *, dry_run: bool) -> dict[str, bool]:
-    """Everything that the queues need by name, and whether it was missing. Made now unless it is a dry run."""
-    found = {}
+    """Everything that the queues need, and whether it was missing. Made now, unless it is a dry run."""
+    found: dict[str, bool] = {}
     for queue, pattern in patterns.items():
         queues, exchanges = topology.missing(session, queue, pattern)
         if pattern:
@@ -67,24 +68,21 @@ def _policy(queues: Sequence[str], definition: dict[str, Any], *, priority: int)
     }
 
 
-def set_policies(management: Management | None, vhost: str, wanted: Policies, *, dry_run: bool) -> list[str]:
-    """A line for each policy, which is set if the management API is there and it is no dry run."""
-    lines = []
+def set_policies(management: Management | None, wanted: Policies, *, dry_run: bool) -> list[str]:
+    """A line for each policy that is there, or set, or would be. What cannot be set is a matter of advice."""
+    lines: list[str] = []
+    if management is None:
+        return lines
     for name, policy in wanted.items():
-        if management is None:
-            lines.append(_by_hand(vhost, name, policy, "not set, since [queue] management_url is empty"))
-            continue
-        try:
+        with suppress(BrokerError):
             there = management.policy(name)
             if there == policy:
                 lines.append(f"policy {name}: was there")
-            elif dry_run:
-                lines.append(f"policy {name}: would be {'changed' if there else 'set'}")
-            else:
+                continue
+            if not dry_run:
                 management.set_policy(name, policy)
-                lines.append(f"policy {name}: {'changed' if there else 'set'}")
-        except BrokerError as error:
-            lines.append(_by_hand(vhost, name, policy, f"not set: {error}"))
+            verb = "changed" if there else "set"
+            lines.append(f"policy {name}: {f'would be {verb}' if dry_run else verb}")
     return lines
 
 

@@ -62,7 +62,7 @@ class Received(NamedTuple):
     def headers(self) -> Mapping[Any, Any]:
         return self.properties.headers or {}
 
-    def message(self, queue: str, *, high: bool) -> Message:
+    def message(self, *, high: bool) -> Message:
         """As the contract has it. A message without an id gets one that it has again the next time."""
         key = self.headers.get(ROUTING_KEY)
         if not isinstance(key, str):
@@ -89,7 +89,7 @@ class Received(NamedTuple):
         deaths = self.headers.get("x-death")
         death = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
         high = self.headers.get(LANE, death.get("queue")) in ("high", queue + HIGH)
-        message = self.message(queue, high=high)
+        message = self.message(high=high)
         keys = death.get("routing-keys")
         if death.get("exchange") and isinstance(keys, list) and keys and isinstance(keys[0], str):
             message = Message(message.id, message.body, keys[0], high)
@@ -108,7 +108,7 @@ class Received(NamedTuple):
         self, queue: str, *, high: bool, attempt: int, reason: str, error: str, now: float
     ) -> Letter:
         """For the dead letters of the queue."""
-        message = self.message(queue, high=high)
+        message = self.message(high=high)
         headers = {
             ATTEMPT: attempt,
             LANE: "high" if high else "normal",
@@ -121,8 +121,7 @@ class Received(NamedTuple):
 
     def once_more(self, lane: str, *, attempt: int) -> Letter:
         """A copy for the lane it came from, which remembers this attempt."""
-        high = lane.endswith(HIGH)
-        message = self.message(lane.removesuffix(HIGH), high=high)
+        message = self.message(high=False)
         return self._copy(lane, message.id, {ATTEMPT: attempt, ROUTING_KEY: message.routing_key})
 
     def revived(self, dead: DeadLetter, queue: str, *, now: float) -> Letter:
@@ -166,28 +165,29 @@ class Received(NamedTuple):
         return Letter("", lane, properties, self.body)
 
     def _id(self, key: object) -> str:
-        given = self.properties.message_id
-        if given:
-            return _text(given)
+        given = _text(self.properties.message_id or "")
+        if given and len(given.encode()) <= SHORT:
+            return given
         digest = hashlib.blake2b(str(key).encode(errors="replace"), digest_size=16)
         digest.update(self.body)
         return digest.hexdigest()
 
 
 def new_letter(message: Message, exchange: str, lane: str, now: float) -> Letter:
-    """To an exchange by the message's own routing key, or with "" straight to the lane.
+    """To an exchange by the message's own key; straight to the lane with "", or when the key is too long.
 
     Raises BrokerRefused for an id that AMQP cannot carry.
     """
     headers: dict[str, Any] = {ENQUEUED_AT: int(now * 1000)}
+    key = message.routing_key
     try:
         if len(message.id.encode()) > SHORT:
             raise BrokerRefused(f"RabbitMQ: the id {message.id[:20]}... is longer than {SHORT} bytes")
-        if not exchange and message.routing_key:
-            message.routing_key.encode()
-            headers[ROUTING_KEY] = message.routing_key
+        straight = len(key.encode()) > SHORT or not exchange
     except UnicodeEncodeError as error:
         raise BrokerRefused(f"RabbitMQ: an id or routing key is no text: {error.reason}") from error
+    if straight and key:
+        headers[ROUTING_KEY] = key
     properties = BasicProperties(
         content_type="application/json",
         headers=headers,
@@ -195,7 +195,7 @@ def new_letter(message: Message, exchange: str, lane: str, now: float) -> Letter
         message_id=message.id,
         timestamp=int(now),
     )
-    return Letter(exchange, message.routing_key if exchange else lane, properties, message.body)
+    return Letter("" if straight else exchange, lane if straight else key, properties, message.body)
 
 
 def matches(pattern: str, routing_key: str) -> bool:

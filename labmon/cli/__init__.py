@@ -4,6 +4,7 @@ Results go to stdout, talk to stderr. Heavy imports stay inside the commands, so
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,10 +21,52 @@ from labmon.errors import Exit, LabmonError
 _ParserError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
+class Terminated(BaseException):
+    """A signal that ends labmon, as an exception: what is open gets closed on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number  #: as a shell reports it
+
+
+def _prepare() -> None:
+    """Signals become exceptions, and no name or locale makes printing fail."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):  # nohup has it ignored
+            signal.signal(number, _terminate)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))
+        else:
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _terminate(number: int, _: object) -> None:
+    raise Terminated(number)
+
+
+def _discard_output() -> None:
+    """Nothing may be flushed at exit into what takes nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 class Group(TyperGroup):
     """Turns errors into one line on stderr and an exit code. Anything else is a bug and shows its trace."""
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command. A reader (head, less) that has what it wanted is no error."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError as error:
+            _discard_output()
+            raise typer.Exit(Exit.OK) from error
+        return result
+
     def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line and end the process."""
+        _prepare()
         try:
             code = super().main(*args, **options | {"standalone_mode": False})
         except _ParserError as error:
@@ -37,13 +80,15 @@ class Group(TyperGroup):
         except LabmonError as error:
             code = error.exit_code
             say(f"labmon: {error}")
-        except (KeyboardInterrupt, typer.Abort):
-            code = Exit.INTERRUPTED
+        except (Terminated, typer.Abort) as error:
+            code = error.code if isinstance(error, Terminated) else Exit.INTERRUPTED
             say("labmon: interrupted")
-        except BrokenPipeError:
-            # The reader (head, less) has what it wanted. Nothing may be flushed into the pipe at exit.
-            code = Exit.OK
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            code = Exit.BUG
+            say(f"labmon: the output cannot be written: {error.strerror}")
+            _discard_output()
         sys.exit(code if isinstance(code, int) else Exit.OK)
 
 

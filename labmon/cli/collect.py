@@ -12,6 +12,7 @@ import typer
 
 from labmon.cli.output import Column, Format, percent, print_rows, say, span, stderr
 from labmon.cli.wiring import (
+    LARGEST,
     As,
     QueueEnabled,
     QueueHost,
@@ -52,16 +53,16 @@ class _Row:
 COLUMNS = [
     Column("system_id", "ID", right=True),
     Column("address", "Address"),
-    Column("name", "Name"),
+    Column("name", "Name", gives=True),
     Column("cpu_percent", "CPU", percent, right=True),
     Column("ram_percent", "RAM", percent, right=True),
     Column("disk_percent", "Disk", percent, right=True),
-    Column("network_recv_mbps", "In Mbit/s", lambda rate: f"{rate:.1f}", right=True),
-    Column("network_sent_mbps", "Out Mbit/s", lambda rate: f"{rate:.1f}", right=True),
+    Column("network_recv_mbps", "In Mbit/s", lambda rate: f"{rate:.1f}", right=True, extra=True),
+    Column("network_sent_mbps", "Out Mbit/s", lambda rate: f"{rate:.1f}", right=True, extra=True),
     Column("logged_in_users", "Users", right=True),
     Column("uptime_seconds", "Up", span, right=True),
-    Column("seconds", "Took", lambda seconds: f"{seconds:.1f} s", right=True),
-    Column("failure", "Failure", absent=""),
+    Column("seconds", "Took", lambda seconds: f"{seconds:.1f} s", right=True, extra=True),
+    Column("failure", "Failure", absent="", gives=True),
 ]
 
 Ids = list[int] | None
@@ -71,11 +72,17 @@ def collect(
     ctx: typer.Context,
     all_systems: Annotated[bool, typer.Option("--all", help="Every machine in the inventory.")] = False,
     dept: Annotated[
-        int | None, typer.Option(help="The machines of a department.", show_default=False)
+        int | None,
+        typer.Option(min=1, max=LARGEST, help="The machines of a department.", show_default=False),
     ] = None,
-    lab: Annotated[int | None, typer.Option(help="The machines of a lab.", show_default=False)] = None,
+    lab: Annotated[
+        int | None, typer.Option(min=1, max=LARGEST, help="The machines of a lab.", show_default=False)
+    ] = None,
     system: Annotated[
-        Ids, typer.Option(metavar="ID", help="This machine; may be repeated.", show_default=False)
+        Ids,
+        typer.Option(
+            min=1, max=LARGEST, metavar="ID", help="This machine; may be repeated.", show_default=False
+        ),
     ] = None,
     host: Annotated[
         list[str] | None,
@@ -138,24 +145,31 @@ def collect(
         targets = _targets(known, config.collect.port, system, host)
         place = {one.system_id: (one.dept_id, one.lab_id) for one in known}
         if not targets:
-            say("no systems to measure. Find some with: labmon scan 10.30.5.0/24 --dept 1")
+            if form is not Format.table:
+                print_rows(COLUMNS, [], form)
+            if not quiet:
+                say("no systems to measure. Find some with: labmon scan 10.30.5.0/24 --dept 1")
             return
         stop = threading.Event()
         results: list[Result] = []
+        sent = 0
         with open_sink(config, store) as sink, stops_on_interrupt(stop):
             found = runner.collect(targets, config.collect, state_dir=config.state.path, stop=stop)
             for result in _drawn(found, len(targets)) if interactive(quiet) else found:
                 results.append(result)
                 if message := result.message:
+                    sent += 1
                     dept, lab = place[message.system_id]
                     sink.send(message, dept=dept, lab=lab)
 
+    lost = sink.rejected
     failures = Counter(result.failure.reason for result in results if result.failure)
     if not (quiet and form is Format.table):
         _print(results, form)
-    if not quiet or failures:
-        stored = destination(config, config.queue.metrics_queue)
+    if not quiet or failures or lost:
+        stored = destination(config, config.queue.metrics_queue) if sent or failures else "only shown"
         said = f"{len(results) - failures.total()} of {len(targets)} measured, {stored}"
+        said += f"; {lost} could not be stored" if lost else ""
         if failures:
             reasons = ", ".join(f"{count} {reason}" for reason, count in failures.most_common())
             said += f"; {failures.total()} failed: {reasons}"
@@ -163,7 +177,7 @@ def collect(
     if stop.is_set():
         say("interrupted: what was measured by then is kept")
         raise typer.Exit(Exit.INTERRUPTED)
-    if failures:
+    if failures or lost:
         raise typer.Exit(Exit.SOME_FAILED)
 
 

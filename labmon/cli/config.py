@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from labmon import config as configuration
+from labmon import settings
 from labmon.cli.output import Column, Format, print_rows, say
 from labmon.cli.wiring import As
 from labmon.errors import UsageError
@@ -31,7 +31,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> None:
     """Write a commented configuration file with every key at its default."""
-    path = path or configuration.user_file()
+    path = path or settings.user_file()
     if path.is_dir():
         path /= "config.toml"
     try:
@@ -40,7 +40,7 @@ def init(
         mode = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
         with os.fdopen(os.open(path, mode, 0o600), "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o600)
-            file.write(configuration.sample())
+            file.write(settings.sample())
     except FileExistsError as error:
         raise UsageError(f"{path} is there already. Overwrite it with --force") from error
     except OSError as error:
@@ -51,15 +51,15 @@ def init(
 @app.command()
 def show(ctx: typer.Context, form: As = Format.table) -> None:
     """Show every effective value and where it came from, with secrets masked."""
-    loaded = configuration.load(ctx.obj)
-    columns = [Column("key", "Key"), Column("value", "Value"), Column("source", "From")]
+    loaded = settings.load(ctx.obj)
+    columns = [Column("key", "Key"), Column("value", "Value", gives=True), Column("source", "From")]
     print_rows(columns, [_Row(*row) for row in loaded.rows()], form)
 
 
 @app.command()
 def check(ctx: typer.Context) -> None:
     """Check the configuration: exit 0 when it is good, else 2 with the file, table and key."""
-    loaded = configuration.load(ctx.obj)
+    loaded = settings.load(ctx.obj)
     if loaded.file is None:
         say("good: no configuration file, defaults and environment only")
         return

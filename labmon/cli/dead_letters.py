@@ -68,8 +68,8 @@ def list_(
         total = broker.depth(queue).dead
     columns = [
         Column("id", "Message"),
-        Column("reason", "Reason"),
-        Column("error", "Error"),
+        Column("reason", "Reason", gives=True),
+        Column("error", "Error", gives=True),
         Column("attempt", "Attempts", right=True),
         Column("died_at", "Died", ago, right=True),
     ]

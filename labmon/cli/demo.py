@@ -39,8 +39,9 @@ def demo(
     from labmon.demo.sshd import DemoServer
     from labmon.store.embedded import Embedded
 
-    folder = Path(tempfile.mkdtemp(prefix="labmon-demo-"))
-    folder.chmod(0o711)  # run by root, the database has an account of its own, which must pass through
+    # Run by root, the database has an account of its own, which must get in; root's TMPDIR may be closed.
+    folder = Path(tempfile.mkdtemp(prefix="labmon-demo-", dir="/tmp" if os.geteuid() == 0 else None))
+    folder.chmod(0o711)
     addresses = [f"127.0.0.{n}" for n in range(1, MACHINES + 1)]
     key = folder / "key"
     try:
@@ -79,11 +80,16 @@ def _step(words: str, arguments: list[str], environ: dict[str, str]) -> None:
     console.print(Text(f"# {words}", style="dim"))
     console.print(Text(f"$ labmon {shlex.join(arguments)}", style="bold"))
     sys.stdout.flush()
-    done = subprocess.run([sys.executable, "-m", "labmon", *arguments], env=environ)
-    if done.returncode == Exit.INTERRUPTED:
-        raise KeyboardInterrupt
-    if done.returncode not in (Exit.OK, Exit.SOME_FAILED):
-        raise LabmonError(f"the demo's `labmon {shlex.join(arguments)}` ended with {done.returncode}")
+    with subprocess.Popen([sys.executable, "-m", "labmon", *arguments], env=environ) as command:
+        try:
+            code = command.wait()
+        except BaseException:
+            command.terminate()  # it may not have got the signal that we got
+            raise
+    if code == Exit.INTERRUPTED:
+        raise typer.Exit(code)
+    if code not in (Exit.OK, Exit.SOME_FAILED):
+        raise LabmonError(f"the demo's `labmon {shlex.join(arguments)}` ended with {code}")
 
 
 def _remove(folder: Path) -> None:

@@ -56,7 +56,9 @@ def doctor(ctx: typer.Context, queue_host: QueueHost = None, form: As = Format.t
                 findings += check()
             except LabmonError as error:
                 findings.append(Finding(name, PROBLEM, str(error), error.exit_code))
-    print_rows([Column("check", "Check"), Column("state", "State"), Column("said", "")], findings, form)
+    print_rows(
+        [Column("check", "Check"), Column("state", "State"), Column("said", "", gives=True)], findings, form
+    )
     raise typer.Exit(next((one.exit_code for one in findings if one.state == PROBLEM), Exit.OK))
 
 

@@ -35,14 +35,14 @@ class _Row:
 COLUMNS = [
     Column("queue", "Queue"),
     Column("ready", "Ready", "{:,}".format, right=True),
-    Column("ready_high", "of these high", "{:,}".format, right=True),
+    Column("ready_high", "of these high", "{:,}".format, right=True, extra=True),
     Column("change", "Change/s", "{:+,.0f}".format, right=True),
     Column("in_flight", "In flight", "{:,}".format, right=True),
     Column("dead", "Dead", "{:,}".format, right=True),
     Column("consumers", "Consumers", right=True),
     Column("oldest_age", "Oldest", span, right=True),
     Column("level", "State"),
-    Column("advice", "Do", absent=""),
+    Column("advice", "Do", absent="", gives=True),
 ]
 
 
@@ -141,6 +141,7 @@ def _rows(
 def _watch(broker: "Broker", config: "Config", interval: float, alert: bool) -> None:
     """Until Ctrl-C. On a terminal the table stays in its place; elsewhere each look is printed."""
     from rich.live import Live
+    from rich.text import Text
 
     from labmon.cli.output import stdout, table
 
@@ -151,7 +152,8 @@ def _watch(broker: "Broker", config: "Config", interval: float, alert: bool) -> 
         while True:
             depths = _look(broker, config, alert)
             now = time.monotonic()
-            shown = table(COLUMNS, _rows(depths, config, before, now - at))
+            width = console.width if console.is_terminal else None
+            shown = Text("\n".join(table(COLUMNS, _rows(depths, config, before, now - at), width)))
             if console.is_terminal:
                 live.update(shown, refresh=True)
             else:

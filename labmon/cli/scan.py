@@ -10,6 +10,7 @@ import typer
 
 from labmon.cli.output import Column, Format, print_rows, say, stderr
 from labmon.cli.wiring import (
+    LARGEST,
     As,
     Nowhere,
     QueueEnabled,
@@ -38,7 +39,7 @@ class Type(StrEnum):
 
 COLUMNS = [
     Column("address", "Address"),
-    Column("hostname", "Name"),
+    Column("hostname", "Name", gives=True),
     Column("seen", "Seen by"),
     Column("rtt", "Answered in", lambda seconds: f"{seconds * 1000:.2f} ms", right=True),
 ]
@@ -49,7 +50,7 @@ def scan(
     targets: Annotated[
         list[str], typer.Argument(metavar="CIDR...", help="Networks, ranges (10.30.5.10-80) or addresses.")
     ],
-    dept: Annotated[int, typer.Option(min=1, help="The department that the machines belong to.")],
+    dept: Annotated[int, typer.Option(min=1, max=LARGEST, help="The department they belong to.")],
     type: Annotated[
         Type, typer.Option(help="auto: ping, and TCP to those that drop pings; or one of them alone.")
     ] = Type.auto,
@@ -90,15 +91,17 @@ def scan(
     addresses = parse(targets, max_hosts=config.scan.max_hosts, force=force)
     stop = threading.Event()
     sweep = Sweep(addresses, config.scan, method=type.value, stop=stop)
-    scan_id, started_at = new_scan_id(), utcnow()
+    scan_id = new_scan_id()
     hosts: list[Host] = []
     kinds: set[str] = set()
 
     with nullcontext(Nowhere()) if dry_run else open_sink(config) as sink, stops_on_interrupt(stop):
+        started_at = utcnow()
         for host in _drawn(sweep) if interactive(quiet) else sweep:
             hosts.append(host)
             kinds.add(host.scan_type)
             sink.send(host.discovery(scan_id, dept))
+        finished_at = utcnow()
         sink.send(
             ScanFinished(
                 scan_id=scan_id,
@@ -106,7 +109,7 @@ def scan(
                 scan_type="+".join(sorted(kinds)) or type.value,
                 target_range=" ".join(targets),
                 started_at=started_at,
-                finished_at=utcnow(),
+                finished_at=finished_at,
                 systems_found=len(hosts),
                 status="interrupted" if stop.is_set() else "completed",
             )
@@ -118,11 +121,14 @@ def scan(
         for note in sweep.notes:
             say(note)
         done = "not stored (--dry-run)" if dry_run else destination(config, config.queue.discovery_queue)
-        seconds = (utcnow() - started_at).total_seconds()
-        say(f"{len(hosts)} of {len(addresses)} addresses answered in {seconds:.1f} s; {done}")
+        lost = f"; {sink.rejected} messages could not be stored" if sink.rejected else ""
+        seconds = (finished_at - started_at).total_seconds()
+        say(f"{len(hosts)} of {len(addresses)} addresses answered in {seconds:.1f} s; {done}{lost}")
     if stop.is_set():
         say("interrupted: what was found by then is kept")
         raise typer.Exit(Exit.INTERRUPTED)
+    if sink.rejected:
+        raise typer.Exit(Exit.SOME_FAILED)
 
 
 def _drawn(sweep: "Sweep") -> Iterator["Host"]:

@@ -5,15 +5,15 @@ from typing import Annotated
 import typer
 
 from labmon.cli.output import Column, Format, ago, percent, print_rows, say, span
-from labmon.cli.wiring import As, load, open_store
+from labmon.cli.wiring import LARGEST, As, load, open_store
 
 app = typer.Typer(no_args_is_help=True, help="The machines that labmon knows.")
 
 COLUMNS = [
     Column("system_id", "ID", right=True),
     Column("ip_address", "Address"),
-    Column("hostname", "Name"),
-    Column("mac_address", "MAC"),
+    Column("hostname", "Name", gives=True),
+    Column("mac_address", "MAC", extra=True),
     Column("dept_id", "Dept", right=True),
     Column("lab_id", "Lab", right=True),
     Column("status", "Status"),
@@ -30,8 +30,8 @@ COLUMNS = [
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    dept: Annotated[int | None, typer.Option(help="Only this department.")] = None,
-    lab: Annotated[int | None, typer.Option(help="Only this lab.")] = None,
+    dept: Annotated[int | None, typer.Option(min=1, max=LARGEST, help="Only this department.")] = None,
+    lab: Annotated[int | None, typer.Option(min=1, max=LARGEST, help="Only this lab.")] = None,
     form: As = Format.table,
 ) -> None:
     """List the machines with their newest readings."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from labmon import config as configuration
-from labmon import logs
+from labmon import logs, settings
 from labmon.cli.output import Format, say
 from labmon.config import Config
 from labmon.errors import UsageError
@@ -31,17 +30,26 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless s
 As = Annotated[Format, typer.Option("--format", "-f", help="How results are printed.")]
 
 
+LARGEST = 2**31 - 1
+"""Of the numbers of departments, labs and systems."""
+
+
 class Sink(Protocol):
     """Where messages go: the queue, or straight to the handlers."""
 
-    def send(self, message: "AnyMessage", *, dept: int | None = None, lab: int | None = None) -> None: ...
+    rejected: int
+    """How many could not be stored, as far as is known by now."""
 
-    def flush(self) -> None: ...
+    def send(self, message: "AnyMessage", *, dept: int | None = None, lab: int | None = None) -> None:
+        """Take it, now or with the next `flush`. Raises LabmonError when it can be kept nowhere."""
+
+    def flush(self) -> None:
+        """Return when everything sent so far is safe. Raises LabmonError."""
 
 
 def load(ctx: typer.Context, flags: Mapping[str, Any] | None = None) -> Config:
     """The checked configuration, with the command line on top, and logging set up by it."""
-    config = configuration.load(ctx.obj, flags=flags).config
+    config = settings.load(ctx.obj, flags=flags).config
     logs.set_up(config.log.level)
     return config
 
@@ -108,6 +116,8 @@ def named_queue(name: str, config: Config) -> str:
 
 class Nowhere:
     """The sink of a dry run."""
+
+    rejected = 0
 
     def send(self, message: "AnyMessage", *, dept: int | None = None, lab: int | None = None) -> None:
         """Drop it."""

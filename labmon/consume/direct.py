@@ -3,8 +3,12 @@
 from collections import defaultdict
 from collections.abc import Callable
 
+import psycopg
+
+from labmon import pg
 from labmon.config import Config
 from labmon.consume.handlers import Rejection, handlers
+from labmon.errors import StoreError
 from labmon.messages import AnyMessage, encode
 from labmon.publish import queue_of
 from labmon.store.pool import Store
@@ -26,6 +30,7 @@ class Direct:
         self._queue = config.queue
         self._handlers = handlers(config)
         self._on_reject = on_reject
+        self.rejected = 0  #: messages that could not be stored, so far
         self._waiting: defaultdict[str, list[AnyMessage]] = defaultdict(list)
 
     def send(self, message: AnyMessage, *, dept: int | None = None, lab: int | None = None) -> None:
@@ -42,7 +47,11 @@ class Direct:
 
     def _store_all(self, queue: str) -> None:
         messages = self._waiting.pop(queue)
-        with self._store.transaction() as connection:
-            rejected = self._handlers[queue](connection, [encode(message) for message in messages])
+        try:
+            with self._store.transaction() as connection:
+                rejected = self._handlers[queue](connection, [encode(message) for message in messages])
+        except psycopg.Error as error:
+            raise StoreError(f"{len(messages)} messages could not be stored: {pg.one_line(error)}") from error
+        self.rejected += len(rejected)
         for place, rejection in rejected.items():
             self._on_reject(messages[place], rejection)

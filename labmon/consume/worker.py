@@ -23,9 +23,11 @@ logger = logging.getLogger(__name__)
 class SharesDatabase(Protocol):
     """A consumer whose queue may be in the store's own database, where rows and ack can be one commit."""
 
-    def can_ack_within(self, connection: Connection[Any]) -> bool: ...
+    def can_ack_within(self, connection: Connection[Any]) -> bool:
+        """True when the connection is to the database that the queue is in."""
 
-    def ack_within(self, connection: Connection[Any], deliveries: Sequence[Delivery]) -> list[Delivery]: ...
+    def ack_within(self, connection: Connection[Any], deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Ack in the caller's transaction. Returns those whose lease was lost."""
 
 
 POLL = 0.5
@@ -82,9 +84,14 @@ class Worker:
         self._stop = stop
         self._until_empty = until_empty
         self._shared: SharesDatabase | None = None
+        self._connected = False
 
     def run(self) -> None:
-        """Work until stopped, or until the queue is empty. Raises BrokerRefused and StoreRefused."""
+        """Work until stopped, or until the queue is empty.
+
+        Raises BrokerRefused and StoreRefused; with `until_empty` also BrokerUnavailable, when it was never
+        there.
+        """
         backoff = Backoff(self._stop)
         while not self._stop.is_set():
             try:
@@ -92,9 +99,12 @@ class Worker:
                     broker.declare(self.queue)
                     with broker.consume(self.queue, prefetch=2 * self._settings.batch) as consumer:
                         backoff.attempt = 0
+                        self._connected = True
                         self._drain(broker, consumer)
                 return
             except (BrokerUnavailable, StoreUnavailable) as error:
+                if self._until_empty and not self._connected:
+                    raise  # somebody waits for the end, and it may be a wrong address
                 logger.warning("%s: %s; trying again", self.queue, error)
                 backoff.wait()
 

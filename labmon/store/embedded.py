@@ -5,22 +5,26 @@ The first labmon process starts the server and the last one stops it. Who is sti
 file locks, which the kernel drops when a process dies in whatever way, so no count can go stale.
 """
 
+import atexit
 import fcntl
 import hashlib
 import importlib.util
 import logging
 import os
 import pwd
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from labmon.errors import PermissionNeeded, StoreRefused, StoreUnavailable
@@ -47,16 +51,22 @@ class Embedded:
     def __init__(self, state_dir: Path) -> None:
         self._home = state_dir / "postgres"
         self._data = self._home / "data"
-        _make_folder(state_dir, 0o711)
+        self._users: int | None = None
         _make_folder(self._home, 0o711)
         self._account = _account()
         _check_enter(self._home, self._account)
-        self._programs = _reachable(_programs(self._data), self._home, self._account)
         self._sockets = _socket_folder(self._home / "socket")
-        self._users: IO[str] | None = open(self._home / "users.lock", "w")
-        with self._alone():
-            fcntl.flock(self._users, fcntl.LOCK_SH)
-            self._start()
+        # Also where nobody gets to call `close`: a signal may come between here and the caller's next line.
+        atexit.register(self.close)
+        try:
+            with self._alone():
+                self._programs = _reachable(_programs(self._data), self._home, self._account)
+                self._users = _open_lock(self._home / "users.lock")
+                fcntl.flock(self._users, fcntl.LOCK_SH)
+                self._start()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def url(self) -> str:
@@ -65,6 +75,7 @@ class Embedded:
 
     def close(self) -> None:
         """Give up the share. The last one to do so stops the server. Idempotent."""
+        atexit.unregister(self.close)
         if self._users is None:
             return
         with self._alone():
@@ -75,8 +86,10 @@ class Embedded:
                 pass
             else:
                 self._run("pg_ctl", "stop", "-D", str(self._data), "-m", "fast", "-w", "-t", "60")
+                if self._sockets.parent != self._home:
+                    shutil.rmtree(self._sockets, ignore_errors=True)
             finally:
-                users.close()
+                os.close(users)
 
     def __enter__(self) -> Self:
         return self
@@ -88,13 +101,17 @@ class Embedded:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Starting and stopping is for one process at a time."""
-        with open(self._home / "server.lock", "w") as lock:
+        """Starting and stopping is for one process at a time, and no signal comes in the middle of it."""
+        lock = _open_lock(self._home / "server.lock")
+        try:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            with _undisturbed():
+                yield
+        finally:
+            os.close(lock)
 
     def _start(self) -> None:
-        if not (self._data / "PG_VERSION").exists():
+        if not self._data.exists():  # it comes by a rename, so it is whole
             self._initialise()
         if self._answers():
             return
@@ -125,8 +142,9 @@ class Embedded:
         self._give(unfinished)
         done = self._run("initdb", *arguments, "-D", str(unfinished))
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["it did not say why"])[-1]
-            raise StoreUnavailable(f"the embedded PostgreSQL could not be set up: {said}")
+            lines = done.stderr.strip().splitlines() or ["it did not say why"]
+            cause = next((line for line in lines if re.search("error|FATAL|could not", line)), lines[-1])
+            raise StoreUnavailable(f"the embedded PostgreSQL could not be set up in {self._data}: {cause}")
         # One rename, so that a process killed half-way leaves nothing that looks like a database.
         unfinished.rename(self._data)
 
@@ -165,9 +183,49 @@ class Embedded:
             return subprocess.CompletedProcess(done.args, done.returncode, out.read(), err.read())
 
 
-def _make_folder(folder: Path, mode: int) -> None:
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals wait until the server is in a known state. The server itself sets its own mask."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
-        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _open_lock(path: Path) -> int:
+    """For nobody else to open: whoever can, can hold it for ever."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(lock, 0o600)
+    except OSError as error:
+        raise _not_ours(path, error) from error
+    return lock
+
+
+def _not_ours(path: Path, error: OSError) -> PermissionNeeded:
+    try:
+        owner = path.parent.owner()
+    except (OSError, KeyError):
+        owner = "somebody else"
+    return PermissionNeeded(
+        f"{path}: {error.strerror}. The folder belongs to {owner}: run labmon as that account, "
+        "or choose another [state] dir"
+    )
+
+
+def _make_folder(folder: Path, mode: int) -> None:
+    """Make it and those above it. The mode is meant as it is, whatever the umask."""
+    try:
+        if folder.is_dir():
+            return
+        if not folder.parent.is_dir():
+            _make_folder(folder.parent, 0o711)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(mode)
     except OSError as error:
         raise PermissionNeeded(
             f"{folder}: cannot be made: {error.strerror}. Choose another place with [state] dir"
@@ -217,6 +275,8 @@ def _programs(data: Path) -> Path:
         version = int((data / "PG_VERSION").read_text())
     except FileNotFoundError:
         version = max(found)
+    except OSError as error:
+        raise _not_ours(data / "PG_VERSION", error) from error
     if version not in found:
         raise StoreRefused(f"{data} belongs to PostgreSQL {version}, which is not installed here any more")
     return found[version]

@@ -74,6 +74,12 @@ UPDATE systems SET
 FROM found WHERE systems.system_id = found.system_id
 """
 
+# Somebody may have put in machines with numbers of their own, which the sequence knows nothing of.
+_NUMBERS = """
+SELECT setval('systems_system_id_seq', highest) FROM (SELECT max(system_id) AS highest FROM systems) taken
+WHERE highest > (SELECT last_value FROM systems_system_id_seq)
+"""
+
 _INSERT = """
 INSERT INTO systems (dept_id, ip_address, hostname, mac_address, first_seen, last_seen)
 SELECT dept_id, ip, hostname, mac, at, at FROM found WHERE system_id IS NULL ORDER BY ip
@@ -120,6 +126,7 @@ def record_discoveries(connection: Connection[Any], discoveries: Sequence[Discov
         _LATE_ADDRESS,
         _LET_GO,
         _UPDATE,
+        _NUMBERS,
         _INSERT,
     ):
         connection.execute(statement)

@@ -1,11 +1,15 @@
 """What holds for every command: help, exit codes, one line for an error, nothing drawn without a terminal."""
 
+import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
+import psycopg
 import pytest
 import typer
 
@@ -144,6 +148,93 @@ def test_a_reader_that_has_enough_is_no_error(lab):
     done = subprocess.run(["bash", "-c", pipe], env=lab.env, capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == "0"
+
+
+@pytest.mark.parametrize("command", ["demo", "scan"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
+@pytest.mark.parametrize("after", [0.3, 0.7, 1.5])
+def test_a_signal_at_any_moment_leaves_nothing_behind(lab, command, number, after):
+    before = set(os.listdir("/tmp"))
+    arguments = ["scan", "127.0.1.0/24", "--dept", "1", "--rate", "50", "--type", "ping"]
+    with lab.start(*(arguments if command == "scan" else ["demo"]), start_new_session=True) as labmon:
+        time.sleep(after)
+        labmon.send_signal(number)
+        _, said = labmon.communicate(timeout=60)
+    assert labmon.returncode in (128 + number, -number, 130)  # negative: before labmon had begun
+    assert "Traceback" not in said
+    assert {name for name in set(os.listdir("/tmp")) - before if name.startswith("labmon-demo")} == set()
+    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert str(lab.folder) not in running
+    assert "labmon-demo-" not in running
+
+
+def test_a_table_fits_the_terminal(lab):
+    """Addresses are whole at 80 columns; the failure is what gives."""
+    lab.run("scan", "127.0.0.1-2", "--dept", "1")
+    (lab.folder / "password").write_text("secret")
+    script = f"stty cols 80; {LABMON} collect --all --port 1; true"
+    done = subprocess.run(
+        ["script", "-qec", f"sh -c '{script}'", "/dev/null"],
+        env=lab.env | {"LABMON_COLLECT_PASSWORD_FILE": str(lab.folder / "password"), "COLUMNS": "80"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    lines = done.stdout.replace("\r", "").splitlines()
+    rows = [line for line in lines if re.match(r"\s*\d+ +127", line)]
+    assert [row.split()[1] for row in rows] == ["127.0.0.1", "127.0.0.2"]
+    plain = [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line) for line in lines]
+    assert max(len(line) for line in plain if "measuring" not in line) <= 80
+
+
+def test_output_that_cannot_be_written_is_one_line(lab):
+    lab.run("scan", "127.0.0.1", "--dept", "1", "-q")
+    done = subprocess.run(
+        f"{LABMON} systems list >/dev/full", shell=True, env=lab.env, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == "labmon: the output cannot be written: No space left on device\n"
+
+
+def test_a_department_out_of_bounds_is_refused_before_anything_is_done(lab):
+    for arguments in (["scan", "127.0.0.1"], ["collect"], ["systems", "list"]):
+        assert "--dept" in lab.run(*arguments, "--dept", "99999999999", code=2).stderr
+
+
+def test_what_could_not_be_stored_is_not_called_stored(lab, postgres_url):
+    """The store takes no more: a rule of the administrator's, say."""
+    lab.environ["LABMON_DATABASE_URL"] = postgres_url
+    lab.run("db", "migrate")
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("ALTER TABLE systems ADD CHECK (ip_address <> '127.0.0.1')")
+    done = lab.run("scan", "127.0.0.1", "--dept", "1", code=5)
+    assert "could not be stored" in done.stderr
+    assert "; stored" not in done.stderr
+
+
+def test_machines_with_numbers_of_their_own_are_no_obstacle(lab, postgres_url):
+    lab.environ["LABMON_DATABASE_URL"] = postgres_url
+    lab.run("db", "migrate")
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
+        connection.execute("INSERT INTO systems (system_id, dept_id) VALUES (1, 1), (3, 1)")
+    lab.run("scan", "127.0.0.0/29", "--dept", "1")
+    assert "9" in lab.run("systems", "list").stdout
+
+
+def test_a_broker_that_was_never_there_ends_a_run_that_has_an_end(lab):
+    done = lab.run("consume", "--until-empty", code=4, QUEUE_HOST="127.0.0.1", QUEUE_PORT="1")
+    assert len(done.stderr.splitlines()) == 1 + 3  # the error, and what each worker did
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root uses another account")
+def test_a_strict_umask_is_no_obstacle(lab):
+    shutil.rmtree(lab.folder / "state", ignore_errors=True)
+    lab.environ["LABMON_STATE_DIR"] = str(lab.folder / "deep" / "state")
+    command = f"umask 077; exec {LABMON} systems list"
+    done = subprocess.run(command, shell=True, env=lab.env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()) == (0, [done.stderr.strip()])
 
 
 def test_the_module_runs_as_the_command_does(lab):

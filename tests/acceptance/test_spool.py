@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from labmon.brokers.base import Message
-from labmon.config import load
 from labmon.messages import Metrics, Readings, encode
+from labmon.settings import load
 from labmon.spool import Spool
 
 SCAN = ["scan", "127.0.0.0/29", "--dept", "1", "--no-names", "--queue-enabled"]

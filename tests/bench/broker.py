@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import pika
 import psycopg
 from rich.console import Console
 from rich.table import Table
@@ -20,8 +21,11 @@ from rich.table import Table
 from labmon.brokers.base import Broker, Consumer, Message
 from labmon.brokers.memory import MemoryBroker, MemoryServer
 from labmon.brokers.postgres import PostgresBroker
+from labmon.brokers.rabbitmq import RabbitBroker
+from labmon.brokers.rabbitmq_connection import Server as RabbitAddress
 from labmon.brokers.redis import RedisBroker
 from labmon.messages import Metrics, Readings, encode
+from tests.rabbitmq_server import RabbitServer
 from tests.redis_server import RedisServer
 from tests.servers import PostgresServer
 
@@ -32,10 +36,14 @@ SAMPLE = 20_000
 
 @dataclass
 class Subject:
-    """A broker to measure. `size` is what its server keeps on disk for the queue, in bytes."""
+    """A broker to measure. `size` is what its server keeps on disk for the queue, in bytes.
+
+    `naive` publishes that many messages as one does with the driver alone. Returns the messages per second.
+    """
 
     open: Callable[[], Broker]
     size: Callable[[], int]
+    naive: Callable[[int], float] | None = None
 
 
 @contextmanager
@@ -65,7 +73,34 @@ def redis() -> Iterator[Subject]:
         yield Subject(lambda: RedisBroker("127.0.0.1", server.port, password=server.PASSWORD), size)
 
 
-SUBJECTS = {"memory": memory, "postgres": postgres, "redis": redis}
+@contextmanager
+def rabbitmq() -> Iterator[Subject]:
+    with RabbitServer() as server:
+
+        def size() -> int:
+            files = (path for path in (server.folder / "data").rglob("*") if path.is_file())
+            return sum(path.stat().st_size for path in files)
+
+        def naive(total: int) -> float:
+            """pika's blocking channel, which waits for each confirm."""
+            connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", server.port))
+            channel = connection.channel()
+            channel.confirm_delivery()
+            properties = pika.BasicProperties(delivery_mode=2)
+            started = time.perf_counter()
+            for body in bodies(total):
+                channel.basic_publish("labmon", "metrics.collected", body, properties, mandatory=True)
+            rate = total / (time.perf_counter() - started)
+            connection.close()
+            return rate
+
+        def open() -> Broker:
+            return RabbitBroker(RabbitAddress("127.0.0.1", server.port), bindings={QUEUE: "metrics.#"})
+
+        yield Subject(open, size, naive)
+
+
+SUBJECTS = {"memory": memory, "postgres": postgres, "redis": redis, "rabbitmq": rabbitmq}
 
 
 def bodies(number: int) -> list[bytes]:
@@ -107,10 +142,15 @@ class Drained:
     """What it took to empty a queue."""
 
     rate: float  #: messages per second, received and acked
-    receives: list[float]  #: seconds of each receive of a full batch
+    receives: list[float]  #: seconds of each receive
 
 
-def drain(consumer: Consumer, total: int, batch: int) -> Drained:
+def drain(broker: Broker, total: int, batch: int) -> Drained:
+    with broker.consume(QUEUE, prefetch=2 * batch) as consumer:
+        return empty(consumer, total, batch)
+
+
+def empty(consumer: Consumer, total: int, batch: int) -> Drained:
     receives, received = [], 0
     started = time.perf_counter()
     while received < total:
@@ -119,8 +159,7 @@ def drain(consumer: Consumer, total: int, batch: int) -> Drained:
         took = time.perf_counter() - asked
         if not deliveries:
             raise RuntimeError(f"the queue ended after {received} of {total} messages")
-        if len(deliveries) == batch:
-            receives.append(took)
+        receives.append(took)
         consumer.ack(deliveries)
         received += len(deliveries)
     return Drained(total / (time.perf_counter() - started), receives)
@@ -146,36 +185,40 @@ def measure(subject: Subject, total: int, batch: int) -> Iterator[tuple[str, str
     """Rows of the table: what, the figure, its peer."""
     with subject.open() as broker:
         broker.declare(QUEUE)
-        with broker.consume(QUEUE, prefetch=2 * batch) as consumer:
-            publish(broker, SAMPLE, batch)
-            before = drain(consumer, SAMPLE, batch)
-            none_waiting = depths(broker, 0)
-            single = publish(broker, 2000, 1)
-            single_drained = drain(consumer, 2000, 1)
+        publish(broker, SAMPLE, batch)
+        before = drain(broker, SAMPLE, batch)
+        none_waiting = depths(broker, 0)
+        single = publish(broker, 2000, 1)
+        single_drained = drain(broker, 2000, 1)
+        naive = ""
+        if subject.naive:
+            naive = f"; the driver alone {subject.naive(2000):,.0f}/s"
+            drain(broker, 2000, batch)
 
-            rate = publish(broker, total, batch)
-            yield f"publish, confirmed, {batch} at a time", f"{rate:,.0f}/s", f"one at a time {single:,.0f}/s"
-            full, full_size = depths(broker, total), subject.size()
-            yield f"depth with {total:,} waiting", ms(full), f"with none {ms(none_waiting)}"
-            drained = drain(consumer, total, batch)
-            yield (
-                f"receive and ack, one consumer, {batch} at a time",
-                f"{drained.rate:,.0f}/s",
-                f"one at a time {single_drained.rate:,.0f}/s",
-            )
-            empty_size = subject.size()
-            publish(broker, SAMPLE, batch)
-            after = drain(consumer, SAMPLE, batch)
-            yield (
-                f"receive of {batch} after {total:,} messages",
-                ms(after.receives),
-                f"before {ms(before.receives)}",
-            )
-            yield (
-                "size on disk afterwards",
-                f"{empty_size / 1e6:,.0f} MB",
-                f"with {total:,} waiting {full_size / 1e6:,.0f} MB",
-            )
+        rate = publish(broker, total, batch)
+        peer = f"one at a time {single:,.0f}/s{naive}"
+        yield f"publish, confirmed, {batch} at a time", f"{rate:,.0f}/s", peer
+        full, full_size = depths(broker, total), subject.size()
+        yield f"depth with {total:,} waiting", ms(full), f"with none {ms(none_waiting)}"
+        drained = drain(broker, total, batch)
+        yield (
+            f"receive and ack, one consumer, {batch} at a time",
+            f"{drained.rate:,.0f}/s",
+            f"one at a time {single_drained.rate:,.0f}/s",
+        )
+        empty_size = subject.size()
+        publish(broker, SAMPLE, batch)
+        after = drain(broker, SAMPLE, batch)
+        yield (
+            f"receive of up to {batch} after {total:,} messages",
+            ms(after.receives),
+            f"before {ms(before.receives)}",
+        )
+        yield (
+            "size on disk afterwards",
+            f"{empty_size / 1e6:,.0f} MB",
+            f"with {total:,} waiting {full_size / 1e6:,.0f} MB",
+        )
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 
 from labmon.brokers import open_broker
-from labmon.config import load
+from labmon.settings import load
 from labmon.store.migrate import migrate
 from tests.acceptance.conftest import LABMON
 from tests.chaos.publisher import SYSTEMS, number_of

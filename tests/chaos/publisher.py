@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 from labmon.brokers import open_broker
-from labmon.config import load
 from labmon.messages import Metrics, Readings
 from labmon.publish import Publisher
+from labmon.settings import load
 from labmon.spool import Spool
 
 SYSTEMS = 20

@@ -10,7 +10,7 @@ import pytest
 
 from labmon.brokers import open_broker
 from labmon.brokers.base import Message
-from labmon.config import load
+from labmon.settings import load
 from tests.chaos.harness import LONG, PER_SECOND, SECONDS
 
 pytestmark = pytest.mark.chaos

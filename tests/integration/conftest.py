@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from labmon.config import load
+from labmon.settings import load
 from labmon.store.migrate import migrate
 from labmon.store.pool import Store
 

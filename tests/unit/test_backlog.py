@@ -4,7 +4,7 @@ import pytest
 
 from labmon.backlog import Level, due_alerts, level
 from labmon.brokers.base import Depth
-from labmon.config import load
+from labmon.settings import load
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SETTINGS = load(environ={"LABMON_QUEUE_BACKLOG_HOLD": "5m"}).config.queue

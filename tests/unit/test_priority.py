@@ -1,9 +1,9 @@
 import pytest
 
-from labmon.config import load
 from labmon.errors import ConfigError
 from labmon.messages import Alert, Discovery, Metrics, decode
 from labmon.priority import Priorities
+from labmon.settings import load
 from tests.unit.test_messages import SEED_ALERT, SEED_DISCOVERY, SEED_METRICS
 
 MESSAGES = {

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from labmon.brokers.base import Message
 from labmon.brokers.memory import MemoryBroker, MemoryServer
-from labmon.config import load
 from labmon.errors import BrokerRefused, Exit, StoreUnavailable
 from labmon.messages import Alert, Discovery, Metrics, Readings, ScanFinished, decode
 from labmon.publish import BATCH, HOLD, LINGER, Publisher, queue_of
+from labmon.settings import load
 from labmon.spool import Spool, SpoolError
 
 NAMES = load(environ={}).config.queue

@@ -14,8 +14,8 @@ from labmon.brokers import open_broker, rabbitmq_dead, rabbitmq_topology
 from labmon.brokers.base import Message
 from labmon.brokers.rabbitmq import RabbitBroker
 from labmon.brokers.rabbitmq_connection import Server
-from labmon.config import load
 from labmon.errors import BrokerRefused, BrokerUnavailable
+from labmon.settings import load
 from tests.conftest import started
 from tests.contract.test_broker import drain, ids, messages, run_all, take
 from tests.rabbitmq_server import RabbitServer
@@ -112,7 +112,7 @@ def test_every_door_leads_to_its_lane(broker, channel):
 def test_a_message_through_the_management_api(broker, rabbitmq_server, vhost):
     rabbitmq_server.api(
         "POST",
-        f"/exchanges/{quote(vhost)}/labmon/publish",
+        f"exchanges/{quote(vhost)}/labmon/publish",
         {
             "routing_key": "metrics.collected",
             "payload": SEED.decode(),
@@ -243,13 +243,13 @@ def test_an_exchange_of_another_kind_is_explained(opened, channel):
 @contextmanager
 def account(server, vhost, **permissions):
     """A user who may do just that."""
-    server.api("PUT", "/users/limited", {"password": "hunter2", "tags": ""})
+    server.api("PUT", "users/limited", {"password": "hunter2", "tags": ""})
     rights = {"configure": "^$", "write": "^$", "read": "^$"} | permissions
-    server.api("PUT", f"/permissions/{quote(vhost)}/limited", rights)
+    server.api("PUT", f"permissions/{quote(vhost)}/limited", rights)
     try:
         yield {"user": "limited", "password": "hunter2"}
     finally:
-        server.api("DELETE", "/users/limited")
+        server.api("DELETE", "users/limited")
 
 
 def test_an_account_that_may_only_publish_straight_to_the_queue(opened, broker, rabbitmq_server, vhost):
@@ -341,7 +341,7 @@ def test_setup_says_what_it_made_and_what_was_there(opened, rabbitmq_server, vho
     assert broker.set_up(["metrics_queue"]) == made
     assert broker.set_up(["metrics_queue"]) == [f"{name}: was there" for name in names + policies]
     assert broker.advice() == []
-    rabbitmq_server.api("DELETE", f"/policies/{quote(vhost)}/labmon")
+    rabbitmq_server.api("DELETE", f"policies/{quote(vhost)}/labmon")
     (line,) = broker.advice()
     assert line.startswith("policy labmon: not set: rabbitmqctl set_policy -p ")
 
@@ -368,7 +368,7 @@ def test_what_the_server_gives_up_on_is_a_dead_letter_with_its_reason(
     assert dead.message == Message("late", SEED, "metrics.collected", high=True)
     assert abs(dead.died_at.timestamp() - time.time()) < 10
     policy = {"pattern": "^metrics_queue$", "definition": {"delivery-limit": 2}, "priority": 9}
-    rabbitmq_server.api("PUT", f"/policies/{quote(vhost)}/few", policy | {"apply-to": "queues"})
+    rabbitmq_server.api("PUT", f"policies/{quote(vhost)}/few", policy | {"apply-to": "queues"})
     broker.publish("metrics_queue", [Message("poison", SEED, "metrics.collected")])
     with broker.consume("metrics_queue") as consumer:
         for _ in range(3):
@@ -376,7 +376,7 @@ def test_what_the_server_gives_up_on_is_a_dead_letter_with_its_reason(
     eventually(lambda: broker.depth("metrics_queue").dead, 2)
     (dead,) = broker.dead_letters("metrics_queue", reason="delivery_limit")
     assert dead.message == Message("poison", SEED, "metrics.collected")
-    rabbitmq_server.api("DELETE", f"/policies/{quote(vhost)}/labmon-metrics_queue")
+    rabbitmq_server.api("DELETE", f"policies/{quote(vhost)}/labmon-metrics_queue")
     assert broker.requeue_dead("metrics_queue") == 2
     assert sorted(ids(received(broker, 2))) == ["late", "poison"]
 
@@ -388,7 +388,6 @@ def test_in_flight_by_the_management_api(opened, rabbitmq_server):
     with broker.consume("metrics_queue") as consumer:
         take(consumer, 3)
         eventually(lambda: broker.depth("metrics_queue").in_flight, 7)
-    eventually(lambda: broker.depth("metrics_queue").in_flight, 0)
 
 
 @pytest.mark.parametrize(
@@ -400,8 +399,9 @@ def test_a_management_api_that_is_not_there_stops_nobody(opened, rabbitmq_server
     broker.declare("metrics_queue")
     assert broker.depth("metrics_queue").in_flight is None
     assert says in caplog.text
-    (line,) = [line for line in broker.set_up(["metrics_queue"]) if line.startswith("policy")]
-    assert "not set" in line and "rabbitmqctl set_policy" in line
+    assert not [line for line in broker.set_up(["metrics_queue"]) if line.startswith("policy")]
+    (line,) = broker.advice()
+    assert line.startswith("policy labmon: worth setting") and "rabbitmqctl set_policy" in line
 
 
 def test_a_management_url_that_is_none_is_refused(opened):
@@ -556,12 +556,17 @@ def test_pika_says_nothing_on_the_terminal(opened, capfd):
 
 
 def test_an_id_that_does_not_fit_is_refused(broker):
-    for message in (Message("x" * 256, b""), Message("\ud800", b""), Message("a", b"", "\ud800")):
+    for message in (
+        Message("x" * 256, b""),
+        Message("\ud800", b""),
+        Message("a", b"", "\ud800"),
+        Message("a", b"", "metrics.\ud800"),
+    ):
         with pytest.raises(BrokerRefused):
             broker.publish("metrics_queue", [message])
-    broker.publish("metrics_queue", [Message("x" * 255, b"", "y" * 300)])
-    (delivery,) = received(broker, 1)
-    assert delivery.message == Message("x" * 255, b"", "y" * 300)
+    long = [Message("x" * 255, b"", "y" * 300), Message("y", b"", "metrics." + "z" * 300)]
+    broker.publish("metrics_queue", long)
+    assert sorted((one.message for one in received(broker, 2)), key=lambda one: one.id) == long
 
 
 def test_heartbeats_go_on_while_the_database_is_slow(opened):
@@ -646,7 +651,7 @@ def test_a_queue_deleted_under_its_consumer(broker, channel):
 
 def test_a_full_queue_pushes_back(broker, rabbitmq_server, vhost):
     policy = {"pattern": "^metrics_queue$", "definition": {"max-length": 10, "overflow": "reject-publish"}}
-    rabbitmq_server.api("PUT", f"/policies/{quote(vhost)}/short", policy | {"apply-to": "queues"})
+    rabbitmq_server.api("PUT", f"policies/{quote(vhost)}/short", policy | {"apply-to": "queues"})
     with pytest.raises(BrokerUnavailable, match="full"):
         for _ in range(10):
             broker.publish("metrics_queue", messages(50))

@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 from labmon.brokers import open_broker, redis_connection, redis_sweep
 from labmon.brokers.base import Message
 from labmon.brokers.redis import RedisBroker
-from labmon.config import load
 from labmon.errors import BrokerRefused, BrokerUnavailable
+from labmon.settings import load
 from tests.conftest import started
 from tests.contract.test_broker import drain, ids, messages, run_all, take
 from tests.redis_server import RedisServer

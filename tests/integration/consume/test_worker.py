@@ -11,11 +11,11 @@ import pytest
 
 from labmon.brokers.base import Message
 from labmon.brokers.memory import MemoryBroker, MemoryServer
-from labmon.config import load
 from labmon.consume.handlers import handlers
 from labmon.consume.worker import Worker
 from labmon.errors import StoreRefused
 from labmon.messages import Metrics, Readings, encode, utcnow
+from labmon.settings import load
 from labmon.store.pool import Store
 
 QUEUE = "metrics_queue"

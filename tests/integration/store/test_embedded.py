@@ -103,3 +103,29 @@ def test_a_folder_closed_to_the_server_s_account_is_named(state):
     with pytest.raises(PermissionNeeded, match="may not enter"):
         Embedded(closed / "state")
     assert closed.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_folder_of_somebody_else_is_named(state):
+    with Embedded(state):
+        pass
+    # Forked and not run: another account may not be able to enter the folder of this Python.
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        said = "no error"
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            Embedded(state)
+        except PermissionNeeded as error:
+            said = str(error)
+        finally:
+            os.write(writing, said.encode())
+            os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with open(reading) as pipe:
+        said = pipe.read()
+    assert said.startswith(str(state))
+    assert "belongs to root" in said

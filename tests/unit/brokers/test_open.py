@@ -5,8 +5,8 @@ import pytest
 
 from labmon.brokers import open_broker
 from labmon.brokers.base import Message
-from labmon.config import load
 from labmon.errors import BrokerRefused
+from labmon.settings import load
 
 
 def config(**environ):

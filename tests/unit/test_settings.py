@@ -1,7 +1,8 @@
 import pytest
 
-from labmon.config import KEYS, SEED_NAMES, Config, Seconds, load, sample
+from labmon.config import Config, Seconds
 from labmon.errors import ConfigError
+from labmon.settings import KEYS, SEED_NAMES, load, sample
 
 
 def write(tmp_path, text):
@@ -74,8 +75,8 @@ def test_lists_and_durations_and_booleans_are_read_from_the_environment():
     [
         ("[scann]\n", "no table [scann]. Did you mean scan?"),
         ("[scan]\nrat = 1\n", "[scan] has no key rat. Did you mean rate?"),
-        ("[scan]\nrate = 'fast'\n", "[scan] rate: expected int"),
-        ("[scan]\nrate = -1\n", "[scan] rate: expected int >= 0"),
+        ("[scan]\nrate = 'fast'\n", "[scan] rate: expected a whole number"),
+        ("[scan]\nrate = -1\n", "[scan] rate: expected a whole number >= 0"),
         (
             "[queue]\ntype = 'postgre'\n",
             "[queue] type: 'postgre' is not one of its values. Did you mean postgres?",
@@ -99,7 +100,7 @@ def test_a_wrong_file_is_named_with_table_key_and_nearest_name(tmp_path, text, s
 def test_a_text_in_the_file_is_no_number_even_where_the_file_has_another_ending(tmp_path):
     file = tmp_path / "labmon.conf"
     file.write_text("[scan]\nrate = '5'\n")
-    with pytest.raises(ConfigError, match="expected int, got str"):
+    with pytest.raises(ConfigError, match="expected a whole number"):
         load(file, environ={})
 
 
@@ -107,7 +108,7 @@ def test_a_text_in_the_file_is_no_number_even_where_the_file_has_another_ending(
     "environ, said",
     [
         ({"LABMON_SCAN_RAET": "1"}, "LABMON_SCAN_RAET is no key of labmon. Did you mean LABMON_SCAN_RATE?"),
-        ({"QUEUE_PORT": "many"}, "QUEUE_PORT: [queue] port: expected int"),
+        ({"QUEUE_PORT": "many"}, "QUEUE_PORT: [queue] port: expected a whole number"),
         ({"LABMON_CONFIG": "/nowhere/config.toml"}, "LABMON_CONFIG: no file /nowhere/config.toml"),
     ],
 )
@@ -115,6 +116,29 @@ def test_a_wrong_environment_is_named(environ, said):
     with pytest.raises(ConfigError) as caught:
         load(environ=environ)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "environ, said",
+    [
+        ({"METRICS_QUEUE": "alert_queue"}, "METRICS_QUEUE: [queue] metrics_queue: 'alert_queue' is another"),
+        (
+            {"ALERT_QUEUE": "metrics_queue.dead"},
+            "ALERT_QUEUE: [queue] alert_queue: 'metrics_queue.dead'",
+        ),
+        ({"LABMON_QUEUE_LEASE": "0s"}, "LABMON_QUEUE_LEASE: [queue] lease: expected 1s at least"),
+        ({"LABMON_SPOOL_MAX_BYTES": "1"}, "expected 1MiB at least"),
+        ({"LABMON_COLLECT_DEADLINE": "99999999d"}, "ten years"),
+    ],
+)
+def test_what_could_only_go_wrong_is_refused(environ, said):
+    with pytest.raises(ConfigError) as caught:
+        load(environ=environ)
+    assert said in str(caught.value)
+
+
+def test_a_variable_without_a_value_counts_as_unset():
+    assert load(environ={"QUEUE_PORT": "", "QUEUE_ENABLED": ""}).config == Config()
 
 
 def test_a_secret_is_neither_shown_nor_in_an_error(tmp_path):
@@ -126,6 +150,10 @@ def test_a_secret_is_neither_shown_nor_in_an_error(tmp_path):
     assert shown["queue.password"] == '"***"'
     assert shown["database.url"] == '"postgresql://me:***@db/lab"'
     assert loaded.holds_secret()
+    for url in ("postgresql://h/x?user=u&password=hunter2", "postgresql://u:p@ss:hunter2@h/x"):
+        rows = {key: value for key, value, _ in load(environ={"LABMON_DATABASE_URL": url}).rows()}
+        assert "hunter2" not in rows["database.url"]
+        assert "ss:" not in rows["database.url"]
     with pytest.raises(ConfigError) as caught:
         load(write(tmp_path, "[queue]\npassword = 12345\n"), environ={})
     assert "12345" not in str(caught.value)
