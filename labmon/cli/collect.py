@@ -167,8 +167,9 @@ def collect(
     if not (quiet and form is Format.table):
         _print(results, form)
     if not quiet or failures or lost:
-        stored = destination(config, config.queue.metrics_queue) if sent or failures else "only shown"
-        said = f"{len(results) - failures.total()} of {len(targets)} measured, {stored}"
+        measured = len(results) - failures.total()
+        stored = destination(config, config.queue.metrics_queue) if sent else "only shown"
+        said = f"{measured} of {len(targets)} measured" + (f", {stored}" if measured else "")
         said += f"; {lost} could not be stored" if lost else ""
         if failures:
             reasons = ", ".join(f"{count} {reason}" for reason, count in failures.most_common())

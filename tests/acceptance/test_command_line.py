@@ -172,6 +172,7 @@ def test_a_table_fits_the_terminal(lab):
     """Addresses are whole at 80 columns; the failure is what gives."""
     lab.run("scan", "127.0.0.1-2", "--dept", "1")
     (lab.folder / "password").write_text("secret")
+    (lab.folder / "password").chmod(0o600)
     script = f"stty cols 80; {LABMON} collect --all --port 1; true"
     done = subprocess.run(
         ["script", "-qec", f"sh -c '{script}'", "/dev/null"],
