@@ -3,12 +3,20 @@
 # Debian and Ubuntu, as root or with sudo; elsewhere it says what to install.
 set -euo pipefail
 
+there() { # a program in the path, or a file by a pattern
+    case $1 in
+    /*) compgen -G "$1" >/dev/null ;;
+    *) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
+    esac
+}
+
 packages=("$@")
 if [ ${#packages[@]} -eq 0 ]; then
     # package:a program of it
     for pair in postgresql:/usr/lib/postgresql/*/bin/postgres openssh-server:/usr/sbin/sshd openssh-client:ssh \
-        redis-server:redis-server rabbitmq-server:rabbitmq-server iproute2:ip nftables:nft busybox:busybox dash:dash util-linux:setpriv; do
-        PATH=$PATH:/usr/sbin:/sbin command -v "${pair#*:}" >/dev/null || packages+=("${pair%%:*}")
+        redis-server:redis-server rabbitmq-server:rabbitmq-server iproute2:ip nftables:nft busybox:busybox dash:dash \
+        util-linux:setpriv bsdutils:script procps:ps; do
+        there "${pair#*:}" || packages+=("${pair%%:*}")
     done
 fi
 [ ${#packages[@]} -eq 0 ] && exit 0
