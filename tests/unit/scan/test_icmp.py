@@ -5,8 +5,8 @@ import time
 from threading import Event
 
 from labmon.config import Scan, Seconds
-from labmon.scan import icmp
-from labmon.scan.icmp import Ping
+from labmon.scan import rounds
+from labmon.scan.icmp import Packet, Ping
 from labmon.scan.progress import Progress
 
 TARGETS = [f"10.30.5.{n}" for n in range(1, 5)]
@@ -32,7 +32,7 @@ class Network:
     def receive(self):
         inbox, self._inbox = self._inbox, []
         for message, source in inbox:
-            yield message, source, time.time_ns()
+            yield Packet(message, source, time.time_ns(), ttl=64)
 
 
 def reply(question):
@@ -54,7 +54,7 @@ def sweep(answers, **settings):
 
 def test_only_the_silent_are_asked_again():
     found, sent = sweep(
-        lambda question, address: [] if address == TARGETS[1] else everybody(question, address)
+        lambda question, address: [] if address == TARGETS[1] else everybody(question, address), retries=1
     )
     assert found == [TARGETS[0], TARGETS[2], TARGETS[3]]
     assert sent == [*TARGETS, TARGETS[1]]
@@ -119,7 +119,7 @@ def test_a_socket_that_is_never_free_is_not_waited_for_forever(monkeypatch):
         def receive(self):
             return iter(())
 
-    monkeypatch.setattr(icmp, "PATIENCE", 0.1)
+    monkeypatch.setattr(rounds, "PATIENCE", 0.1)
     progress = Progress()
     targets = [f"127.0.0.{n}" for n in range(1, 101)]
     assert sum(Ping(Full(), targets, Scan(rate=0), progress, Event()), []) == []
