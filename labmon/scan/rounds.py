@@ -73,17 +73,20 @@ class Rounds(ABC):
 
     def __iter__(self) -> Iterator[list[Host]]:
         idle = 0  # rounds since somebody new was found
+        heard = 0.0  # seconds waited since the last question
         for round_ in range(1 + self._retries):
             before = self._found
             yield from self._ask(round_)
+            heard = 0.0
             if round_ == self._retries:
                 break
-            yield from self._listen(self._patience.between)
+            heard = self._patience.between
+            yield from self._listen(heard)
             idle = idle + 1 if round_ and self._found == before else 0
             silent = len(self._targets) - self._found
             if idle >= (1 if self._found >= TELLING or silent > CHEAP else 2):
                 break
-        yield from self._listen(self._patience.at_the_end)
+        yield from self._listen(max(0.0, self._patience.at_the_end - heard))
         yield self._receive()
 
     def _ask(self, round_: int) -> Iterator[list[Host]]:
