@@ -31,9 +31,6 @@ CREATE TEMPORARY TABLE IF NOT EXISTS found (
 ) ON COMMIT DELETE ROWS
 """
 
-# One writer at a time: moving addresses between rows under a unique key is no work for two.
-LOCK = "SELECT pg_advisory_xact_lock(hashtext('labmon_inventory'))"
-
 _DEPARTMENTS = "INSERT INTO departments (dept_id) SELECT DISTINCT dept_id FROM found ON CONFLICT DO NOTHING"
 
 # What some drivers and senders write where they know none: nobody's, and no machine is a group (bit 0).
@@ -204,7 +201,7 @@ def record_discoveries(connection: Connection[Any], discoveries: Sequence[Discov
         return
     connection.execute(_FOUND)
     connection.execute("DELETE FROM found")  # an earlier call in this transaction
-    connection.execute(LOCK)
+    connection.execute(history.LOCK)
     with connection.cursor().copy("COPY found (dept_id, ip, hostname, mac, at, scan_id) FROM STDIN") as copy:
         for one in discoveries:
             copy.write_row(
