@@ -142,8 +142,8 @@ class Arp(Rounds):
         """Addresses for which two machines answered, with their MAC addresses: one of them is wrong."""
 
     def _put(self, round_: int, number: int, address: str) -> None:
+        self._sent[number] = time.time_ns()  # before: over a virtual cable, `send` brings the answer
         self._socket.send(address)
-        self._sent[number] = time.time_ns()
 
     def _wait(self, seconds: float) -> None:
         self._socket.wait(seconds)
@@ -156,9 +156,7 @@ class Arp(Rounds):
             first = self._macs.setdefault(address, mac)
             if first != mac:
                 self.claimed_twice.setdefault(address, (first, mac))
-            # Over a virtual cable the answer is there before `send` returns.
-            took = max(0, at - self._sent[number]) / 1e9
-            yield (
-                number,
-                Host(address, "arp", datetime.fromtimestamp(at / 1e9, UTC), rtt=took, mac=mac),
-            )
+            took = (at - self._sent[number]) / 1e9
+            seen_at = datetime.fromtimestamp(at / 1e9, UTC)
+            # Negative when the clock was set back meanwhile.
+            yield number, Host(address, "arp", seen_at, rtt=took if took >= 0 else None, mac=mac)
