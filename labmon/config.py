@@ -202,7 +202,7 @@ class Scan(Struct, frozen=True, kw_only=True):
             ge=0,
             le=10,
         ),
-    ] = 5
+    ] = 7
     timeout: Annotated[
         Seconds, _says("How long to wait for the last answers at most; less where answers come quickly.")
     ] = Seconds(1)

@@ -15,6 +15,10 @@ from labmon.scan.neighbours import ROUTES, number
 LOCAL = Path("/proc/net/fib_trie")
 NEIGHBOURS = Path("/proc/net/arp")
 
+DEVICES = Path("/sys/class/net")
+
+_NO_ARP = 0x80  # IFF_NOARP
+_UNSIGNED = struct.Struct("!I")
 _UP, _GATEWAY, _REJECT = 0x1, 0x2, 0x200
 _COMPLETE = 0x2  # ATF_COM: the address in the entry is known
 
@@ -26,6 +30,8 @@ class Route:
     device: str | None  #: None when it goes through a router, or nowhere
     first: int
     last: int
+    router: str | None = None
+    outward: str = ""  #: the device towards the router
 
 
 def parse_routes(table: str) -> list[Route]:
@@ -37,7 +43,8 @@ def parse_routes(table: str) -> list[Route]:
             continue
         first, mask = number(fields[1]), number(fields[7])
         device = None if flags & (_GATEWAY | _REJECT) else fields[0]
-        routes.append(Route(device, first, first | (mask ^ 0xFFFF_FFFF)))
+        router = socket.inet_ntoa(_UNSIGNED.pack(number(fields[2]))) if flags & _GATEWAY else None
+        routes.append(Route(device, first, first | (mask ^ 0xFFFF_FFFF), router, fields[0]))
     return sorted(routes, key=lambda route: route.last - route.first)
 
 
@@ -114,11 +121,35 @@ def divide(targets: Sequence[str], routes: list[Route], local: Iterable[str]) ->
     return shared
 
 
-_UNSIGNED = struct.Struct("!I")
-
-
 def _flat(routes: list[Route]) -> tuple[list[int], list[str | None]]:
     """The nested routes as intervals side by side: where each starts, and the device there."""
     starts = sorted({0, *(r.first for r in routes), *(r.last + 1 for r in routes)})
     found = [next((r.device for r in routes if r.first <= start <= r.last), None) for start in starts]
     return starts, found
+
+
+def routers(targets: Sequence[str]) -> dict[str, str]:
+    """The routers on an Ethernet that targets are behind, each with one of those. Of spans, the first."""
+    try:
+        routes = parse_routes(ROUTES.read_text())
+    except OSError:
+        return {}
+    spans = getattr(targets, "spans", None)
+    firsts = [socket.inet_ntoa(_UNSIGNED.pack(first)) for first, _ in spans] if spans else targets[:1]
+    found: dict[str, str] = {}
+    for address in firsts:
+        (value,) = _UNSIGNED.unpack(socket.inet_aton(address))
+        route = next((route for route in routes if route.first <= value <= route.last), None)
+        if route and route.router and _is_ethernet(route.outward):
+            found.setdefault(route.router, address)
+    return found
+
+
+def _is_ethernet(device: str) -> bool:
+    try:
+        folder = DEVICES / device
+        return (folder / "type").read_text().strip() == "1" and not (
+            int((folder / "flags").read_text(), 16) & _NO_ARP
+        )
+    except (OSError, ValueError):
+        return False

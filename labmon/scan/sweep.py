@@ -1,7 +1,9 @@
 """One pass over many addresses: who is there, how it was seen, and what it is called."""
 
+import os
+import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Literal
@@ -10,9 +12,10 @@ from labmon.config import Scan
 from labmon.errors import PermissionNeeded, UsageError
 from labmon.messages import utcnow
 from labmon.scan.closer import Closer
+from labmon.scan.echo import Echo
 from labmon.scan.host import Host
 from labmon.scan.icmp import Ping, PingSocket, how_to_grant
-from labmon.scan.links import Shared, neighbours, sort_targets
+from labmon.scan.links import Shared, neighbours, routers, sort_targets
 from labmon.scan.pace import TICK, Pace
 from labmon.scan.progress import Progress
 from labmon.scan.tcp import Tcp
@@ -20,6 +23,9 @@ from labmon.scan.timing import Patience
 
 if TYPE_CHECKING:
     from labmon.scan.names import Names
+
+ROUTER_WAIT = 3.5
+"""Seconds that the kernel gives an address to answer ARP: three questions, one a second (arp(7))."""
 
 Method = Literal["auto", "arp", "ping", "tcp", "nmap"]
 
@@ -171,7 +177,30 @@ class Sweep:
                     f"more than [scan] tcp_silent_max = {most:,}; --type tcp asks them"
                 )
 
+    def _meet_routers(self, sock: PingSocket, targets: Sequence[str]) -> Iterator[list[Host]]:
+        """See to it that the kernel knows the MAC of each router before thousands of packets go to it.
+
+        It asks once a second, and drops what comes meanwhile, but for a few. When that first question or
+        its answer is lost, a fast sweep would be over before the second.
+        """
+        waiting = {router: target for router, target in routers(targets).items() if router != target}
+        echo = Echo(sock.identifier, os.urandom(8))
+        deadline = time.monotonic() + ROUTER_WAIT
+        asked = 0
+        while waiting and time.monotonic() < deadline and not self._stop.is_set():
+            known = neighbours()
+            waiting = {router: target for router, target in waiting.items() if router not in known}
+            if asked % 100 == 0:
+                for target in waiting.values():
+                    with suppress(OSError):
+                        sock.send(echo.question(0, 0, time.time_ns()), target)
+            asked += 1
+            if waiting:
+                time.sleep(0.01)
+                yield []
+
     def _ping(self, sock: PingSocket, targets: Sequence[str], patience: Patience) -> Iterator[list[Host]]:
+        yield from self._meet_routers(sock, targets)
         yield from Ping(
             sock, targets, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
         )

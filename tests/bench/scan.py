@@ -168,7 +168,7 @@ def bench_campus(runs: int) -> Iterator[Line]:
 def bench_rate(runs: int) -> Iterator[Line]:
     """The far side counts what arrives in the middle of the run, second by second."""
     with campus(2000) as (near, far):
-        for retries in (0, 5):
+        for retries in (0, 7):
             ours, rates, questions = [], [], 0
             for _ in range(min(runs, 1 if retries else runs)):
                 far.firewall(COUNTER.format(match="icmp type echo-request"))

@@ -20,6 +20,8 @@ AT = datetime(2025, 11, 25, 10, 30, tzinfo=UTC)
 class World:
     """Who answers what, and who was asked."""
 
+    identifier = 1
+
     def __init__(self):
         self.pings = {"10.30.5.1", "10.30.5.2"}
         self.connects = {"10.30.5.2", "10.30.5.3"}
@@ -55,6 +57,7 @@ def world(monkeypatch):
     monkeypatch.setattr(module, "PingSocket", world.socket)
     monkeypatch.setattr(module, "Ping", world.method("ping", world.pings))
     monkeypatch.setattr(module, "sort_targets", lambda targets: Shared(others=targets))
+    monkeypatch.setattr(module, "routers", lambda targets: {})
     monkeypatch.setattr(module, "neighbours", lambda: {"10.30.5.1": "00:1b:21:00:00:01"})
     monkeypatch.setattr(module, "Tcp", world.method("tcp", world.connects))
     return world
