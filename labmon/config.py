@@ -197,7 +197,7 @@ class Scan(Struct, frozen=True, kw_only=True):
     retries: Annotated[
         int,
         _says(
-            "How often a silent address is asked again at most; beyond the first time only while that "
+            "How often a silent address is asked again at most; more than once or twice only when that "
             "brings somebody new, which means that packets get lost.",
             ge=0,
             le=10,

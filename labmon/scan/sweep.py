@@ -22,7 +22,11 @@ from labmon.scan.tcp import Tcp
 from labmon.scan.timing import Patience
 
 if TYPE_CHECKING:
+    from labmon.scan.local_names import LocalNames
     from labmon.scan.names import Names
+
+DNS_SHARE = 0.7
+"""Of the time for names; the rest is for asking the hosts themselves when the DNS says nothing."""
 
 ROUTER_WAIT = 3.5
 """Seconds that the kernel gives an address to answer ARP: three questions, one a second (arp(7))."""
@@ -66,14 +70,19 @@ class Sweep:
         self._closer: Closer | None = None
         self._may_arp = True
         self._names: Names | None = None
+        self._local_names: LocalNames | None = None
         self._nameless: dict[str, Host] = {}  # found, with the name still to come
+        self._name_by: dict[str, float] = {}  # and until when, by the monotonic clock
 
     def __iter__(self) -> Iterator[Host]:
         with ExitStack() as stack:
             if self._settings.names:
+                from labmon.scan.local_names import LocalNames
                 from labmon.scan.names import Names  # dnspython takes 0.1 s to import
 
-                self._names = stack.enter_context(Names.of_this_machine(self._settings.name_timeout))
+                limit = self._settings.name_timeout
+                self._names = stack.enter_context(Names.of_this_machine(limit * DNS_SHARE))
+                self._local_names = stack.enter_context(LocalNames())
             if self._method == "auto" and self._settings.details:
                 self._closer = stack.enter_context(Closer(self._settings, self._pace))
             for hosts in self._find():
@@ -250,18 +259,33 @@ class Sweep:
                 yield host
                 continue
             self._nameless[host.address] = host
+            self._name_by[host.address] = time.monotonic() + self._settings.name_timeout
             self._names.ask(host.address)
         if self._nameless:
-            for address, name in self._names.collect():
+            yield from self._settled()
+
+    def _settled(self) -> Iterator[Host]:
+        """Hosts whose name is known by now, or known to be missing."""
+        assert self._names and self._local_names
+        for address, name in self._names.collect():
+            # With a MAC it is on our link, and can be asked what it calls itself.
+            if name is None and self._nameless[address].mac:
+                self._local_names.ask(address, self._name_by[address])
+            else:
                 yield replace(self._nameless.pop(address), hostname=name)
+        for address, name in self._local_names.collect():
+            yield replace(self._nameless.pop(address), hostname=name)
 
     def _last_names(self) -> Iterator[Host]:
-        if self._names is None:
+        if self._names is None or self._local_names is None:
             return
         total = len(self._nameless)
         self.progress.start("names", total)
-        while self._names.pending and not self._stop.is_set():
-            self._names.wait(TICK)
+        while self._nameless and not self._stop.is_set():
+            if self._names.pending:
+                self._names.wait(TICK / 4 if self._local_names.pending else TICK)
+            elif self._local_names.pending:
+                self._local_names.wait(TICK)
             yield from self._named([])
             self.progress.asked = total - len(self._nameless)
         yield from self._named([])

@@ -82,6 +82,7 @@ def test_who_answers_at_the_first_port_is_not_asked_at_the_others(sweep, far, li
 def test_auto_finds_by_tcp_who_drops_pings(sweep, near, far):
     near.run("ip", "route", "add", "10.99.0.0/24", "via", netns.FAR)
     far.add_addresses(["10.99.0.10", "10.99.0.11"])
+    far.sysctl("net.ipv4.icmp_echo_ignore_all=1")
     listen(far, ("10.99.0.10", 445))
     far.firewall(CLOSED_IS_SILENT % "445")
     outcome = sweep("10.99.0.1-30", timeout=0.3, retries=0)
