@@ -139,7 +139,7 @@ class Arp(Rounds):
         self._sent = array("q", bytes(8 * len(targets)))  # nanoseconds since the epoch, of the last question
         self._macs: dict[str, str] = {}
         self.claimed_twice: dict[str, tuple[str, str]] = {}
-        """Addresses for which two machines answered, with their MAC addresses: one of them is wrong."""
+        """Addresses for which two network cards answered: two machines by mistake, or one that has both."""
 
     def _put(self, round_: int, number: int, address: str) -> None:
         self._sent[number] = time.time_ns()  # before: over a virtual cable, `send` brings the answer

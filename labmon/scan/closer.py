@@ -74,6 +74,8 @@ class Closer:
                 look, port = key.data
                 self._knocked(look, port, key.fileobj)
             self._hear()
+        elif self._queue and not self._done:
+            time.sleep(min(seconds, self._pace.pause()))
         now = time.monotonic()
         while self._by_age and (self._by_age[0].until <= now or self._by_age[0].number not in self._looks):
             self._finish(self._by_age.popleft())

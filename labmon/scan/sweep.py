@@ -143,7 +143,8 @@ class Sweep:
                 sweep = Arp(sock, addresses, self._settings, self.progress, self._stop, pace=self._pace)
                 yield from sweep
             self.notes += [
-                f"{address} is used by two machines at once, {' and '.join(macs)}: one of them is wrong"
+                f"{address} answered from two MAC addresses, {' and '.join(macs)}: "
+                "two machines have it, or one machine has two cards"
                 for address, macs in sweep.claimed_twice.items()
             ]
         rest += [address for own in shared.own.values() for address in own]

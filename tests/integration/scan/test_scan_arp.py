@@ -126,7 +126,7 @@ def test_two_machines_with_one_address_are_told(sweep, far, live):
     far.run(*"ip address add 10.77.0.40/32 dev card41".split())
     outcome = sweep("10.77.0.35-45", names=False)
     (note,) = outcome.notes
-    assert note.startswith("10.77.0.40 is used by two machines at once")
+    assert note.startswith("10.77.0.40 answered from two MAC addresses")
     assert "f0:de:f1:00:00:40" in note and "00:1b:21:00:00:41" in note
 
 

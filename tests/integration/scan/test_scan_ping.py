@@ -44,6 +44,27 @@ def test_a_large_network_behind_a_router_at_full_speed(sweep, near, far):
     assert set(outcome.hosts) == live
 
 
+def test_the_first_question_for_the_router_is_lost(sweep, near, far):
+    """The kernel asks again after a second; by then a fast sweep would be over."""
+    near.run("ip", "route", "add", "10.99.0.0/24", "via", netns.FAR)
+    live = {f"10.99.0.{n}" for n in range(10, 250, 10)}
+    far.add_addresses(live)
+    near.run("ip", "neigh", "flush", "dev", "cable")
+    far.firewall(
+        "table arp once { chain in { type filter hook input priority 0; quota until 28 bytes drop; }; }"
+    )
+    outcome = sweep("10.99.0.0/24", method="ping", rate=0, retries=1, timeout=0.2, names=False)
+    assert set(outcome.hosts) == live
+    assert 0.9 < outcome.seconds < 2.5
+
+
+def test_a_router_that_is_not_there_is_waited_for_only_so_long(sweep, near):
+    near.run("ip", "route", "add", "10.99.0.0/24", "via", "10.77.0.200")
+    outcome = sweep("10.99.0.0/24", method="ping", rate=0, timeout=0.2, names=False)
+    assert outcome.hosts == {}
+    assert outcome.seconds < 6
+
+
 def test_the_rate_is_held(sweep, near, live):
     near.run("ip", "route", "add", "10.99.0.0/24", "via", netns.FAR)
     outcome = sweep("10.99.0.0/24", method="ping", rate=200, retries=0, timeout=0.1, names=False)

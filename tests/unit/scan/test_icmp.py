@@ -60,6 +60,44 @@ def test_only_the_silent_are_asked_again():
     assert sent == [*TARGETS, TARGETS[1]]
 
 
+def rounds_made(answers, hosts, **settings):
+    """How often the silent one at the end was asked."""
+    network = Network(answers)
+    targets = [f"10.30.5.{n}" for n in range(1, hosts + 2)]
+    settings = Scan(rate=0, timeout=Seconds(0.02), **settings)
+    sum(Ping(network, targets, settings, Progress(), Event()), [])
+    return network.sent.count(targets[-1])
+
+
+def all_but(silent):
+    return lambda question, address: [] if address == silent else everybody(question, address)
+
+
+def test_where_nothing_gets_lost_the_silent_are_asked_twice():
+    assert rounds_made(all_but("10.30.5.21"), 20) == 2
+
+
+def test_where_few_can_tell_they_are_asked_once_more():
+    assert rounds_made(all_but("10.30.5.4"), 3) == 3
+    assert rounds_made(lambda question, address: [], 3) == 3
+
+
+def test_where_something_got_lost_they_are_asked_as_often_as_allowed():
+    first = []
+
+    def answers(question, address):
+        if address == "10.30.5.7" and not first:
+            first.append(address)
+            return []
+        return all_but("10.30.5.21")(question, address)
+
+    assert rounds_made(answers, 20, retries=4) == 5
+
+
+def test_no_retries_are_none():
+    assert rounds_made(lambda question, address: [], 3, retries=0) == 1
+
+
 def test_nobody_is_asked_again_when_all_have_answered():
     found, sent = sweep(everybody, retries=5)
     assert found == sent == TARGETS
