@@ -89,7 +89,7 @@ def _drawn(progress: "Progress", hosts: "list[Host]", console: "Console") -> "Re
 
     line = Table.grid(padding=(0, 1))
     line.add_row(
-        f"{progress.phase:<8}",
+        f"{progress.phase:<9}",
         ProgressBar(total=max(progress.total, 1), completed=progress.asked, width=40),
         f"{progress.asked:,}/{progress.total:,} asked, {progress.found:,} found",
     )
