@@ -57,6 +57,10 @@ format: .venv/ready  ## Format the code, write config.example.toml anew
 	$(BIN)/labmon config init config.example.toml --force
 	chmod 644 config.example.toml
 
+.PHONY: picture
+picture: .venv/ready  ## Draw the README's pictures of a scan anew (as root, in network namespaces)
+	$(BIN)/python -m tests.picture
+
 .PHONY: clean
 clean:  ## Remove .venv and caches
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -181,8 +181,18 @@ class Scan(Struct, frozen=True, kw_only=True):
 
     max_hosts: Annotated[int, _says("Larger networks are refused without --force.", ge=1)] = 65536
     rate: Annotated[int, _says("Packets per second at most. 0: as fast as the socket takes.", ge=0)] = 10000
-    retries: Annotated[int, _says("How often a silent address is asked again.", ge=0, le=10)] = 1
-    timeout: Annotated[Seconds, _says("How long to wait for the last answers.")] = Seconds(1)
+    retries: Annotated[
+        int,
+        _says(
+            "How often a silent address is asked again at most; more than once or twice only when that "
+            "brings somebody new, which means that packets get lost.",
+            ge=0,
+            le=10,
+        ),
+    ] = 7
+    timeout: Annotated[
+        Seconds, _says("How long to wait for the last answers at most; less where answers come quickly.")
+    ] = Seconds(1)
     tcp_ports: Annotated[
         list[Port], _says("Ports tried where a ping gets no answer, or may not be sent.")
     ] = msgspec.field(default_factory=lambda: [22, 445, 3389, 80])
@@ -190,6 +200,12 @@ class Scan(Struct, frozen=True, kw_only=True):
         int,
         _says("With --type auto, silent addresses are asked by TCP when no more than this are left.", ge=0),
     ] = 4096
+    details: Annotated[
+        bool,
+        _says(
+            "With --type auto, who was found is pinged as well and tried at tcp_ports: system, open ports."
+        ),
+    ] = True
     names: Annotated[bool, _says("Look up host names by reverse DNS.")] = True
     name_timeout: Annotated[Seconds, _says("How long the scan may take longer for the sake of names.")] = (
         Seconds(3)

@@ -4,6 +4,7 @@
     ├─ UsageError               2   a wrong argument: say it again, right
     │  └─ ConfigError           2   the same, in a file or an environment variable
     ├─ PermissionNeeded         3   says what to grant
+    ├─ AlreadyRunning           7   says who: try again later
     ├─ Undecodable                  a message nobody can read: to the dead letters, with the reason
     ├─ BrokerError              4
     │  ├─ BrokerUnavailable         try again later
@@ -31,6 +32,7 @@ class Exit(IntEnum):
     BROKER = 4
     STORE = 5
     SOME_FAILED = 6
+    BUSY = 7
     INTERRUPTED = 130
 
 
@@ -54,6 +56,12 @@ class PermissionNeeded(LabmonError):
     """The operating system said no."""
 
     exit_code = Exit.PERMISSION
+
+
+class AlreadyRunning(LabmonError):
+    """Another process is at the same work, and two would get in each other's way."""
+
+    exit_code = Exit.BUSY
 
 
 class Undecodable(LabmonError):

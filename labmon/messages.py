@@ -31,6 +31,9 @@ Celsius = Annotated[float, Meta(ge=-273.15, le=1000)]
 Moment = Annotated[datetime, Meta(tz=True)]
 Line = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Mac = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")]
+MAX_RANGE = 16_384
+"""Characters of a `target_range`: some 500 ranges."""
+
 OURSELVES = 0
 """The `system_id` of an alert that is about labmon, not about a machine."""
 Severity = Literal["info", "warning", "critical"]
@@ -70,11 +73,13 @@ class ScanFinished(Struct, frozen=True, kw_only=True):
     scan_id: BigId
     dept_id: Id
     scan_type: Line
-    target_range: Annotated[str, Meta(min_length=1, max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    target_range: Annotated[str, Meta(min_length=1, max_length=MAX_RANGE, pattern=r"^[^\x00-\x1f\x7f]+$")]
     started_at: Moment
     finished_at: Moment
     systems_found: Count
     status: Literal["completed", "interrupted"]
+    errors: Count = 0
+    """Addresses that the scanning machine could not send to."""
 
     def __post_init__(self) -> None:
         _check_moment("started_at", self.started_at)

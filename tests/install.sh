@@ -14,7 +14,7 @@ packages=("$@")
 if [ ${#packages[@]} -eq 0 ]; then
     # package:a program of it
     for pair in postgresql:/usr/lib/postgresql/*/bin/postgres openssh-server:/usr/sbin/sshd openssh-client:ssh \
-        redis-server:redis-server rabbitmq-server:rabbitmq-server iproute2:ip nftables:nft busybox:busybox dash:dash \
+        redis-server:redis-server rabbitmq-server:rabbitmq-server iproute2:ip nftables:nft nmap:nmap busybox:busybox dash:dash \
         util-linux:setpriv bsdutils:script procps:ps; do
         there "${pair#*:}" || packages+=("${pair%%:*}")
     done

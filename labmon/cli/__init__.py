@@ -13,7 +13,20 @@ import typer
 from typer.core import TyperGroup
 
 from labmon import __version__
-from labmon.cli import collect, config, consume, db, dead_letters, demo, doctor, queues, scan, spool, systems
+from labmon.cli import (
+    collect,
+    config,
+    consume,
+    db,
+    dead_letters,
+    demo,
+    departments,
+    doctor,
+    queues,
+    scan,
+    spool,
+    systems,
+)
 from labmon.cli.output import say
 from labmon.errors import Exit, LabmonError
 
@@ -138,6 +151,7 @@ app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=QUEUE)
 app.add_typer(spool.app, name="spool", rich_help_panel=QUEUE)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(systems.app, name="systems", rich_help_panel=LOOK)
+app.add_typer(departments.app, name="departments", rich_help_panel=LOOK)
 app.add_typer(db.app, name="db", rich_help_panel=LOOK)
 app.add_typer(config.app, name="config", rich_help_panel=LOOK)
 

@@ -57,7 +57,7 @@ def print_rows(columns: Sequence[Column], rows: Sequence[Any], form: Format) -> 
         case Format.csv:
             writer = csv.writer(sys.stdout)
             writer.writerow([column.field for column in columns])
-            writer.writerows([[_plain(row[column.field]) for column in columns] for row in values])
+            writer.writerows([[_flat(row[column.field]) for column in columns] for row in values])
         case Format.table:
             width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
             headings, *lines = table(columns, rows, width)
@@ -146,6 +146,10 @@ def stderr() -> "Console":
 
 def _plain(value: Any) -> Any:
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+
+
+def _flat(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else _plain(value)
 
 
 def ago(moment: datetime) -> str:

@@ -1,14 +1,15 @@
 """`labmon scan`: find the machines of a network."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labmon.cli.output import Column, Format, print_rows, say, stderr
+from labmon.cli.output import Format, print_rows, say
+from labmon.cli.scan_view import COLUMNS, Found, live, say_changes
 from labmon.cli.wiring import (
     LARGEST,
     As,
@@ -20,40 +21,48 @@ from labmon.cli.wiring import (
     interactive,
     load,
     open_sink,
+    open_store,
     stops_on_interrupt,
 )
 from labmon.errors import Exit
 
 if TYPE_CHECKING:
     from labmon.scan.host import Host
-    from labmon.scan.sweep import Sweep
+    from labmon.store.pool import Store
 
 
 class Type(StrEnum):
     """How addresses are asked."""
 
     auto = "auto"
+    arp = "arp"
     ping = "ping"
     tcp = "tcp"
-
-
-COLUMNS = [
-    Column("address", "Address"),
-    Column("hostname", "Name", gives=True),
-    Column("seen", "Seen by"),
-    Column("rtt", "Answered in", lambda seconds: f"{seconds * 1000:.2f} ms", right=True),
-]
+    nmap = "nmap"
 
 
 def scan(
     ctx: typer.Context,
-    targets: Annotated[
-        list[str], typer.Argument(metavar="CIDR...", help="Networks, ranges (10.30.5.10-80) or addresses.")
-    ],
     dept: Annotated[int, typer.Option(min=1, max=LARGEST, help="The department they belong to.")],
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CIDR...]",
+            help="Networks, ranges (10.30.5.10-80) or addresses; without any, the department's subnets.",
+            show_default=False,
+        ),
+    ] = None,
     type: Annotated[
-        Type, typer.Option(help="auto: ping, and TCP to those that drop pings; or one of them alone.")
+        Type,
+        typer.Option(
+            help="auto: ARP on the own link, elsewhere ping, and TCP to those that drop pings; "
+            "or one of them alone; or the installed nmap."
+        ),
     ] = Type.auto,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CIDR", help="Leave these out; may be repeated.", show_default=False),
+    ] = None,
     rate: Annotated[
         int | None,
         typer.Option(min=0, help="Packets per second; 0: as fast as possible.", show_default="config"),
@@ -75,9 +84,9 @@ def scan(
 
     labmon scan 10.30.5.0/24 --dept 1
     """
+    from labmon.cli import scan_lock, scan_range
     from labmon.messages import ScanFinished, new_scan_id, utcnow
     from labmon.scan.sweep import Sweep
-    from labmon.scan.targets import parse
 
     config = load(
         ctx,
@@ -88,42 +97,55 @@ def scan(
             "queue.host": queue_host,
         },
     )
-    addresses = parse(targets, max_hosts=config.scan.max_hosts, force=force)
     stop = threading.Event()
-    sweep = Sweep(addresses, config.scan, method=type.value, stop=stop)
-    scan_id = new_scan_id()
     hosts: list[Host] = []
-    kinds: set[str] = set()
-
-    with nullcontext(Nowhere()) if dry_run else open_sink(config) as sink, stops_on_interrupt(stop):
-        started_at = utcnow()
-        for host in _drawn(sweep) if interactive(quiet) else sweep:
-            hosts.append(host)
-            kinds.add(host.scan_type)
-            sink.send(host.discovery(scan_id, dept))
-        finished_at = utcnow()
-        sink.send(
-            ScanFinished(
-                scan_id=scan_id,
-                dept_id=dept,
-                scan_type="+".join(sorted(kinds)) or type.value,
-                target_range=" ".join(targets),
-                started_at=started_at,
-                finished_at=finished_at,
-                systems_found=len(hosts),
-                status="interrupted" if stop.is_set() else "completed",
+    with ExitStack() as stack:
+        store: Store | None = None
+        if not targets:
+            store = stack.enter_context(open_store(config))
+        addresses = scan_range.targets(targets or [], exclude or [], dept, config, store, force=force)
+        stack.enter_context(scan_lock.held(config.state.path, addresses.spans))
+        if store is None and not dry_run and not config.queue.enabled:
+            store = stack.enter_context(open_store(config))
+        sweep = Sweep(addresses, config.scan, method=type.value, stop=stop)
+        scan_id = new_scan_id()
+        with (
+            nullcontext(Nowhere()) if dry_run else open_sink(config, store) as sink,
+            stops_on_interrupt(stop),
+        ):
+            started_at = utcnow()
+            with live(sweep.progress, hosts) if interactive(quiet) else nullcontext():
+                for host in sweep:
+                    hosts.append(host)
+                    sink.send(host.discovery(scan_id, dept))
+            finished_at = utcnow()
+            refused = sweep.progress.refused
+            asked = scan_range.asked(addresses, refused)
+            sink.send(
+                ScanFinished(
+                    scan_id=scan_id,
+                    dept_id=dept,
+                    scan_type="+".join(sorted({host.scan_type for host in hosts})) or type.value,
+                    target_range=asked or str(addresses)[:4096],
+                    started_at=started_at,
+                    finished_at=finished_at,
+                    systems_found=len(hosts),
+                    status="interrupted" if stop.is_set() or not asked else "completed",
+                    errors=len(refused),
+                )
             )
-        )
-    hosts.sort(key=lambda host: [int(part) for part in host.address.split(".")])
-    if not (quiet and form is Format.table):
-        print_rows(COLUMNS, hosts, form)
-    if not quiet:
-        for note in sweep.notes:
-            say(note)
-        done = "not stored (--dry-run)" if dry_run else destination(config, config.queue.discovery_queue)
-        lost = f"; {sink.rejected} messages could not be stored" if sink.rejected else ""
         seconds = (finished_at - started_at).total_seconds()
-        say(f"{len(hosts)} of {len(addresses)} addresses answered in {seconds:.1f} s; {done}{lost}")
+        hosts.sort(key=lambda host: ip_address(host.address).packed)
+        if not (quiet and form is Format.table):
+            print_rows(COLUMNS, [Found.of(host) for host in hosts], form)
+        if not quiet:
+            for note in sweep.notes:
+                say(note)
+            lost = f"; {sink.rejected} messages could not be stored" if sink.rejected else ""
+            done = "not stored (--dry-run)" if dry_run else destination(config, config.queue.discovery_queue)
+            say(f"{len(hosts)} of {len(addresses)} addresses answered in {seconds:.1f} s; {done}{lost}")
+            if store and not dry_run and not config.queue.enabled:
+                _say_changes(store, scan_id)
     if stop.is_set():
         say("interrupted: what was found by then is kept")
         raise typer.Exit(Exit.INTERRUPTED)
@@ -131,39 +153,11 @@ def scan(
         raise typer.Exit(Exit.SOME_FAILED)
 
 
-def _drawn(sweep: "Sweep") -> Iterator["Host"]:
-    """The sweep's hosts, with a line on the terminal that tells how far it is."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+def _say_changes(store: "Store", scan_id: int) -> None:
+    from labmon.store import history, scans
 
-    state = sweep.progress
-    with Progress(
-        TextColumn("{task.description:<8}"),
-        BarColumn(),
-        TextColumn("{task.completed:,}/{task.total:,} asked, {task.fields[found]:,} found"),
-        TimeElapsedColumn(),
-        console=stderr(),
-        transient=True,
-        auto_refresh=False,
-    ) as bar:
-        task = bar.add_task(state.phase, total=state.total, found=0)
-
-        def draw() -> None:
-            bar.update(
-                task, description=state.phase, completed=state.asked, total=state.total, found=state.found
-            )
-            bar.refresh()
-
-        done = threading.Event()
-
-        def paint() -> None:
-            while not done.wait(0.1):
-                draw()
-
-        # In a thread of its own: the sweep gives up control only when somebody answers.
-        painter = threading.Thread(target=paint, daemon=True)
-        painter.start()
-        try:
-            yield from sweep
-        finally:
-            done.set()
-            painter.join()
+    with store.transaction() as connection:
+        ended = scans.outcome(connection, scan_id)
+        changes = history.changes(connection, scan_id=scan_id, kinds=["found", "moved", "gone", "shared"])
+    if ended:
+        say_changes(*ended, changes)

@@ -26,6 +26,7 @@ from labmon.messages import (
 from labmon.store import inventory
 from labmon.store.alerts import record_alerts
 from labmon.store.metrics import record_metrics
+from labmon.store.scans import record_scans
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ def handle_discoveries(connection: Connection[Any], bodies: Sequence[bytes]) -> 
     """Machines and finished scans."""
     found, rejected = _decoded(bodies, decode_discovery)
     inventory.record_discoveries(connection, [one for one in found.values() if isinstance(one, Discovery)])
-    inventory.record_scans(connection, [one for one in found.values() if isinstance(one, ScanFinished)])
+    record_scans(connection, [one for one in found.values() if isinstance(one, ScanFinished)])
     return rejected
 
 

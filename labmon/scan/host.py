@@ -11,12 +11,36 @@ class Host:
     """What a sweep knows about one address that answered."""
 
     address: str
-    seen: str  #: "ping", or "tcp/" and the port that answered
+    seen: str  #: how at first: "arp", "ping", "nmap/" and its reason, or "tcp/" and the port that answered
     seen_at: datetime  #: UTC, with its zone
     rtt: float | None = None  #: seconds to the answer; for TCP to when we looked, a few ms later
     port_open: bool | None = None  #: of the port in `seen`: False when it refused, which a live host does
     hostname: str | None = None
-    mac: str | None = None
+    mac: str | None = None  #: lower case, with colons
+    ttl: int | None = None  #: of its ping reply, as it arrived
+    also: tuple[str, ...] = ()  #: further ways in which it was seen, written as in `seen`
+    ports: tuple[int, ...] = ()  #: open, of those that were tried; ascending
+
+    @property
+    def evidence(self) -> str:
+        """All ways in which it was seen, such as "arp, ping, tcp/22"."""
+        return ", ".join((self.seen, *self.also))
+
+    @property
+    def system(self) -> str | None:
+        """A guess at what runs on it, by the TTL: systems start at 64, 128 or 255, and routers take one."""
+        if self.ttl is None:
+            return None
+        return "Linux/Unix" if self.ttl <= 64 else "Windows" if self.ttl <= 128 else "network device"
+
+    @property
+    def vendor(self) -> str | None:
+        """Who made its network card. The first question loads a table for 0.1 s."""
+        if self.mac is None:
+            return None
+        from labmon.scan.vendor import vendor
+
+        return vendor(self.mac)
 
     @property
     def scan_type(self) -> str:

@@ -1,6 +1,5 @@
 """A ping sweep on one socket and one thread."""
 
-import errno
 import os
 import select
 import socket
@@ -8,43 +7,54 @@ import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event
 from types import TracebackType
+from typing import Literal
 
 from labmon.config import Scan
 from labmon.errors import PermissionNeeded
-from labmon.scan.echo import ECHO_REPLY, Echo, strip_ip
+from labmon.scan.echo import ECHO_REPLY, Echo, Reply, strip_ip
 from labmon.scan.host import Host
 from labmon.scan.linux import (
     ICMP_FILTER,
     IP_RECVERR,
+    IP_RECVTTL,
     SO_RCVBUFFORCE,
     SO_SNDBUFFORCE,
     SO_TIMESTAMPNS,
     SOL_RAW,
 )
-from labmon.scan.pace import TICK, Pace
+from labmon.scan.pace import Pace
 from labmon.scan.progress import Progress
+from labmon.scan.rounds import BUSY, Rounds
+from labmon.scan.timing import Patience
 
 BUFFER = 64 * 1024 * 1024
 """Bytes each way. Answers come while we send, and packets for on-link neighbours that do not answer ARP
 stay charged to the socket for seconds."""
 
-PATIENCE = 5.0
-"""Seconds without one packet taken after which each further address is tried only once."""
-
-BUSY = {errno.EAGAIN, errno.ENOBUFS}  # send buffer, device queue or neighbour table full: all pass
-
-ASKED, ANSWERED = 1, 2
+TTL_OFFSET = 8  # in an IPv4 header
 
 
-def how_to_grant() -> str:
-    """What lets this Python ping, least powerful first."""
-    return (
-        "sysctl -w net.ipv4.ping_group_range='0 2147483647' (any user may ping), "
-        f"setcap cap_net_raw+ep {os.path.realpath(sys.executable)}, or root"
+def how_to_grant(what: Literal["ping", "ARP"] = "ping") -> str:
+    """What lets this Python do that, least powerful first."""
+    ping = (
+        "sysctl -w net.ipv4.ping_group_range='0 2147483647' (any user may ping), " if what == "ping" else ""
     )
+    return f"{ping}setcap cap_net_raw+ep {os.path.realpath(sys.executable)}, or root"
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """What came in."""
+
+    message: bytes  #: from the ICMP header on
+    source: str
+    at: int
+    """Nanoseconds since the epoch, by the kernel, so that being late to look makes no host look slow."""
+    ttl: int | None  #: what was left of it
 
 
 class PingSocket:
@@ -73,6 +83,7 @@ class PingSocket:
             # The kernel writes its own identifier into what a datagram socket sends: its "port".
             self._socket.bind(("0.0.0.0", 0))
             self.identifier = self._socket.getsockname()[1]
+            self._socket.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
@@ -115,25 +126,25 @@ class PingSocket:
             except OSError:
                 return
 
-    def receive(self, limit: int = 4096) -> Iterator[tuple[bytes, str, int]]:
-        """What is there: the ICMP message, who sent it, and when it came in nanoseconds since the epoch.
-
-        The kernel's time of arrival, so that being late to look does not make a host look slow.
-        """
+    def receive(self, limit: int = 4096) -> Iterator[Packet]:
+        """What is there."""
         for _ in range(limit):
             try:
-                data, ancillary, _flags, source = self._socket.recvmsg(512, 64)
+                data, ancillary, _flags, source = self._socket.recvmsg(512, 128)
             except BlockingIOError:
                 return
             except OSError:
                 self._forget_errors()
                 continue
             at = time.time_ns()
+            ttl = data[TTL_OFFSET] if self._raw and len(data) > TTL_OFFSET else None
             for level, kind, value in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
                     seconds, nanoseconds = struct.unpack("@ll", value)
                     at = seconds * 1_000_000_000 + nanoseconds
-            yield (strip_ip(data) if self._raw else data), source[0], at
+                elif (level, kind) == (socket.IPPROTO_IP, socket.IP_TTL):
+                    ttl = int.from_bytes(value[:4], sys.byteorder)
+            yield Packet(strip_ip(data) if self._raw else data, source[0], at, ttl)
 
     def close(self) -> None:
         self._socket.close()
@@ -147,107 +158,46 @@ class PingSocket:
         self.close()
 
 
-class Ping:
-    """Asks every target, then the silent ones again. Iterate it once.
+class Ping(Rounds):
+    """A sweep by echo requests."""
 
-    Yields the hosts that have answered since the last list, often none. Each target is yielded once.
-    """
+    phase = "ping"
 
     def __init__(
-        self, sock: PingSocket, targets: Sequence[str], settings: Scan, progress: Progress, stop: Event
+        self,
+        sock: PingSocket,
+        targets: Sequence[str],
+        settings: Scan,
+        progress: Progress,
+        stop: Event,
+        *,
+        pace: Pace | None = None,
+        patience: Patience | None = None,
     ) -> None:
+        super().__init__(targets, settings, progress, stop, pace=pace, patience=patience)
         self._socket = sock
         self._echo = Echo(sock.identifier, os.urandom(8))
-        self._targets = targets
-        self._settings = settings
-        self._progress = progress
-        self._stop = stop
-        self._pace = Pace(settings.rate)
-        self._state = bytearray(len(targets))
-        self._open = 0  # asked and not answered
-        self._took = time.monotonic()  # when the system last took a packet
 
-    def __iter__(self) -> Iterator[list[Host]]:
-        rounds = 1 + self._settings.retries
-        for round_ in range(rounds):
-            last = round_ == rounds - 1
-            yield from self._ask(round_)
-            # A quarter is ages on a campus, and whoever takes longer is asked twice and still heard.
-            yield from self._listen(self._settings.timeout * (1 if last else 0.25))
-        yield self._receive()
+    def _put(self, round_: int, number: int, address: str) -> None:
+        self._socket.send(self._echo.question(round_, number, time.time_ns()), address)
 
-    def _ask(self, round_: int) -> Iterator[list[Host]]:
-        silent = len(self._targets) - self._state.count(ANSWERED)
-        if not silent:
-            return
-        self._progress.start("ping again" if round_ else "ping", silent)
-        sent = 0
-        for number, address in enumerate(self._targets):
-            if self._state[number] == ANSWERED:
-                continue
-            if self._stop.is_set():
-                return
-            while (trouble := self._send(round_, number, address)) is not None:
-                if self._stop.is_set():
-                    return
-                if trouble not in BUSY or time.monotonic() - self._took > PATIENCE:
-                    if not self._state[number]:
-                        self._progress.refused[address] = os.strerror(trouble)
-                    break
-                self._socket.wait(0.005)
-                yield self._receive()
-            sent += 1
-            if sent % self._pace.batch == 0:
-                self._pace.spend(self._pace.batch)
-                self._progress.asked = sent
-                yield self._receive()
-                while (pause := self._pace.pause()) and not self._stop.is_set():
-                    self._socket.wait(min(pause, TICK))
-                    yield self._receive()
-        self._pace.spend(sent % self._pace.batch)
-        self._progress.asked = sent
+    def _wait(self, seconds: float) -> None:
+        self._socket.wait(seconds)
 
-    def _send(self, round_: int, number: int, address: str) -> int | None:
-        """The errno of what went wrong, if anything did."""
-        try:
-            self._socket.send(self._echo.question(round_, number, time.time_ns()), address)
-        except OSError as error:
-            return error.errno or errno.EIO
-        self._took = time.monotonic()
-        if not self._state[number]:
-            self._state[number] = ASKED
-            self._open += 1
-            self._progress.refused.pop(address, None)
-        return None
+    def _take(self) -> Iterator[tuple[int, Host]]:
+        for packet in self._socket.receive():
+            reply = self._echo.read(packet.message)
+            if reply is not None:
+                yield reply.number, host(packet, reply)
 
-    def _listen(self, seconds: float) -> Iterator[list[Host]]:
-        deadline = time.monotonic() + seconds
-        while self._open and not self._stop.is_set():
-            left = deadline - time.monotonic()
-            self._socket.wait(max(0.0, min(left, TICK)))
-            hosts = self._receive()
-            yield hosts
-            if left <= 0 and not hosts:
-                return
 
-    def _receive(self) -> list[Host]:
-        hosts = []
-        for message, source, at in self._socket.receive():
-            reply = self._echo.read(message)
-            if reply is None or reply.number >= len(self._state) or self._state[reply.number] != ASKED:
-                continue
-            if self._targets[reply.number] != source:
-                continue  # a broadcast, a router with several addresses, or a forgery
-            self._state[reply.number] = ANSWERED
-            self._open -= 1
-            took = (at - reply.sent) / 1e9
-            hosts.append(
-                Host(
-                    address=source,
-                    seen="ping",
-                    seen_at=datetime.fromtimestamp(at / 1e9, UTC),
-                    rtt=took if took >= 0 else None,  # negative: the clock was set back meanwhile
-                )
-            )
-        self._progress.found += len(hosts)
-        return hosts
+def host(packet: Packet, reply: Reply) -> Host:
+    """Who sent the packet, given that it is the answer `reply`."""
+    took = (packet.at - reply.sent) / 1e9
+    return Host(
+        address=packet.source,
+        seen="ping",
+        seen_at=datetime.fromtimestamp(packet.at / 1e9, UTC),
+        rtt=took if took >= 0 else None,  # negative: the clock was set back meanwhile
+        ttl=packet.ttl,
+    )

@@ -26,12 +26,12 @@ def parse_routes(table: str) -> list[Link]:
         fields = line.split()
         network, flags, mask = fields[1], int(fields[3], 16), fields[7]
         if not flags & _GATEWAY:
-            links.append((_number(network), _number(mask)))
+            links.append((number(network), number(mask)))
     return links
 
 
-def _number(hexadecimal: str) -> int:
-    """The kernel prints the four bytes as one number in its own order."""
+def number(hexadecimal: str) -> int:
+    """An address in /proc/net/route: the kernel prints the four bytes as one number in its own order."""
     return int.from_bytes(int(hexadecimal, 16).to_bytes(4, sys.byteorder), "big")
 
 

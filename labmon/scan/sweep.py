@@ -1,36 +1,53 @@
 """One pass over many addresses: who is there, how it was seen, and what it is called."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+import os
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Literal
 
 from labmon.config import Scan
-from labmon.errors import PermissionNeeded
+from labmon.errors import PermissionNeeded, UsageError
+from labmon.messages import utcnow
+from labmon.scan.closer import Closer
+from labmon.scan.echo import Echo
 from labmon.scan.host import Host
 from labmon.scan.icmp import Ping, PingSocket, how_to_grant
-from labmon.scan.pace import TICK
+from labmon.scan.links import Shared, neighbours, routers, sort_targets
+from labmon.scan.pace import TICK, Pace
 from labmon.scan.progress import Progress
 from labmon.scan.tcp import Tcp
+from labmon.scan.timing import Patience
 
 if TYPE_CHECKING:
+    from labmon.scan.local_names import LocalNames
     from labmon.scan.names import Names
 
-Method = Literal["auto", "ping", "tcp"]
+DNS_SHARE = 0.7
+"""Of the time for names; the rest is for asking the hosts themselves when the DNS says nothing."""
+
+ROUTER_WAIT = 3.5
+"""Seconds that the kernel gives an address to answer ARP: three questions, one a second (arp(7))."""
+
+Method = Literal["auto", "arp", "ping", "tcp", "nmap"]
 
 
 class Sweep:
     """Iterate it once: each host that answers comes once, complete, as soon as its name is settled.
 
-    `ping` and `tcp` do as they say. `auto` pings where this account may, and asks those that stay silent by
-    TCP, since a Windows firewall drops pings; but only `[scan] tcp_silent_max` of them, so that a large and
-    mostly empty network stays quick. Where this account may not ping, `auto` is TCP alone.
+    `arp`, `ping`, `tcp` and `nmap` do as they say. `auto` uses what fits each address. On an Ethernet that
+    this machine is on, ARP: who gives no answer to that is not there. Elsewhere ping, and TCP for those that
+    stay silent, since a Windows firewall drops pings; but only `[scan] tcp_silent_max` of them, so that a
+    large and mostly empty network stays quick. Whoever `auto` finds is looked at closer (`[scan] details`).
+    Where this account may not send ARP, `auto` is ping and TCP; where it may not ping, TCP alone.
 
     Set `stop` from a signal handler or another thread: within 0.3 s the hosts found so far come out, with
     the names known by then, and the iteration ends. Closing the iterator early closes its sockets.
 
-    Iterating raises PermissionNeeded when `ping` may not be done, and UsageError when `tcp` has no ports.
+    Iterating raises PermissionNeeded when `arp` or `ping` may not be done, UsageError when `tcp` has no
+    ports, `arp` no target on a link, or the machine no nmap, and LabmonError when nmap fails.
     """
 
     def __init__(
@@ -49,17 +66,28 @@ class Sweep:
         self._settings = settings
         self._method = method
         self._stop = stop or Event()
+        self._pace = Pace(settings.rate)
+        self._closer: Closer | None = None
+        self._may_arp = True
         self._names: Names | None = None
+        self._local_names: LocalNames | None = None
         self._nameless: dict[str, Host] = {}  # found, with the name still to come
+        self._name_by: dict[str, float] = {}  # and until when, by the monotonic clock
 
     def __iter__(self) -> Iterator[Host]:
         with ExitStack() as stack:
             if self._settings.names:
+                from labmon.scan.local_names import LocalNames
                 from labmon.scan.names import Names  # dnspython takes 0.1 s to import
 
-                self._names = stack.enter_context(Names.of_this_machine(self._settings.name_timeout))
+                limit = self._settings.name_timeout
+                self._names = stack.enter_context(Names.of_this_machine(limit * DNS_SHARE))
+                self._local_names = stack.enter_context(LocalNames())
+            if self._method == "auto" and self._settings.details:
+                self._closer = stack.enter_context(Closer(self._settings, self._pace))
             for hosts in self._find():
-                yield from self._named(hosts)
+                yield from self._named(self._looked(self._with_macs(hosts)))
+            yield from self._last_looks()
             yield from self._last_names()
         self.notes += self.progress.refusals()
         self.progress.start("done", 0)
@@ -67,35 +95,157 @@ class Sweep:
     def _find(self) -> Iterator[list[Host]]:
         if self._method == "tcp":
             yield from self._tcp(self._targets)
+        elif self._method == "ping":
+            with PingSocket() as sock:
+                yield from self._ping(sock, self._targets, Patience(self._settings.timeout))
+        elif self._method == "nmap":
+            from labmon.scan.nmap import Nmap
+
+            yield from Nmap(self._targets, self._settings, self.progress, self._stop)
+        else:
+            shared = sort_targets(self._targets)
+            rest = yield from self._arp(shared)
+            if self._method == "auto":
+                yield from self._off_link(rest)
+            elif len(rest) == len(self._targets):
+                raise UsageError(
+                    "--type arp: none of these addresses is on an Ethernet of this machine, "
+                    "and ARP does not pass a router; --type ping does"
+                )
+            elif rest:
+                self.notes.append(
+                    f"{len(rest):,} addresses, such as {rest[0]}, are not on an Ethernet of this machine "
+                    "and were not asked; --type auto pings them"
+                )
+
+    def _arp(self, shared: Shared) -> Generator[list[Host], None, Sequence[str]]:
+        """Ask what is on a link, and return the targets that this is no way to ask."""
+        rest: list[str] = []
+        for device, addresses in sorted(shared.links.items()):
+            from labmon.scan.arp import Arp, ArpSocket, NoEthernet  # scapy takes 0.2 s to import
+
+            own = shared.own.pop(device, [])
+            try:
+                sock = ArpSocket(device, addresses[0])
+            except NoEthernet:
+                rest += own + addresses
+                continue
+            except PermissionNeeded:
+                if self._method == "arp":
+                    raise
+                self._may_arp = False
+                rest += own + addresses
+                continue
+            with sock:
+                now = utcnow()
+                self.progress.found += len(own)
+                yield [Host(address, "arp", now, mac=sock.mac) for address in own]
+                sweep = Arp(sock, addresses, self._settings, self.progress, self._stop, pace=self._pace)
+                yield from sweep
+            self.notes += [
+                f"{address} answered from two MAC addresses, {' and '.join(macs)}: "
+                "two machines have it, or one machine has two cards"
+                for address, macs in sweep.claimed_twice.items()
+            ]
+        rest += [address for own in shared.own.values() for address in own]
+        return [*rest, *shared.others] if rest else shared.others
+
+    def _off_link(self, targets: Sequence[str]) -> Iterator[list[Host]]:
+        """Ping these, and ask the silent ones by TCP."""
+        if not targets or self._stop.is_set():
             return
         try:
             sock = PingSocket()
         except PermissionNeeded:
-            if self._method == "ping" or not self._settings.tcp_ports:
+            if not self._settings.tcp_ports:
                 raise
             self.notes.append(
                 f"This account may not ping, so hosts were asked by TCP alone (ports {self._ports()}); "
                 f"what would add ping: {how_to_grant()}"
             )
-            yield from self._tcp(self._targets)
+            yield from self._tcp(targets)
             return
         answered: set[str] = set()
+        if not self._may_arp:
+            self.notes.append(
+                "This account may not send ARP, so machines that drop pings and connections may be missing; "
+                f"what would add it: {how_to_grant('ARP')}"
+            )
+        patience = Patience(self._settings.timeout)
         with sock:
-            for hosts in Ping(sock, self._targets, self._settings, self.progress, self._stop):
+            for hosts in self._ping(sock, targets, patience):
                 answered.update(host.address for host in hosts)
                 yield hosts
-        if self._method == "auto" and self._settings.tcp_ports and not self._stop.is_set():
-            silent, most = len(self._targets) - len(answered), self._settings.tcp_silent_max
+        if self._settings.tcp_ports and not self._stop.is_set():
+            silent, most = len(targets) - len(answered), self._settings.tcp_silent_max
             if silent <= most:
-                yield from self._tcp([address for address in self._targets if address not in answered])
+                left = [address for address in targets if address not in answered]
+                yield from self._tcp(left, patience)
             elif most:
                 self.notes.append(
                     f"{silent:,} addresses did not answer a ping and were not asked by TCP, since they are "
                     f"more than [scan] tcp_silent_max = {most:,}; --type tcp asks them"
                 )
 
-    def _tcp(self, addresses: Sequence[str]) -> Iterator[list[Host]]:
-        yield from Tcp(addresses, self._settings, self.progress, self._stop)
+    def _meet_routers(self, sock: PingSocket, targets: Sequence[str]) -> Iterator[list[Host]]:
+        """See to it that the kernel knows the MAC of each router before thousands of packets go to it.
+
+        It asks once a second, and drops what comes meanwhile, but for a few. When that first question or
+        its answer is lost, a fast sweep would be over before the second.
+        """
+        waiting = {router: target for router, target in routers(targets).items() if router != target}
+        echo = Echo(sock.identifier, os.urandom(8))
+        deadline = time.monotonic() + ROUTER_WAIT
+        asked = 0
+        while waiting and time.monotonic() < deadline and not self._stop.is_set():
+            known = neighbours()
+            waiting = {router: target for router, target in waiting.items() if router not in known}
+            if asked % 100 == 0:
+                for target in waiting.values():
+                    with suppress(OSError):
+                        sock.send(echo.question(0, 0, time.time_ns()), target)
+            asked += 1
+            if waiting:
+                time.sleep(0.01)
+                yield []
+
+    def _ping(self, sock: PingSocket, targets: Sequence[str], patience: Patience) -> Iterator[list[Host]]:
+        yield from self._meet_routers(sock, targets)
+        yield from Ping(
+            sock, targets, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
+        )
+
+    def _tcp(self, addresses: Sequence[str], patience: Patience | None = None) -> Iterator[list[Host]]:
+        if addresses:
+            yield from Tcp(
+                addresses, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
+            )
+
+    @staticmethod
+    def _with_macs(hosts: list[Host]) -> list[Host]:
+        """Add what the kernel has learnt by asking for itself. It has nothing on hosts behind a router."""
+        if all(host.mac for host in hosts):
+            return hosts
+        known = neighbours()
+        return [host if host.mac else replace(host, mac=known.get(host.address)) for host in hosts]
+
+    def _looked(self, hosts: list[Host]) -> list[Host]:
+        """Start looking closer at these, and give those that were looked at."""
+        if self._closer is None:
+            return hosts
+        for host in hosts:
+            self._closer.ask(host)
+        return self._closer.collect() if self._closer.pending else []
+
+    def _last_looks(self) -> Iterator[Host]:
+        if self._closer is None:
+            return
+        total = self._closer.pending
+        self.progress.start("details", total)
+        while self._closer.pending and not self._stop.is_set():
+            yield from self._named(self._closer.collect(0.01))
+            self.progress.asked = total - self._closer.pending
+        yield from self._named(self._closer.give_up())
 
     def _ports(self) -> str:
         return ", ".join(map(str, self._settings.tcp_ports))
@@ -106,19 +256,37 @@ class Sweep:
             yield from hosts
             return
         for host in hosts:
+            if host.hostname:
+                yield host
+                continue
             self._nameless[host.address] = host
+            self._name_by[host.address] = time.monotonic() + self._settings.name_timeout
             self._names.ask(host.address)
         if self._nameless:
-            for address, name in self._names.collect():
+            yield from self._settled()
+
+    def _settled(self) -> Iterator[Host]:
+        """Hosts whose name is known by now, or known to be missing."""
+        assert self._names and self._local_names
+        for address, name in self._names.collect():
+            # With a MAC it is on our link, and can be asked what it calls itself.
+            if name is None and self._nameless[address].mac:
+                self._local_names.ask(address, self._name_by[address])
+            else:
                 yield replace(self._nameless.pop(address), hostname=name)
+        for address, name in self._local_names.collect():
+            yield replace(self._nameless.pop(address), hostname=name)
 
     def _last_names(self) -> Iterator[Host]:
-        if self._names is None:
+        if self._names is None or self._local_names is None:
             return
         total = len(self._nameless)
         self.progress.start("names", total)
-        while self._names.pending and not self._stop.is_set():
-            self._names.wait(TICK)
+        while self._nameless and not self._stop.is_set():
+            if self._names.pending:
+                self._names.wait(TICK / 4 if self._local_names.pending else TICK)
+            elif self._local_names.pending:
+                self._local_names.wait(TICK)
             yield from self._named([])
             self.progress.asked = total - len(self._nameless)
         yield from self._named([])

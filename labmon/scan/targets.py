@@ -4,7 +4,7 @@ import socket
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address, ip_interface
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, ip_address, ip_interface
 from itertools import accumulate
 from typing import overload
 
@@ -82,24 +82,37 @@ class Targets(Sequence[str]):
         )
 
 
-def parse(texts: Sequence[str], *, max_hosts: int, force: bool = False) -> Targets:
+def parse(
+    texts: Sequence[str],
+    *,
+    max_hosts: int,
+    force: bool = False,
+    exclude: Sequence[str] = (),
+    allow: Sequence[str] = (),
+) -> Targets:
     """Read networks, addresses and ranges; overlaps and repeats count once.
 
     A network stands for its hosts: below /31 the network and broadcast addresses are left out, unless
     named by themselves. Host bits are fine, since 10.30.5.7/24 can only mean that /24. A range is taken
-    as it is written.
+    as it is written. `exclude` is taken away, `allow` is all that may be asked; there a network is all of it.
 
-    Raises UsageError naming what cannot be read, lies outside private, loopback and link-local ranges, or
-    makes more than `max_hosts`; `force` lifts the last two.
+    Raises UsageError naming what cannot be read, lies outside `allow`, outside private, loopback and
+    link-local ranges, or makes more than `max_hosts`. `force` lifts the last two, and what `allow` names
+    is one's own wherever it lies.
     """
     if not texts:
         raise UsageError(f"no addresses to scan: {VALID}")
+    allowed = [_read(text, whole=True) for text in allow]
     spans = []
     for text in texts:
         span = _read(text)
-        _check_place(span, text, force)
+        _check_place(span, text, _merged([*allowed, *NEARBY]), force)
         spans.append(span)
-    targets = Targets(spans)
+    targets = Targets(_without(_merged(spans), _merged(_read(text, whole=True) for text in exclude)))
+    if not targets:
+        raise UsageError("nothing is left to scan: every address is excluded")
+    if allow:
+        _check_allowed(targets, _merged(allowed), allow)
     if len(targets) > max_hosts and not force:
         what = _shown(texts[0]) if len(texts) == 1 else f"these {len(texts)} ranges"
         raise UsageError(
@@ -109,7 +122,12 @@ def parse(texts: Sequence[str], *, max_hosts: int, force: bool = False) -> Targe
     return targets
 
 
-def _read(text: str) -> Span:
+def check(text: str) -> None:
+    """Raises UsageError when this is nothing that `parse` can read."""
+    _read(text)
+
+
+def _read(text: str, *, whole: bool = False) -> Span:
     plain = text.strip()
     if not plain:
         raise UsageError(f"an empty address: {VALID}")
@@ -119,10 +137,15 @@ def _read(text: str) -> Span:
         found = ip_interface(plain)
     except ValueError:
         raise UsageError(f"{_shown(text)} is no address, network or range: {VALID}") from None
+    if isinstance(found, IPv6Interface) and found.network.prefixlen < 128 and not found.ip.ipv4_mapped:
+        raise UsageError(
+            f"{_shown(text)}: an IPv6 network cannot be swept, since at a million packets a second a /64 "
+            "takes 584,942 years; name IPv4 networks"
+        )
     _check_family(found.ip, text)
     network = IPv4Network(str(found.network))
     first, last = int(network.network_address), int(network.broadcast_address)
-    return (first, last) if network.prefixlen >= 31 else (first + 1, last - 1)
+    return (first, last) if whole or network.prefixlen >= 31 else (first + 1, last - 1)
 
 
 def _read_range(text: str) -> Span:
@@ -149,12 +172,12 @@ def _check_family(address: IPv4Address | IPv6Address, text: str) -> None:
     raise UsageError(f"{_shown(text)} is IPv6, which labmon cannot scan yet: {VALID}")
 
 
-def _check_place(span: Span, text: str, force: bool) -> None:
+def _check_place(span: Span, text: str, nearby: list[Span], force: bool) -> None:
     for first, last in NOBODY:
         if span[0] <= last and first <= span[1]:
             address = _text(max(span[0], first))
             raise UsageError(f"{_shown(text)}: {address} is reserved or multicast, no computer's address")
-    outside = _first_outside(span)
+    outside = _first_outside(span, nearby)
     if outside is not None and not force:
         raise UsageError(
             f"{_shown(text)}: {_text(outside)} is outside the private, loopback and link-local ranges; "
@@ -162,15 +185,40 @@ def _check_place(span: Span, text: str, force: bool) -> None:
         )
 
 
-def _first_outside(span: Span) -> int | None:
-    """The first address of the span that is not in NEARBY."""
+def _check_allowed(targets: Targets, allowed: list[Span], texts: Sequence[str]) -> None:
+    for span in targets.spans:
+        outside = _first_outside(span, allowed)
+        if outside is not None:
+            shown = ", ".join(texts[:5]) + (", ..." if len(texts) > 5 else "")
+            raise UsageError(f"{_text(outside)} may not be scanned: [scan] allow is {shown}")
+
+
+def _first_outside(span: Span, spans: list[Span]) -> int | None:
+    """The first address of the span that is in none of these, which are in ascending order."""
     at, end = span
-    for first, last in NEARBY:
+    for first, last in spans:
         if first <= at <= last:
             at = last + 1
         if at > end:
             return None
     return at
+
+
+def _without(spans: list[Span], holes: list[Span]) -> list[Span]:
+    """What the holes leave of the spans; both in ascending order and without overlap."""
+    left = []
+    for first, last in spans:
+        for start, end in holes:
+            if end < first or last < start:
+                continue
+            if first < start:
+                left.append((first, start - 1))
+            first = end + 1
+            if first > last:
+                break
+        if first <= last:
+            left.append((first, last))
+    return left
 
 
 def _merged(spans: Iterable[Span]) -> list[Span]:

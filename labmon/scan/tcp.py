@@ -24,6 +24,7 @@ from labmon.scan.linux import IP_RECVERR
 from labmon.scan.neighbours import safe_rate
 from labmon.scan.pace import TICK, Pace
 from labmon.scan.progress import Progress
+from labmon.scan.timing import Patience
 
 PORT_GAP = 0.1
 """Seconds between two ports, so that who answers at the first is not asked, and does not log, the second."""
@@ -40,7 +41,8 @@ _ABORT = struct.pack("ii", 1, 0)
 
 _OFFENDER = 16 + 4  # struct sock_extended_err, then the address in a sockaddr_in
 
-_ANSWERS = {0, errno.ECONNREFUSED}
+ANSWERS = {0, errno.ECONNREFUSED}
+"""How a connection ends that somebody has answered."""
 _FULL = {errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
 """What passes as connections end."""
 _UNREACHED = {errno.EHOSTUNREACH, errno.EHOSTDOWN, errno.ETIMEDOUT}
@@ -68,19 +70,31 @@ class Tcp:
     """Asks every target at one port after the other until it answers. Iterate it once.
 
     Yields the hosts that have answered since the last list, often none. Each target is yielded once.
-    The kernel repeats lost packets, so here `retries` only makes the wait longer.
+    The kernel repeats lost packets; with `retries` the wait is long enough to see that.
     """
 
-    def __init__(self, targets: Collection[str], settings: Scan, progress: Progress, stop: Event) -> None:
+    def __init__(
+        self,
+        targets: Collection[str],
+        settings: Scan,
+        progress: Progress,
+        stop: Event,
+        *,
+        pace: Pace | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         """Raises UsageError when there is no port to ask at."""
         if not settings.tcp_ports:
             raise UsageError("[scan] tcp_ports is empty: name a port to ask at, such as 22")
         self._targets = targets
         self._ports = list(dict.fromkeys(settings.tcp_ports))
-        self._patience = settings.timeout + settings.retries * RESEND
+        # The kernel's own repetition is what brings an answer when something was lost.
+        self._repeats = RESEND if settings.retries else 0.0
+        self._waits = patience or Patience(settings.timeout)
         self._progress = progress
         self._stop = stop
-        self._pace = Pace(safe_rate(targets, settings.rate))
+        safe = safe_rate(targets, settings.rate)
+        self._pace = pace if pace and safe == settings.rate else Pace(safe)
         self._most = most_sockets()
         self._selector = selectors.DefaultSelector()
         self._flying: dict[str, list[_Attempt]] = {}
@@ -101,6 +115,11 @@ class Tcp:
             for attempt in self._by_age:
                 self._end(attempt)
             self._selector.close()
+
+    @property
+    def _patience(self) -> float:
+        """Seconds that a connection is given."""
+        return self._repeats + self._waits.at_the_end
 
     def _ask(self, port: int) -> Iterator[list[Host]]:
         for sent, address in enumerate(self._targets, 1):
@@ -123,14 +142,12 @@ class Tcp:
         """Ask once. An errno when the question did not go out."""
         if self._count >= self._most:
             return errno.EMFILE
+        began = time.monotonic()
         try:
-            sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock, trouble = knock(address, port)
         except OSError as error:
             return error.errno or errno.EIO
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
-        attempt = _Attempt(sock, address, port, time.monotonic())
-        trouble = sock.connect_ex((address, port))
+        attempt = _Attempt(sock, address, port, began)
         self._pace.spend(1)
         if trouble == errno.EINPROGRESS:
             self._selector.register(sock, selectors.EVENT_WRITE, attempt)
@@ -138,10 +155,10 @@ class Tcp:
             self._by_age.append(attempt)
             self._count += 1
             return 0
-        if trouble in _ANSWERS:
+        if trouble in ANSWERS:
             self._settle(attempt, trouble)
         sock.close()
-        return 0 if trouble in _ANSWERS else trouble
+        return 0 if trouble in ANSWERS else trouble
 
     def _listen(self, seconds: float) -> Iterator[list[Host]]:
         deadline = time.monotonic() + seconds
@@ -164,7 +181,7 @@ class Tcp:
         return new
 
     def _settle(self, attempt: _Attempt, trouble: int) -> None:
-        if trouble not in _ANSWERS or _said_by_another(attempt):
+        if trouble not in ANSWERS or said_by_another(attempt.socket, attempt.address):
             self._end(attempt)
             return
         if attempt.address in self._found:
@@ -173,6 +190,8 @@ class Tcp:
         self._progress.found += 1
         self._progress.refused.pop(attempt.address, None)
         took = time.monotonic() - attempt.began
+        if took < RESEND:  # else it answered the repetition
+            self._waits.observe(took)
         self._new.append(
             Host(attempt.address, f"tcp/{attempt.port}", utcnow(), rtt=took, port_open=trouble == 0)
         )
@@ -193,17 +212,25 @@ class Tcp:
         attempt.socket.close()
 
 
-def _said_by_another(attempt: _Attempt) -> bool:
+def knock(address: str, port: int) -> tuple[socket.socket, int]:
+    """Begin to connect: the socket, and EINPROGRESS or what has come of it already. Raises OSError."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+    sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+    return sock, sock.connect_ex((address, port))
+
+
+def said_by_another(sock: socket.socket, address: str) -> bool:
     """Whether a refusal was an ICMP message from a router or firewall on the way.
 
     The usual "reject" of a Linux firewall, port unreachable, reads as "connection refused" too; without
     this look at the error queue (ip(7)) every address behind it would be alive.
     """
     try:
-        _, ancillary, _, _ = attempt.socket.recvmsg(1, 128, socket.MSG_ERRQUEUE)
+        _, ancillary, _, _ = sock.recvmsg(1, 128, socket.MSG_ERRQUEUE)
     except OSError:
         return False
     for level, kind, value in ancillary:
         if (level, kind) == (socket.IPPROTO_IP, IP_RECVERR) and len(value) >= _OFFENDER + 4:
-            return socket.inet_ntoa(value[_OFFENDER : _OFFENDER + 4]) != attempt.address
+            return socket.inet_ntoa(value[_OFFENDER : _OFFENDER + 4]) != address
     return False

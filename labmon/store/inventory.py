@@ -1,7 +1,16 @@
-"""Departments, machines and scans: written from what scans report, read by everyone else.
+"""Departments and machines: written from what scans report, read by everyone else.
 
 A machine is its MAC address when one is known, else its address. A known MAC at a new address means
-that the machine moved, with its history, and whoever had that address before has lost it.
+that the machine moved, with its history, and whoever had that address before has lost it. Two kinds of MAC
+address say less than that, and their machines are flagged:
+
+* shared: one scan saw it at several addresses, as with a router that answers for others, cloned machines, or
+  one machine with several addresses. Nobody can tell these apart, so from then on a machine with that MAC
+  is its address, and never moves.
+* random: made by software (the second-lowest bit of the first byte), as phones do and virtual machines. Seen
+  again it is the same machine, so these move like others. But a new one does not make a new machine of the
+  address's owner, if that has a random one too and the names do not contradict: else a phone would be
+  another machine every day. QEMU's 52:54:00 stays with its machine, and counts as a real one.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,30 +21,74 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from labmon.messages import Discovery, ScanFinished
+from labmon.messages import Discovery
+from labmon.store import history, scans
 
 _FOUND = """
 CREATE TEMPORARY TABLE IF NOT EXISTS found (
-    dept_id integer, ip inet, hostname text, mac macaddr, at timestamptz, system_id integer
+    dept_id integer, ip inet, hostname text, mac macaddr, at timestamptz, scan_id bigint,
+    shared boolean NOT NULL DEFAULT false, system_id integer
 ) ON COMMIT DELETE ROWS
 """
 
-# One writer at a time: moving addresses between rows under a unique key is no work for two.
-_LOCK = "SELECT pg_advisory_xact_lock(hashtext('labmon_inventory'))"
-
 _DEPARTMENTS = "INSERT INTO departments (dept_id) SELECT DISTINCT dept_id FROM found ON CONFLICT DO NOTHING"
+
+# What some drivers and senders write where they know none: nobody's, and no machine is a group (bit 0).
+_NO_MAC = """
+UPDATE found SET mac = NULL
+WHERE mac = '00:00:00:00:00:00' OR mac & '01:00:00:00:00:00' <> '00:00:00:00:00:00'
+"""
+
+# The rest of the scan may have come with an earlier batch, and is in `systems` then. Within an hour, since
+# other senders may use the same scan_id for ever.
+_SHARED = """
+WITH sighting AS (
+    SELECT mac, ip, scan_id, at FROM found WHERE mac IS NOT NULL
+    UNION ALL
+    SELECT mac_address, ip_address, seen_scan, seen_at FROM systems
+    WHERE mac_address IN (SELECT mac FROM found) AND ip_address IS NOT NULL AND seen_scan IS NOT NULL
+), shared AS (
+    SELECT mac FROM sighting GROUP BY mac, scan_id
+    HAVING min(ip) <> max(ip) AND max(at) - min(at) < interval '1 hour'
+    UNION
+    SELECT mac_address FROM systems WHERE mac_flag = 'shared' AND mac_address IN (SELECT mac FROM found)
+)
+UPDATE found SET shared = true FROM shared WHERE shared.mac = found.mac
+"""
+
+# The last word on each machine, and of those on each address.
+_NEWEST_OF_MACHINE = """
+DELETE FROM found USING (
+    SELECT ctid, row_number() OVER (
+        PARTITION BY CASE WHEN NOT shared THEN mac END, CASE WHEN mac IS NULL OR shared THEN ip END
+        ORDER BY at DESC, ctid DESC
+    ) AS place FROM found
+) ranked WHERE found.ctid = ranked.ctid AND place > 1
+"""
+_NEWEST_OF_ADDRESS = """
+DELETE FROM found USING (
+    SELECT ctid, row_number() OVER (PARTITION BY ip ORDER BY at DESC, ctid DESC) AS place FROM found
+) ranked WHERE found.ctid = ranked.ctid AND place > 1
+"""
 
 _MATCH_BY_MAC = """
 UPDATE found SET system_id = (
     SELECT system_id FROM systems WHERE mac_address = found.mac ORDER BY last_seen DESC NULLS LAST LIMIT 1
-) WHERE mac IS NOT NULL
+) WHERE mac IS NOT NULL AND NOT shared
 """
 
-# By address only where that cannot be another machine: one of the two sides knows no MAC.
+# By address only where that cannot be another machine, or where the MACs say nothing about it.
 _MATCH_BY_ADDRESS = """
 UPDATE found SET system_id = systems.system_id FROM systems
 WHERE found.system_id IS NULL AND systems.ip_address = found.ip
-  AND (found.mac IS NULL OR systems.mac_address IS NULL)
+  AND (
+    found.mac IS NULL OR systems.mac_address IS NULL OR found.mac = systems.mac_address
+    OR (
+        NOT found.shared AND systems.mac_flag IS DISTINCT FROM 'shared'
+        AND labmon_mac_is_random(found.mac) AND labmon_mac_is_random(systems.mac_address)
+        AND COALESCE(lower(found.hostname) = lower(systems.hostname), true)
+    )
+  )
   AND NOT EXISTS (SELECT FROM found other WHERE other.system_id = systems.system_id)
 """
 
@@ -67,10 +120,16 @@ UPDATE systems SET
     ip_address = COALESCE(found.ip, ip_address),
     hostname = COALESCE(found.hostname, systems.hostname),
     mac_address = COALESCE(found.mac, mac_address),
+    mac_flag = CASE WHEN found.mac IS NULL THEN mac_flag
+                    WHEN found.shared THEN 'shared'
+                    WHEN labmon_mac_is_random(found.mac) THEN 'random' END,
     lab_id = CASE WHEN systems.dept_id = found.dept_id THEN lab_id END,
     dept_id = found.dept_id,
     first_seen = LEAST(first_seen, found.at),
-    last_seen = found.at
+    last_seen = found.at,
+    seen_scan = found.scan_id,
+    seen_at = found.at,
+    gone_since = NULL
 FROM found WHERE systems.system_id = found.system_id
 """
 
@@ -81,9 +140,39 @@ WHERE highest > (SELECT last_value FROM systems_system_id_seq)
 """
 
 _INSERT = """
-INSERT INTO systems (dept_id, ip_address, hostname, mac_address, first_seen, last_seen)
-SELECT dept_id, ip, hostname, mac, at, at FROM found WHERE system_id IS NULL ORDER BY ip
+WITH made AS (
+    INSERT INTO systems (
+        dept_id, ip_address, hostname, mac_address, mac_flag, first_seen, last_seen, seen_scan, seen_at
+    )
+    SELECT dept_id, ip, hostname, mac,
+           CASE WHEN shared THEN 'shared' WHEN labmon_mac_is_random(mac) THEN 'random' END,
+           at, at, scan_id, at
+    FROM found WHERE system_id IS NULL ORDER BY ip
+    RETURNING system_id, seen_at, seen_scan, ip_address
+)
+INSERT INTO system_history (system_id, at, scan_id, change, new_value)
+SELECT system_id, seen_at, seen_scan, 'found', host(ip_address) FROM made ORDER BY system_id
 """
+
+_STEPS = (
+    _DEPARTMENTS,
+    _NO_MAC,
+    _SHARED,
+    _NEWEST_OF_MACHINE,
+    _NEWEST_OF_ADDRESS,
+    history.SHARED,
+    _MATCH_BY_MAC,
+    _MATCH_BY_ADDRESS,
+    history.NOT_GONE_AFTER_ALL,
+    _LATE,
+    _LATE_ADDRESS,
+    history.CHANGES,
+    _LET_GO,
+    _UPDATE,
+    _NUMBERS,
+    _INSERT,
+    scans.RECOUNT_FOUND,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +185,12 @@ class System:
     ip_address: str | None
     hostname: str | None
     mac_address: str | None
+    mac_flag: str | None  #: "shared" or "random": see above
     status: str
     ssh_port: int | None
+    first_seen: datetime
     last_seen: datetime | None
+    gone_since: datetime | None  #: the start of a completed scan of its address that did not find it
     last_collected: datetime | None
     cpu_percent: float | None
     ram_percent: float | None
@@ -108,66 +200,22 @@ class System:
 
 
 def record_discoveries(connection: Connection[Any], discoveries: Sequence[Discovery]) -> None:
-    """Write what was found, in the caller's transaction. Repeats and late messages change nothing.
+    """Write what was found and what that changed, in the caller's transaction.
 
-    Departments that do not exist yet are made.
+    Repeats and late messages change nothing. Departments that do not exist yet are made.
     """
+    if not discoveries:
+        return
     connection.execute(_FOUND)
     connection.execute("DELETE FROM found")  # an earlier call in this transaction
-    connection.execute(_LOCK)
-    with connection.cursor().copy("COPY found (dept_id, ip, hostname, mac, at) FROM STDIN") as copy:
-        for one in _newest(discoveries):
-            copy.write_row((one.dept_id, one.ip_address, one.hostname, one.mac_address, one.discovered_at))
-    for statement in (
-        _DEPARTMENTS,
-        _MATCH_BY_MAC,
-        _MATCH_BY_ADDRESS,
-        _LATE,
-        _LATE_ADDRESS,
-        _LET_GO,
-        _UPDATE,
-        _NUMBERS,
-        _INSERT,
-    ):
+    connection.execute(history.LOCK)
+    with connection.cursor().copy("COPY found (dept_id, ip, hostname, mac, at, scan_id) FROM STDIN") as copy:
+        for one in discoveries:
+            copy.write_row(
+                (one.dept_id, one.ip_address, one.hostname, one.mac_address, one.discovered_at, one.scan_id)
+            )
+    for statement in _STEPS:
         connection.execute(statement)
-
-
-def _newest(discoveries: Iterable[Discovery]) -> Iterable[Discovery]:
-    """The last word on each machine, and of those on each address."""
-    by_machine: dict[str, Discovery] = {}
-    by_address: dict[str, Discovery] = {}
-    for one in sorted(discoveries, key=lambda one: one.discovered_at):
-        mac = (one.mac_address or "").replace("-", ":").lower()
-        by_machine[mac or one.ip_address] = one
-    for one in sorted(by_machine.values(), key=lambda one: one.discovered_at):
-        by_address[one.ip_address] = one
-    return by_address.values()
-
-
-def record_scans(connection: Connection[Any], scans: Sequence[ScanFinished]) -> None:
-    """Write finished scans, in the caller's transaction. Repeats change nothing."""
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO departments (dept_id) VALUES (%s) ON CONFLICT DO NOTHING",
-            [(one.dept_id,) for one in scans],
-        )
-        cursor.executemany(
-            "INSERT INTO scans (scan_id, dept_id, scan_type, target_range, started_at, finished_at, "
-            "systems_found, status) VALUES (%s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            [
-                (
-                    one.scan_id,
-                    one.dept_id,
-                    one.scan_type,
-                    one.target_range,
-                    one.started_at,
-                    one.finished_at,
-                    one.systems_found,
-                    one.status,
-                )
-                for one in scans
-            ],
-        )
 
 
 def hold(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
@@ -189,13 +237,15 @@ def systems(
     dept: int | None = None,
     lab: int | None = None,
     ids: Sequence[int] | None = None,
+    gone: bool | None = None,
 ) -> list[System]:
     """Machines by address, each with its newest readings; None does not restrict."""
     with connection.cursor(row_factory=class_row(System)) as cursor:
         cursor.execute(
             """
             SELECT system_id, dept_id, lab_id, host(ip_address) AS ip_address, hostname,
-                   mac_address::text AS mac_address, status, ssh_port, last_seen, last_collected,
+                   mac_address::text AS mac_address, mac_flag, status, ssh_port, first_seen, last_seen,
+                   CASE WHEN gone_since > last_seen THEN gone_since END AS gone_since, last_collected,
                    cpu_percent, ram_percent, disk_percent, logged_in_users, uptime_seconds
             FROM systems LEFT JOIN LATERAL (
                 SELECT * FROM metrics
@@ -204,8 +254,9 @@ def systems(
             WHERE (%(dept)s::integer IS NULL OR dept_id = %(dept)s)
               AND (%(lab)s::integer IS NULL OR lab_id = %(lab)s)
               AND (%(ids)s::integer[] IS NULL OR system_id = ANY(%(ids)s))
+              AND (%(gone)s::boolean IS NULL OR COALESCE(gone_since > last_seen, false) = %(gone)s)
             ORDER BY systems.ip_address NULLS LAST, system_id
             """,
-            {"dept": dept, "lab": lab, "ids": list(ids) if ids is not None else None},
+            {"dept": dept, "lab": lab, "ids": list(ids) if ids is not None else None, "gone": gone},
         )
         return cursor.fetchall()

@@ -51,7 +51,8 @@ def main() -> None:
     end = {}
     try:
         for host in sweep:
-            print(json.dumps({"host": asdict(host)}, default=str))
+            told = asdict(host) | {"evidence": host.evidence, "system": host.system}
+            print(json.dumps({"host": told}, default=str))
     except LabmonError as error:
         end["error"] = f"{type(error).__name__}: {error}"
     ended = time.monotonic()

@@ -1,15 +1,16 @@
 from datetime import UTC, datetime, timedelta
 
 from labmon.messages import Discovery, ScanFinished
-from labmon.store.inventory import record_discoveries, record_scans, systems
+from labmon.store.inventory import record_discoveries, systems
+from labmon.store.scans import record_scans
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 A, B = "00:1b:44:11:3a:b7", "00:1b:44:11:3a:b8"
 
 
-def seen(ip, mac=None, *, name=None, minute=0, dept=1):
+def seen(ip, mac=None, *, name=None, minute=0, dept=1, scan=None):
     return Discovery(
-        scan_id=1,
+        scan_id=minute + 1 if scan is None else scan,
         dept_id=dept,
         ip_address=ip,
         hostname=name,

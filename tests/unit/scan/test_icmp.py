@@ -5,8 +5,8 @@ import time
 from threading import Event
 
 from labmon.config import Scan, Seconds
-from labmon.scan import icmp
-from labmon.scan.icmp import Ping
+from labmon.scan import rounds
+from labmon.scan.icmp import Packet, Ping
 from labmon.scan.progress import Progress
 
 TARGETS = [f"10.30.5.{n}" for n in range(1, 5)]
@@ -32,7 +32,7 @@ class Network:
     def receive(self):
         inbox, self._inbox = self._inbox, []
         for message, source in inbox:
-            yield message, source, time.time_ns()
+            yield Packet(message, source, time.time_ns(), ttl=64)
 
 
 def reply(question):
@@ -54,10 +54,52 @@ def sweep(answers, **settings):
 
 def test_only_the_silent_are_asked_again():
     found, sent = sweep(
-        lambda question, address: [] if address == TARGETS[1] else everybody(question, address)
+        lambda question, address: [] if address == TARGETS[1] else everybody(question, address), retries=1
     )
     assert found == [TARGETS[0], TARGETS[2], TARGETS[3]]
     assert sent == [*TARGETS, TARGETS[1]]
+
+
+def rounds_made(answers, hosts, **settings):
+    """How often the silent one at the end was asked."""
+    network = Network(answers)
+    targets = [f"10.30.5.{n}" for n in range(1, hosts + 2)]
+    settings = Scan(rate=0, timeout=Seconds(0.02), **settings)
+    sum(Ping(network, targets, settings, Progress(), Event()), [])
+    return network.sent.count(targets[-1])
+
+
+def all_but(silent):
+    return lambda question, address: [] if address == silent else everybody(question, address)
+
+
+def test_where_nothing_gets_lost_the_silent_are_asked_twice():
+    assert rounds_made(all_but("10.30.5.21"), 20) == 2
+
+
+def test_where_few_can_tell_they_are_asked_once_more():
+    assert rounds_made(all_but("10.30.5.4"), 3) == 3
+    assert rounds_made(lambda question, address: [], 3) == 3
+
+
+def test_where_something_got_lost_they_are_asked_as_often_as_allowed():
+    def lossy(*lost):
+        lost = set(lost)
+
+        def answers(question, address):
+            if address in lost:
+                lost.remove(address)
+                return []
+            return all_but("10.30.5.21")(question, address)
+
+        return answers
+
+    assert rounds_made(lossy("10.30.5.7", "10.30.5.8"), 20, retries=4) == 5
+    assert rounds_made(lossy("10.30.5.7"), 20, retries=4) == 3  # it may as well have been late
+
+
+def test_no_retries_are_none():
+    assert rounds_made(lambda question, address: [], 3, retries=0) == 1
 
 
 def test_nobody_is_asked_again_when_all_have_answered():
@@ -119,7 +161,7 @@ def test_a_socket_that_is_never_free_is_not_waited_for_forever(monkeypatch):
         def receive(self):
             return iter(())
 
-    monkeypatch.setattr(icmp, "PATIENCE", 0.1)
+    monkeypatch.setattr(rounds, "PATIENCE", 0.1)
     progress = Progress()
     targets = [f"127.0.0.{n}" for n in range(1, 101)]
     assert sum(Ping(Full(), targets, Scan(rate=0), progress, Event()), []) == []

@@ -9,6 +9,7 @@ from labmon.config import Scan
 from labmon.errors import PermissionNeeded, UsageError
 from labmon.scan import sweep as module
 from labmon.scan.host import Host
+from labmon.scan.links import Shared
 from labmon.scan.sweep import Sweep
 from labmon.scan.targets import parse
 
@@ -19,6 +20,8 @@ AT = datetime(2025, 11, 25, 10, 30, tzinfo=UTC)
 class World:
     """Who answers what, and who was asked."""
 
+    identifier = 1
+
     def __init__(self):
         self.pings = {"10.30.5.1", "10.30.5.2"}
         self.connects = {"10.30.5.2", "10.30.5.3"}
@@ -26,7 +29,7 @@ class World:
         self.asked = {}
 
     def method(self, name, alive):
-        def run(*arguments):
+        def run(*arguments, **_):
             targets, settings, _progress, stop = arguments[-4:]
             self.asked[name] = list(targets)
             yield []
@@ -53,12 +56,15 @@ def world(monkeypatch):
     world = World()
     monkeypatch.setattr(module, "PingSocket", world.socket)
     monkeypatch.setattr(module, "Ping", world.method("ping", world.pings))
+    monkeypatch.setattr(module, "sort_targets", lambda targets: Shared(others=targets))
+    monkeypatch.setattr(module, "routers", lambda targets: {})
+    monkeypatch.setattr(module, "neighbours", lambda: {"10.30.5.1": "00:1b:21:00:00:01"})
     monkeypatch.setattr(module, "Tcp", world.method("tcp", world.connects))
     return world
 
 
 def run(method="auto", stop=None, **settings):
-    sweep = Sweep(TARGETS, Scan(names=False, **settings), method=method, stop=stop)
+    sweep = Sweep(TARGETS, Scan(names=False, details=False, **settings), method=method, stop=stop)
     return {host.address: host.seen for host in sweep}, sweep.notes
 
 
@@ -113,7 +119,7 @@ def test_tcp_without_ports_is_an_error(monkeypatch):
 
 def test_after_a_stop_nobody_else_is_asked(world):
     stop = Event()
-    sweep = Sweep(TARGETS, Scan(names=False), stop=stop)
+    sweep = Sweep(TARGETS, Scan(names=False, details=False), stop=stop)
     found = []
     for host in sweep:
         found.append(host.address)

@@ -65,7 +65,7 @@ def test_a_broadcast_address_is_swept_when_named_by_itself():
         ("10.30.5.0/24-10.30.6.0/24", "is no range"),
         ("10.30.5.1-\u0663", "is no range"),
         ("::ffff:10.30.5.1", "is an IPv4 address in IPv6 form: write 10.30.5.1"),
-        ("2001:db8::/64", "is IPv6, which labmon cannot scan yet"),
+        ("2001:db8::7", "is IPv6, which labmon cannot scan yet"),
         ("fe80::1%eth0", "is IPv6"),
         ("2001:db8::1-2001:db8::2", "is IPv6"),
         ("fe80::1-10.30.5.1", "is IPv6"),
@@ -159,3 +159,59 @@ def test_no_text_at_all_breaks_it(text):
         assert len(str(error).splitlines()) == 1
     else:
         assert 0 < len(targets) <= 65536
+
+
+def test_what_is_excluded_is_taken_away():
+    targets = parse(
+        ["10.30.5.0/24"],
+        max_hosts=300,
+        exclude=["10.30.5.1", "10.30.5.100-199", "10.30.5.240/28", "10.9.9.9"],
+    )
+    assert str(targets) == "10.30.5.2-10.30.5.99, 10.30.5.200-10.30.5.239"
+
+
+def test_excluding_everything_is_an_error():
+    with pytest.raises(UsageError, match="every address is excluded"):
+        parse(["10.30.5.0/24"], max_hosts=300, exclude=["10.30.0.0/16"])
+
+
+def test_what_cannot_be_read_in_exclude_or_allow_is_an_error():
+    for key in ("exclude", "allow"):
+        with pytest.raises(UsageError, match="'lab' is no address"):
+            parse(["10.30.5.0/24"], max_hosts=300, **{key: ["lab"]})
+
+
+def test_only_what_is_allowed_may_be_asked_with_force_too():
+    allow = ["10.30.5.0/24", "10.30.6.0/24"]
+    assert len(parse(["10.30.5.0-10.30.6.255"], max_hosts=600, allow=allow)) == 512
+    for force in (False, True):
+        with pytest.raises(UsageError, match="^10.30.7.0 may not be scanned: .* 10.30.5.0/24, 10.30.6.0/24$"):
+            parse(["10.30.5.0-10.30.7.9"], max_hosts=600, allow=allow, force=force)
+    assert len(parse(["10.30.5.0-10.30.7.9"], max_hosts=600, allow=allow, exclude=["10.30.7.0/24"])) == 512
+
+
+def test_a_public_network_that_is_allowed_is_ones_own():
+    assert len(parse(["192.0.2.0/24"], max_hosts=300, allow=["192.0.2.0/24"])) == 254
+
+
+def test_a_network_of_ipv6_is_refused_with_the_reason():
+    with pytest.raises(UsageError, match="584,942 years"):
+        parse(["2001:db8::/64"], max_hosts=300)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)), max_size=6),
+)
+def test_excluding_is_subtraction(wanted, unwanted):
+    def texts(pairs):
+        return [f"10.0.0.{first}-10.0.0.{first + length}" for first, length in pairs]
+
+    def numbers(pairs):
+        return {n for first, length in pairs for n in range(first, first + length + 1)}
+
+    left = sorted(numbers(wanted) - numbers(unwanted))
+    if left:
+        assert list(parse(texts(wanted), max_hosts=300, exclude=texts(unwanted))) == [
+            f"10.0.0.{n}" for n in left
+        ]

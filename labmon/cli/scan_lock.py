@@ -1,0 +1,81 @@
+"""Two scans never ask the same address at the same time: each holds its range for as long as it runs.
+
+A running scan has a file in the state folder that says who it is and what it asks, locked by flock(2). The
+kernel lets go when the process dies in whatever way, so a file that nobody holds means nothing.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from labmon.errors import AlreadyRunning, PermissionNeeded
+from labmon.messages import utcnow
+
+Span = tuple[int, int]
+
+
+class _Holder(msgspec.Struct):
+    pid: int
+    since: datetime
+    spans: list[Span]
+
+
+@contextmanager
+def held(state: Path, spans: Sequence[Span]) -> Iterator[None]:
+    """Hold these addresses (as numbers). Raises AlreadyRunning when another scan has any of them."""
+    folder = state / "scans"
+    ours = folder / f"{os.getpid()}-{secrets.token_hex(4)}.lock"
+    try:
+        state.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        with open(folder / "entry", "w") as entry:
+            fcntl.flock(entry, fcntl.LOCK_EX)  # for a moment: one looks and writes at a time
+            _check(folder, spans)
+            lock = open(ours, "wb")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock.write(msgspec.json.encode(_Holder(os.getpid(), utcnow(), list(spans))))
+            lock.flush()
+    except OSError as error:
+        raise PermissionNeeded(
+            f"{folder}: {error.strerror}. Choose another place with [state] dir"
+        ) from error
+    try:
+        yield
+    finally:
+        ours.unlink(missing_ok=True)
+        lock.close()
+
+
+def _check(folder: Path, spans: Sequence[Span]) -> None:
+    for path in folder.glob("*.lock"):
+        with open(path, "rb") as other:
+            try:
+                fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = msgspec.json.decode(other.read(), type=_Holder)
+                if _overlap(spans, holder.spans):
+                    raise AlreadyRunning(
+                        f"a scan of these addresses is running: process {holder.pid}, "
+                        f"since {holder.since.astimezone():%Y-%m-%d %H:%M:%S}"
+                    ) from None
+            else:
+                path.unlink(missing_ok=True)  # of a scan that died
+
+
+def _overlap(ours: Sequence[Span], theirs: Sequence[Span]) -> bool:
+    """Both ascending and without overlaps of their own."""
+    mine, other = list(ours), list(theirs)
+    while mine and other:
+        if mine[-1][0] > other[-1][1]:
+            mine.pop()
+        elif other[-1][0] > mine[-1][1]:
+            other.pop()
+        else:
+            return True
+    return False

@@ -1,0 +1,155 @@
+"""Which targets share an Ethernet with this machine, so that ARP reaches them.
+
+Read from /proc, which costs nothing: no command is started, and no packet sent.
+"""
+
+import socket
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labmon.scan.neighbours import ROUTES, number
+
+LOCAL = Path("/proc/net/fib_trie")
+NEIGHBOURS = Path("/proc/net/arp")
+
+DEVICES = Path("/sys/class/net")
+
+_NO_ARP = 0x80  # IFF_NOARP
+_UNSIGNED = struct.Struct("!I")
+_UP, _GATEWAY, _REJECT = 0x1, 0x2, 0x200
+_COMPLETE = 0x2  # ATF_COM: the address in the entry is known
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A line of the kernel's table."""
+
+    device: str | None  #: None when it goes through a router, or nowhere
+    first: int
+    last: int
+    router: str | None = None
+    outward: str = ""  #: the device towards the router
+
+
+def parse_routes(table: str) -> list[Route]:
+    """/proc/net/route, the longest prefix first, as the kernel looks things up."""
+    routes = []
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 8 or not (flags := int(fields[3], 16)) & _UP:
+            continue
+        first, mask = number(fields[1]), number(fields[7])
+        device = None if flags & (_GATEWAY | _REJECT) else fields[0]
+        router = socket.inet_ntoa(_UNSIGNED.pack(number(fields[2]))) if flags & _GATEWAY else None
+        routes.append(Route(device, first, first | (mask ^ 0xFFFF_FFFF), router, fields[0]))
+    return sorted(routes, key=lambda route: route.last - route.first)
+
+
+def parse_local(trie: str) -> set[str]:
+    """The addresses of this machine, from /proc/net/fib_trie."""
+    found, address = set(), ""
+    for line in trie.splitlines():
+        words = line.split()
+        if words[:1] == ["|--"]:
+            address = words[1]
+        elif words == ["/32", "host", "LOCAL"]:
+            found.add(address)
+    return found
+
+
+def parse_neighbours(table: str) -> dict[str, str]:
+    """/proc/net/arp as address -> MAC, for entries that the kernel has an answer for."""
+    known = {}
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) >= 6 and int(fields[2], 16) & _COMPLETE and fields[3] != "00:00:00:00:00:00":
+            known[fields[0]] = fields[3].lower()
+    return known
+
+
+def neighbours() -> dict[str, str]:
+    """The MAC addresses that the kernel knows at the moment."""
+    try:
+        return parse_neighbours(NEIGHBOURS.read_text())
+    except OSError:
+        return {}
+
+
+@dataclass(slots=True)
+class Shared:
+    """The targets, sorted by how they are reached."""
+
+    links: dict[str, list[str]] = field(default_factory=dict)  #: device -> those on it
+    own: dict[str, list[str]] = field(default_factory=dict)  #: device -> this machine's, which ARP cannot ask
+    others: Sequence[str] = ()
+
+
+def sort_targets(targets: Sequence[str]) -> Shared:
+    """Look every target up in the routes of this machine, as the kernel would."""
+    try:
+        routes, local = parse_routes(ROUTES.read_text()), parse_local(LOCAL.read_text())
+    except OSError:
+        return Shared(others=targets)
+    return divide(targets, routes, local)
+
+
+def divide(targets: Sequence[str], routes: list[Route], local: Iterable[str]) -> Shared:
+    """The same, for tables that are given. No I/O."""
+    spans = getattr(targets, "spans", None)
+    if spans is not None and not any(
+        route.device and route.first <= last and first <= route.last
+        for route in routes
+        for first, last in spans
+    ):
+        return Shared(others=targets)  # the usual large sweep, behind a router: not looked at one by one
+    starts, devices = _flat(routes)
+    mine = set(local)
+    shared, others = Shared(), []
+    for address in targets:
+        (value,) = _UNSIGNED.unpack(socket.inet_aton(address))
+        device = devices[bisect_right(starts, value) - 1]
+        if device is None:
+            others.append(address)
+        elif address in mine:
+            shared.own.setdefault(device, []).append(address)
+        else:
+            shared.links.setdefault(device, []).append(address)
+    shared.others = others
+    return shared
+
+
+def _flat(routes: list[Route]) -> tuple[list[int], list[str | None]]:
+    """The nested routes as intervals side by side: where each starts, and the device there."""
+    starts = sorted({0, *(r.first for r in routes), *(r.last + 1 for r in routes)})
+    found = [next((r.device for r in routes if r.first <= start <= r.last), None) for start in starts]
+    return starts, found
+
+
+def routers(targets: Sequence[str]) -> dict[str, str]:
+    """The routers on an Ethernet that targets are behind, each with one of those. Of spans, the first."""
+    try:
+        routes = parse_routes(ROUTES.read_text())
+    except OSError:
+        return {}
+    spans = getattr(targets, "spans", None)
+    firsts = [socket.inet_ntoa(_UNSIGNED.pack(first)) for first, _ in spans] if spans else targets[:1]
+    found: dict[str, str] = {}
+    for address in firsts:
+        (value,) = _UNSIGNED.unpack(socket.inet_aton(address))
+        route = next((route for route in routes if route.first <= value <= route.last), None)
+        if route and route.router and _is_ethernet(route.outward):
+            found.setdefault(route.router, address)
+    return found
+
+
+def _is_ethernet(device: str) -> bool:
+    try:
+        folder = DEVICES / device
+        return (folder / "type").read_text().strip() == "1" and not (
+            int((folder / "flags").read_text(), 16) & _NO_ARP
+        )
+    except (OSError, ValueError):
+        return False

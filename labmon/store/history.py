@@ -1,0 +1,124 @@
+"""What happened to the machines: written where it happens, in the same transaction, and read here.
+
+found       a scan saw it for the first time             new: its address
+moved       seen at another address, or at one again     old and new address
+lost        another machine has its address now          old address
+renamed     its name changed                             old and new name
+mac         its MAC address became known, or changed     old and new MAC address
+department  a scan for another department found it       old and new number
+shared      its MAC address is at several addresses      the MAC address
+gone        a completed scan of its address missed it    old: its address
+back        seen again                                   new: its address
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+# One writer at a time: moving addresses between rows under a unique key is no work for two.
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('labmon_inventory'))"
+
+# The following statements are steps of `inventory.record_discoveries`, on its table `found`.
+
+SHARED = """
+WITH flagged AS (
+    UPDATE systems SET mac_flag = 'shared'
+    FROM (SELECT mac, min(at) AS at, min(scan_id) AS scan_id FROM found WHERE shared GROUP BY mac) shared
+    WHERE systems.mac_address = shared.mac AND mac_flag IS DISTINCT FROM 'shared'
+    RETURNING system_id, at, shared.scan_id, mac_address
+)
+INSERT INTO system_history (system_id, at, scan_id, change, new_value)
+SELECT system_id, at, scan_id, 'shared', mac_address::text FROM flagged
+"""
+
+# The end of a scan may be stored before the last of what it found: workers do not wait for each other.
+NOT_GONE_AFTER_ALL = """
+WITH wrong AS (
+    DELETE FROM system_history USING found
+    WHERE change = 'gone' AND system_history.scan_id = found.scan_id
+      AND system_history.system_id = found.system_id AND found.at >= system_history.at
+    RETURNING system_history.system_id
+)
+UPDATE systems SET gone_since = NULL FROM wrong WHERE systems.system_id = wrong.system_id
+"""
+
+# Before the systems change, since only then both sides are there to compare.
+CHANGES = """
+INSERT INTO system_history (system_id, at, scan_id, change, old_value, new_value)
+SELECT system_id, at, scan_id, change, old_value, new_value FROM (
+    SELECT systems.system_id, at, scan_id, change.* FROM found JOIN systems USING (system_id), LATERAL (
+        VALUES
+            (1, 'back', NULL, host(COALESCE(found.ip, ip_address)), gone_since > last_seen),
+            (
+                2, 'moved', COALESCE(host(ip_address), (
+                    SELECT earlier.old_value FROM system_history earlier
+                    WHERE earlier.system_id = systems.system_id AND earlier.change = 'lost'
+                    ORDER BY earlier.at DESC, history_id DESC LIMIT 1
+                )), host(found.ip), ip_address IS DISTINCT FROM found.ip
+            ),
+            (3, 'renamed', systems.hostname, found.hostname, systems.hostname <> found.hostname),
+            (4, 'mac', mac_address::text, mac::text, mac_address IS DISTINCT FROM mac),
+            (5, 'department', systems.dept_id::text, found.dept_id::text, systems.dept_id <> found.dept_id)
+    ) AS change (place, change, old_value, new_value, is_so)
+    WHERE is_so AND new_value IS NOT NULL
+    UNION ALL
+    SELECT systems.system_id, at, scan_id, 0, 'lost', host(ip_address), NULL, true
+    FROM systems JOIN found ON systems.ip_address = found.ip
+    WHERE systems.system_id IS DISTINCT FROM found.system_id
+      AND NOT EXISTS (
+        SELECT FROM found own WHERE own.system_id = systems.system_id AND own.ip IS NOT NULL
+      )
+) happened
+ORDER BY system_id, place
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that happened to one machine."""
+
+    at: datetime
+    system_id: int
+    hostname: str | None
+    ip_address: str | None  #: where it is now
+    change: str
+    old_value: str | None
+    new_value: str | None
+    scan_id: int | None
+
+
+def changes(
+    connection: Connection[Any],
+    *,
+    system_id: int | None = None,
+    scan_id: int | None = None,
+    kinds: Sequence[str] | None = None,
+    limit: int | None = None,
+) -> list[Change]:
+    """The newest `limit` of them, oldest first; None does not restrict."""
+    with connection.cursor(row_factory=class_row(Change)) as cursor:
+        cursor.execute(
+            """
+            SELECT at, system_id, hostname, host(ip_address) AS ip_address,
+                   change, old_value, new_value, scan_id
+            FROM (
+                SELECT * FROM system_history
+                WHERE (%(system)s::integer IS NULL OR system_id = %(system)s)
+                  AND (%(scan)s::bigint IS NULL OR scan_id = %(scan)s)
+                  AND (%(kinds)s::text[] IS NULL OR change = ANY(%(kinds)s))
+                ORDER BY at DESC, history_id DESC LIMIT %(limit)s
+            ) newest JOIN systems USING (system_id)
+            ORDER BY at, history_id
+            """,
+            {
+                "system": system_id,
+                "scan": scan_id,
+                "kinds": list(kinds) if kinds is not None else None,
+                "limit": limit,
+            },
+        )
+        return cursor.fetchall()

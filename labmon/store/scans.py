@@ -1,0 +1,167 @@
+"""Finished scans, and what each of them changed."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from labmon.messages import ScanFinished
+from labmon.store import history
+
+Span = tuple[int, int]
+"""First and last address as numbers, both included."""
+
+# Those that were there, at an address that a completed scan asked in vain. Whoever is gone already is not
+# gone again, so each scan says what is gone since the one before.
+_GONE = """
+WITH scan AS (
+    SELECT DISTINCT ON (system_id) system_id, scan_id, started_at
+    FROM systems JOIN scans ON addresses @> labmon_address_number(ip_address)
+    WHERE scan_id = ANY(%s) AND scans.status = 'completed' AND last_seen < started_at
+    ORDER BY system_id, started_at
+), gone AS (
+    UPDATE systems SET gone_since = started_at FROM scan
+    WHERE systems.system_id = scan.system_id AND (gone_since IS NULL OR gone_since <= last_seen)
+    RETURNING systems.system_id, started_at, scan_id, ip_address
+)
+INSERT INTO system_history (system_id, at, scan_id, change, old_value)
+SELECT system_id, started_at, scan_id, 'gone', host(ip_address) FROM gone ORDER BY ip_address
+"""
+
+_RECOUNT = """
+UPDATE scans SET systems_new = counted.new, systems_moved = counted.moved, systems_gone = counted.gone
+FROM (
+    SELECT ended.scan_id,
+           count(*) FILTER (WHERE change = 'found') AS new,
+           count(DISTINCT system_id) FILTER (WHERE change = 'moved') AS moved,
+           count(*) FILTER (WHERE change = 'gone') AS gone
+    FROM scans ended LEFT JOIN system_history USING (scan_id) WHERE ended.scan_id {those}
+    GROUP BY ended.scan_id
+) counted
+WHERE scans.scan_id = counted.scan_id
+"""
+
+RECOUNT_FOUND = _RECOUNT.format(those="IN (SELECT scan_id FROM found)")
+"""For what comes after the end of its scan, which with several workers may happen: the last step of
+`inventory.record_discoveries`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanRecord:
+    """A scan that has ended."""
+
+    scan_id: int
+    dept_id: int
+    scan_type: str
+    target_range: str
+    started_at: datetime
+    finished_at: datetime
+    status: str
+    systems_found: int
+    systems_new: int
+    systems_moved: int
+    systems_gone: int
+    errors: int  #: addresses that this machine's own system would not send to
+
+
+def record_scans(connection: Connection[Any], scans: Sequence[ScanFinished]) -> None:
+    """Write finished scans and who is gone since, in the caller's transaction. Repeats change nothing.
+
+    Call it after what was found by then has been recorded; what comes later is counted when it comes.
+    """
+    if not scans:
+        return
+    connection.execute(history.LOCK)
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO departments (dept_id) VALUES (%s) ON CONFLICT DO NOTHING",
+            [(one.dept_id,) for one in scans],
+        )
+        new = []
+        for one in scans:
+            cursor.execute(
+                "INSERT INTO scans (scan_id, dept_id, scan_type, target_range, started_at, finished_at, "
+                "systems_found, status, errors, addresses) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::int8multirange) "
+                "ON CONFLICT DO NOTHING RETURNING scan_id",
+                [
+                    one.scan_id,
+                    one.dept_id,
+                    one.scan_type,
+                    one.target_range,
+                    one.started_at,
+                    one.finished_at,
+                    one.systems_found,
+                    one.status,
+                    one.errors,
+                    _multirange(spans(one.target_range)),
+                ],
+            )
+            new += [row[0] for row in cursor]
+        cursor.execute(_GONE, [new])
+        cursor.execute(_RECOUNT.format(those="= ANY(%s)"), [new])
+
+
+def recent(connection: Connection[Any], *, limit: int) -> list[ScanRecord]:
+    """The newest scans, oldest first."""
+    return _records(
+        connection,
+        f"SELECT * FROM (SELECT {_COLUMNS} FROM scans ORDER BY started_at DESC LIMIT %s) newest "
+        "ORDER BY started_at, scan_id",
+        [limit],
+    )
+
+
+def outcome(connection: Connection[Any], scan_id: int) -> tuple[ScanRecord, datetime | None] | None:
+    """A stored scan, and when the last completed one before it that asked all its addresses began."""
+    found = _records(connection, f"SELECT {_COLUMNS} FROM scans WHERE scan_id = %s", [scan_id])
+    if not found:
+        return None
+    before = connection.execute(
+        "SELECT max(before.started_at) FROM scans this JOIN scans before ON before.status = 'completed' "
+        "AND before.started_at < this.started_at AND before.addresses @> this.addresses "
+        "WHERE this.scan_id = %s",
+        [scan_id],
+    ).fetchone()
+    return found[0], before[0] if before else None
+
+
+_COLUMNS = ", ".join(ScanRecord.__dataclass_fields__)
+
+
+def _records(connection: Connection[Any], query: str, parameters: Sequence[Any]) -> list[ScanRecord]:
+    with connection.cursor(row_factory=class_row(ScanRecord)) as cursor:
+        cursor.execute(query.encode(), parameters)
+        return cursor.fetchall()
+
+
+def spans(text: str) -> list[Span] | None:
+    """A target range as labmon writes it ("10.30.5.1-10.30.5.254, 10.30.6.10"), and as people do.
+
+    None when any part of it is something else, such as IPv6: then nobody knows what was asked.
+    """
+    try:
+        return [_span(part) for part in re.split(r"[,\s]+", re.sub(r"\s*-\s*", "-", text.strip())) if part]
+    except ValueError:
+        return None
+
+
+def _span(part: str) -> Span:
+    first, dash, last = part.partition("-")
+    if not dash:
+        network = IPv4Network(part, strict=False)
+        return int(network.network_address), int(network.broadcast_address)
+    if last.isascii() and last.isdigit():
+        last = f"{first.rpartition('.')[0]}.{last}"
+    return int(IPv4Address(first)), int(IPv4Address(last))
+
+
+def _multirange(found: list[Span] | None) -> str | None:
+    if not found or any(first > last for first, last in found):
+        return None
+    return "{" + ",".join(f"[{first},{last}]" for first, last in found) + "}"

@@ -1,0 +1,189 @@
+"""What a scan leaves behind: changes, history, departments, locks. On loopback, where everybody answers."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests import netns
+from tests.acceptance.conftest import LABMON
+
+
+@pytest.fixture(autouse=True)
+def without_names(lab):
+    """No test here is about names, and a machine without DNS waits for them."""
+    lab.environ["LABMON_SCAN_NAMES"] = "false"
+
+
+def test_a_scan_ends_with_what_changed(stored_lab):
+    lab = stored_lab
+    first = lab.run("scan", "127.0.0.1-6", "--dept", "1").stderr
+    assert "6 new, 0 moved; the first whole scan of this range" in first
+    again = lab.run("scan", "127.0.0.0/29", "--dept", "1").stderr
+    assert "0 new, 0 moved, 0 gone since the scan of 20" in again
+
+    lab.run("scan", "127.0.0.8", "--dept", "1", "-q")
+    excluded = lab.run("scan", "127.0.0.1-9", "--exclude", "127.0.0.8", "--dept", "1").stderr
+    assert "2 new, 0 moved; the first" in excluded
+    assert lab.run("systems", "list", "--gone").stdout == ""
+
+    changes = json.loads(lab.run("systems", "history", "-f", "json").stdout)
+    assert [one["change"] for one in changes] == ["found"] * 9
+    (one,) = json.loads(lab.run("systems", "history", "3", "-f", "json").stdout)
+    assert one["new_value"] == "127.0.0.3"
+    scans = json.loads(lab.run("systems", "history", "--scans", "-f", "json").stdout)
+    assert [scan["systems_new"] for scan in scans] == [6, 0, 1, 2]
+    assert [
+        len(json.loads(lab.run("systems", "history", "--scan", scan["scan_id"], "-f", "json").stdout))
+        for scan in scans
+    ] == [6, 0, 1, 2]
+
+
+def test_real_machines_move_swap_go_and_come_back(lab):
+    netns.require()
+    with netns.pair() as (near, far):
+
+        def scan(code=0):
+            done = near.run(LABMON, "scan", "10.77.0.0/24", "--dept", "1", env=lab.env, check=False)
+            assert done.returncode == code, done.stderr
+            return done
+
+        def plug(card, address):
+            far.run("ip", "address", "flush", "dev", card)
+            if address:
+                far.run("ip", "address", "add", f"{address}/32", "dev", card)
+
+        for name in ("all", "default"):
+            far.sysctl(f"net.ipv4.conf.{name}.arp_ignore=1")
+        for card, mac in (("pc-a", "f0:de:f1:00:00:0a"), ("pc-b", "f0:de:f1:00:00:0b")):
+            far.run(*f"ip link add link cable name {card} address {mac} type macvlan mode bridge".split())
+            far.run("ip", "link", "set", card, "up")
+        plug("pc-a", "10.77.0.11")
+        plug("pc-b", "10.77.0.12")
+        assert "4 new, 0 moved; the first whole scan" in scan().stderr
+        plug("pc-a", None)
+        plug("pc-b", "10.77.0.11")
+        plug("pc-a", "10.77.0.12")
+        assert "0 new, 2 moved, 0 gone" in scan().stderr
+        plug("pc-b", None)
+        said = scan().stderr
+        assert "0 new, 0 moved, 1 gone" in said
+        assert re.search(r"  gone +system \d+: 10.77.0.11", said)
+        assert len(json.loads(lab.run("systems", "list", "--gone", "-f", "json").stdout)) == 1
+        plug("pc-b", "10.77.0.13")
+        assert "0 new, 1 moved, 0 gone" in scan().stderr
+        assert lab.run("systems", "list", "--gone").stdout == ""
+
+
+def test_through_the_queue_the_changes_are_recorded_where_they_are_stored(stored_lab):
+    lab = stored_lab
+    said = lab.run("scan", "127.0.0.1-6", "--dept", "1", "--queue-enabled").stderr
+    assert "new" not in said
+    lab.run("consume", "--until-empty", "--queue", "discovery")
+    (scan,) = json.loads(lab.run("systems", "history", "--scans", "-f", "json").stdout)
+    assert (scan["systems_new"], scan["systems_gone"], scan["target_range"]) == (6, 0, "127.0.0.1-127.0.0.6")
+
+
+def test_one_machine_with_all_that_is_known_of_it(lab):
+    lab.run("scan", "127.0.0.1-2", "--dept", "4", "-q")
+    shown = lab.run("systems", "show", "2").stdout
+    assert "127.0.0.2" in shown
+    assert "found" in shown
+    (row,) = json.loads(lab.run("systems", "show", "2", "-f", "json").stdout)
+    assert (row["system_id"], row["dept_id"], row["mac_flag"]) == (2, 4, None)
+    assert list(csv.DictReader(io.StringIO(lab.run("systems", "show", "2", "-f", "csv").stdout)))
+    for command in ("show", "history"):
+        done = lab.run("systems", command, "99", code=2)
+        assert "no system 99" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_department_is_scanned_by_its_subnets(stored_lab):
+    lab = stored_lab
+    assert "no departments yet" in lab.run("departments", "list").stderr
+    assert "labmon departments set 1" in lab.run("scan", "--dept", "1", code=2).stderr
+    lab.run("departments", "set", "1", "--name", "Physics", "--code", "PHY")
+    assert "has no subnets" in lab.run("scan", "--dept", "1", code=2).stderr
+    lab.run("departments", "set", "1", "--subnet", "127.0.0.5/30", "--subnet", "127.0.1.0/30")
+    found = json.loads(lab.run("scan", "--dept", "1", "-f", "json").stdout)
+    assert [host["address"] for host in found] == ["127.0.0.5", "127.0.0.6", "127.0.1.1", "127.0.1.2"]
+    (row,) = json.loads(lab.run("departments", "list", "-f", "json").stdout)
+    assert row == {
+        "dept_id": 1,
+        "code": "PHY",
+        "name": "Physics",
+        "subnets": ["127.0.0.4/30", "127.0.1.0/30"],
+        "systems": 4,
+    }
+    lab.run("departments", "set", "1", "--no-subnets")
+    assert json.loads(lab.run("departments", "list", "-f", "json").stdout)[0]["subnets"] == []
+    assert (
+        "--subnet '10.0.0.0/99'"
+        in lab.run("departments", "set", "1", "--subnet", "10.0.0.0/99", code=2).stderr
+    )
+
+
+def test_two_scans_of_a_range_never_overlap(lab):
+    slow = ("scan", "127.0.1.0/24", "--dept", "1", "--rate", "20", "--type", "ping", "--dry-run")
+    with lab.start(*slow) as scan:
+        deadline = time.monotonic() + 20
+        while not list((lab.folder / "state").glob("scans/*.lock")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.2)
+        for quiet in ([], ["--quiet"]):
+            done = lab.run("scan", "127.0.1.200-127.0.2.9", "--dept", "1", *quiet, code=7)
+            assert done.stdout == ""
+            assert len(done.stderr.splitlines()) == 1
+            assert f"process {scan.pid}, since 20" in done.stderr
+        lab.run("scan", "127.0.0.1", "--dept", "1", "--dry-run")
+        scan.kill()
+        scan.wait()
+    lab.run("scan", "127.0.1.200", "--dept", "1", "--dry-run")
+
+
+def test_an_interrupted_scan_says_so_and_makes_nobody_gone(lab):
+    lab.run("scan", "127.0.1.0/24", "--dept", "1", "-q")
+    with lab.start("scan", "127.0.1.0/24", "--dept", "1", "--rate", "20", "--type", "ping") as scan:
+        time.sleep(3)
+        scan.send_signal(signal.SIGINT)
+        _, said = scan.communicate(timeout=30)
+    assert scan.returncode == 130
+    assert "only a whole scan can tell" in said
+    assert lab.run("systems", "list", "--gone").stdout == ""
+
+
+@pytest.mark.parametrize("arguments", [["--format", "json"], ["--format", "csv"]])
+def test_programs_get_the_ports_and_the_evidence(lab, arguments):
+    out = lab.run("scan", "127.0.0.1", "--dept", "1", "--dry-run", *arguments).stdout
+    for name in ("address", "mac", "vendor", "system", "ports", "seen"):
+        assert name in out
+
+
+def test_on_a_terminal_the_machines_appear_while_the_scan_runs(lab):
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [LABMON, "scan", "127.0.1.0/24", "--dept", "1", "--rate", "60", "--type", "ping", "--dry-run"],
+        env=lab.env | {"TERM": "xterm", "LINES": "40"},
+        cwd=lab.folder,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as scan:
+        os.close(theirs)
+        screen, deadline = b"", time.monotonic() + 20
+        while b"127.0.1.9" not in screen and time.monotonic() < deadline:
+            if select.select([ours], [], [], 0.2)[0]:
+                screen += os.read(ours, 65536)
+        assert b"127.0.1.9" in screen
+        assert scan.poll() is None, "it was still running"
+        assert b"asked" in screen
+        scan.kill()
+    os.close(ours)

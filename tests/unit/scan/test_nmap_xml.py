@@ -1,0 +1,75 @@
+"""What nmap says, and what pretends to be nmap."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labmon.scan.nmap_xml import NmapXml, NotNmap
+
+AT = datetime(2025, 11, 25, 10, 30, tzinfo=UTC)
+
+OUTPUT = b"""<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE nmaprun>
+<?xml-stylesheet href="file:///usr/bin/../share/nmap/nmap.xsl" type="text/xsl"?>
+<!-- Nmap 7.93 scan initiated as: nmap -sn -oX - 10.77.0.0/24 -->
+<nmaprun scanner="nmap" version="7.93" xmloutputversion="1.05">
+<taskprogress task="ARP Ping Scan" time="1" percent="42.50" remaining="1" etc="2"/>
+<host><status state="up" reason="arp-response" reason_ttl="0"/>
+<address addr="10.77.0.2" addrtype="ipv4"/>
+<address addr="F0:DE:F1:00:00:01" addrtype="mac" vendor="Wistron"/>
+<hostnames><hostname name="lab-pc-01.example.edu" type="PTR"/></hostnames>
+<times srtt="86" rttvar="5000" to="100000"/>
+</host>
+<host><status state="up" reason="echo-reply" reason_ttl="127"/>
+<address addr="10.99.0.5" addrtype="ipv4"/>
+<hostnames>
+</hostnames>
+</host>
+<host><status state="down" reason="no-response"/><address addr="10.99.0.6" addrtype="ipv4"/></host>
+<runstats><finished time="1"/><hosts up="2" down="1" total="3"/></runstats>
+</nmaprun>
+"""
+
+
+def test_hosts_with_what_nmap_knows_of_them():
+    xml = NmapXml(AT)
+    first, second = xml.feed(OUTPUT)
+    assert (first.address, first.mac, first.hostname, first.seen, first.scan_type) == (
+        *("10.77.0.2", "f0:de:f1:00:00:01", "lab-pc-01.example.edu"),
+        *("nmap/arp-response", "nmap"),
+    )
+    assert (first.rtt, first.ttl, first.seen_at) == (0.000086, None, AT)
+    assert (second.address, second.mac, second.hostname, second.rtt) == ("10.99.0.5", None, None, None)
+    assert second.system == "Windows"
+    assert xml.percent == 42.5
+
+
+@given(st.integers(0, len(OUTPUT)))
+def test_in_whatever_pieces_it_comes(at):
+    xml = NmapXml(AT)
+    assert len(xml.feed(OUTPUT[:at]) + xml.feed(OUTPUT[at:])) == 2
+
+
+@pytest.mark.parametrize(
+    "declared",
+    ['<!ENTITY a "aaaa">', '<!ENTITY x SYSTEM "file:///etc/passwd">', '<!ENTITY % p SYSTEM "http://x/">'],
+)
+def test_entities_are_refused(declared):
+    with pytest.raises(NotNmap):
+        NmapXml(AT).feed(f"<!DOCTYPE nmaprun [{declared}]><nmaprun/>".encode())
+
+
+@given(st.binary(max_size=200))
+def test_rubbish_is_refused_or_says_nothing(data):
+    try:
+        assert NmapXml(AT).feed(data) == []
+    except NotNmap:
+        pass
+
+
+def test_odd_numbers_and_names_are_left_out():
+    text = OUTPUT.replace(b'srtt="86"', b'srtt="soon"').replace(b"lab-pc-01.example.edu", b"a b")
+    host = NmapXml(AT).feed(text)[0]
+    assert (host.rtt, host.hostname) == (None, None)
