@@ -206,6 +206,12 @@ class Scan(Struct, frozen=True, kw_only=True):
             "With --type auto, who was found is pinged as well and tried at tcp_ports: system, open ports."
         ),
     ] = True
+    exclude: Annotated[
+        list[str], _says("Never asked: networks, ranges, addresses, or @FILE with such in it.")
+    ] = msgspec.field(default_factory=list)
+    allow: Annotated[
+        list[str], _says("Where given, all that may be asked: networks, ranges or addresses.")
+    ] = msgspec.field(default_factory=list)
     names: Annotated[bool, _says("Look up host names by reverse DNS.")] = True
     name_timeout: Annotated[Seconds, _says("How long the scan may take longer for the sake of names.")] = (
         Seconds(3)

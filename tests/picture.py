@@ -126,8 +126,6 @@ def main():
         far.run("ip", "address", "add", "10.77.0.99/32", "dev", "pc30")
         far.run("ip", "address", "del", "10.77.0.30/32", "dev", "pc30")
         far.add_addresses(["10.77.0.50"], "cable")
-        far.run("ip", "address", "del", "10.77.0.2/24", "dev", "cable")
-        far.run("ip", "route", "add", "10.77.0.0/24", "dev", "cable")
         near.run(LABMON, *COMMAND[:-2], env=env)
         far.run("ip", "link", "set", "pc22", "up")
         far.run("ip", "address", "add", "10.77.0.30/32", "dev", "pc30")

@@ -48,7 +48,8 @@ def scan(
         list[str] | None,
         typer.Argument(
             metavar="[CIDR...]",
-            help="Networks, ranges (10.30.5.10-80) or addresses; without any, the department's subnets.",
+            help="Networks, ranges (10.30.5.10-80), addresses, @FILE with such in it; without any, "
+            "the department's subnets.",
             show_default=False,
         ),
     ] = None,

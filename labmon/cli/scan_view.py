@@ -1,5 +1,6 @@
 """What `labmon scan` shows: the machines as they are found, then the table, then what changed."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ COLUMNS = [
     Column("vendor", "Vendor", gives=True, extra=True),
     Column("system", "System", extra=True),
     Column("ports", "Open", lambda ports: " ".join(map(str, ports)), gives=True, extra=True),
-    Column("seen", "Seen by"),
+    Column("seen", "Seen by", lambda seen: ", ".join(dict.fromkeys(re.sub(r"/[^,]*", "", seen).split(", ")))),
     Column("rtt", "Answered in", lambda seconds: f"{seconds * 1000:.2f} ms", right=True),
 ]
 

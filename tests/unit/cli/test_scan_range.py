@@ -1,20 +1,10 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from labmon.cli.scan_range import asked, targets, without
-from labmon.config import Config
+from labmon.cli.scan_range import asked, targets
+from labmon.config import Config, Scan
 from labmon.errors import UsageError
 from labmon.messages import MAX_RANGE
 from labmon.scan.targets import Targets, parse
-
-spans = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 9)).map(lambda one: (one[0], sum(one))))
-
-
-@given(spans, spans)
-def test_without_is_the_difference_of_sets(wanted, holes):
-    wanted, holes = Targets(wanted), Targets(holes)
-    assert set(without(wanted, holes.spans)) == set(wanted) - set(holes)
 
 
 def chosen(*typed, exclude=()):
@@ -31,6 +21,15 @@ def test_what_is_left_counts_against_the_limit():
     with pytest.raises(UsageError, match="max_hosts"):
         chosen("10.0.0.0/15", exclude=["10.0.0.1"])
     assert chosen("10.0.0.0/15", exclude=["10.1.0.0-10.1.255.255"]) == "10.0.0.1-10.0.255.255"
+
+
+def test_a_file_of_ranges_and_what_the_configuration_excludes(tmp_path):
+    (tmp_path / "labs.txt").write_text("10.0.0.0/30, 10.0.1.1  # two labs\n")
+    config = Config(scan=Scan(exclude=["10.0.0.2"], allow=["10.0.0.0/8"]))
+    found = targets([f"@{tmp_path}/labs.txt"], [], 1, config, None, force=False)
+    assert str(found) == "10.0.0.1, 10.0.1.1"
+    with pytest.raises(UsageError, match="allow"):
+        targets(["192.168.0.1"], [], 1, config, None, force=False)
 
 
 def test_nothing_left_is_said():
