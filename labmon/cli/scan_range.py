@@ -1,14 +1,16 @@
 """What `labmon scan` asks: what was typed, or the department's subnets, without what is excluded."""
 
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 from labmon.config import Config
 from labmon.errors import UsageError
 from labmon.messages import MAX_RANGE
 from labmon.scan.target_files import expand
 from labmon.scan.targets import Targets, parse
-from labmon.store import departments
-from labmon.store.pool import Store
+
+if TYPE_CHECKING:
+    from labmon.store.pool import Store
 
 
 def targets(
@@ -16,7 +18,7 @@ def targets(
     excluded: Sequence[str],
     dept: int,
     config: Config,
-    store: Store | None,
+    store: "Store | None",
     *,
     force: bool,
 ) -> Targets:
@@ -30,7 +32,9 @@ def targets(
     )
 
 
-def _subnets(store: Store, dept: int) -> list[str]:
+def _subnets(store: "Store", dept: int) -> list[str]:
+    from labmon.store import departments  # brings psycopg, which most scans can do without for a while
+
     with store.transaction() as connection:
         (known,) = departments.departments(connection, dept=dept) or (None,)
     if known is None or not known.subnets:
