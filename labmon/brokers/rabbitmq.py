@@ -143,8 +143,8 @@ class RabbitBroker(Broker):
         """Queues that are not as labmon would have made them, and policies worth setting."""
         with self._session() as session:
             lines = [line for queue in self._bindings for line in setup.differences(session, queue)]
-        policies = self._policies(list(self._bindings))
-        return lines + setup.missing_policies(self._management, self._server.vhost, policies)
+        queues, vhost = list(self._bindings), self._server.vhost
+        return lines + setup.missing_policies(self._management, vhost, queues, self._policies(queues))
 
     def close(self) -> None:
         while self._consumers:

@@ -149,9 +149,11 @@ class Server:
     def _replied(self, code: int, text: str, queue: str) -> BrokerError:
         """What an AMQP reply code and its text come to."""
         said = text.split(" - ", 1)[-1].strip() or str(code)
-        if re.search(r"is down|limit\b", said):
-            return BrokerUnavailable(f"{self.name}: {said}")
         match code:
+            case 404 | 530 if re.search(r"is down|limit\b", said):  # of a node, a virtual host, a user
+                return BrokerUnavailable(f"{self.name}: {said}")
+            case 403 | 405 if "exclusive" in said:
+                return BrokerUnavailable(f"{self.name}: {said}. Who else consumes it?")
             case 403 if re.search(r"login (was )?refused", said, re.IGNORECASE):
                 guest = "guest may log in from the server itself only; " if self.user == "guest" else ""
                 step = f"{guest}check [queue] user and password"

@@ -19,9 +19,12 @@ from labmon.errors import BrokerRefused, BrokerUnavailable
 WINDOW = 1000
 """Messages on their way at the same time. The next follow when half of them are confirmed."""
 
+WINDOW_BYTES = 2**24
+"""And no more than this, unless one alone is larger: until they are sent they are in memory twice."""
+
 NEW_QUEUE = 1.5
-"""Seconds that a new quorum queue is not quite there yet. RabbitMQ before 3.13 writes its name to the disk
-up to a second later; killed before, it starts with an empty queue, whatever it has confirmed."""
+"""Seconds that a new quorum queue is not quite there yet. RabbitMQ 3 writes its name to the disk up to a
+second later; killed before, it starts with an empty queue, whatever it has confirmed."""
 
 NO_ROUTE = 312
 
@@ -136,7 +139,7 @@ class _ConfirmingChannel:
             self._send()
 
         self.session.submit(start)
-        confirmed = -1
+        confirmed = 0
         while True:
             try:
                 batch.done.result(ANSWER_TIMEOUT)
@@ -151,11 +154,12 @@ class _ConfirmingChannel:
         if batch is None or batch.done.done():
             return
         try:
-            while batch.unsent and len(batch.unconfirmed) < WINDOW and batch.trouble is None:
+            while batch.has_room() and batch.trouble is None:
                 letter = batch.unsent.pop()
                 self.line.channel.basic_publish(*letter[:2], letter.body, letter.properties, mandatory=True)
                 self._published += 1
-                batch.unconfirmed[self._published] = None
+                batch.unconfirmed[self._published] = len(letter.body)
+                batch.bytes += len(letter.body)
         except Exception as error:
             fail(batch.done, error)
 
@@ -164,13 +168,7 @@ class _ConfirmingChannel:
         batch = self._batch
         if batch is None:
             return
-        tag, before = frame.method.delivery_tag, len(batch.unconfirmed)
-        if frame.method.multiple:
-            while batch.unconfirmed and next(iter(batch.unconfirmed)) <= tag:
-                batch.unconfirmed.popitem(last=False)
-        else:
-            batch.unconfirmed.pop(tag, None)
-        batch.confirmed += before - len(batch.unconfirmed)
+        batch.confirm(frame.method.delivery_tag, frame.method.multiple)
         if frame.method.NAME == "Basic.Nack" and batch.trouble is None:
             batch.trouble = NotTaken(
                 None, 0, "a queue did not take a message: it is full, or has no majority"
@@ -199,6 +197,24 @@ class _Batch:
     def __init__(self, letters: Sequence[Letter], done: "Future[None]") -> None:
         self.done = done
         self.unsent = list(reversed(letters))
-        self.unconfirmed: OrderedDict[int, None] = OrderedDict()
-        self.confirmed = 0
+        self.unconfirmed: OrderedDict[int, int] = OrderedDict()  #: number -> size
+        self.bytes = 0  #: of these
+        self.confirmed = 0  #: how many
         self.trouble: NotTaken | None = None
+
+    def has_room(self) -> bool:
+        """True when the next one may be sent."""
+        room = len(self.unconfirmed) < WINDOW and self.bytes < WINDOW_BYTES
+        return bool(self.unsent) and (room or not self.unconfirmed)
+
+    def confirm(self, number: int, multiple: bool) -> None:
+        """One message, or all up to it."""
+        while multiple and self.unconfirmed and (first := next(iter(self.unconfirmed))) <= number:
+            self._forget(first)
+        if not multiple:
+            self._forget(number)
+
+    def _forget(self, number: int) -> None:
+        if number in self.unconfirmed:
+            self.bytes -= self.unconfirmed.pop(number)
+            self.confirmed += 1

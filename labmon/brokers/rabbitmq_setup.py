@@ -86,18 +86,26 @@ def set_policies(management: Management | None, wanted: Policies, *, dry_run: bo
     return lines
 
 
-def missing_policies(management: Management | None, vhost: str, wanted: Policies) -> list[str]:
-    """A line for each policy that is not set, or of which nobody knows."""
-    lines = []
-    for name, policy in wanted.items():
-        try:
-            if management is None:
-                lines.append(_by_hand(vhost, name, policy, "worth setting"))
-            elif management.policy(name) != policy:
-                lines.append(_by_hand(vhost, name, policy, "not set"))
-        except BrokerError as error:
-            lines.append(_by_hand(vhost, name, policy, f"worth setting ({error})"))
-    return lines
+def missing_policies(
+    management: Management | None, vhost: str, queues: Sequence[str], wanted: Policies
+) -> list[str]:
+    """A line for each policy that is not set, or of which nobody knows, or that another one keeps out."""
+    unknown = [_by_hand(vhost, name, policy, "worth setting") for name, policy in wanted.items()]
+    if management is None:
+        return unknown
+    try:
+        lines = [
+            _by_hand(vhost, name, policy, "not set")
+            for name, policy in wanted.items()
+            if management.policy(name) != policy
+        ]
+        for queue in queues:
+            other = management.policy_of(queue)
+            if other is not None and other not in wanted:
+                lines.append(f"policy {other}: is in force for {queue}, and only one can be. Merge the two")
+        return lines
+    except BrokerError as error:
+        return [f"policies: {error}", *unknown]
 
 
 def _by_hand(vhost: str, name: str, policy: dict[str, Any], why: str) -> str:

@@ -323,11 +323,12 @@ def test_other_arguments_are_explained_with_the_way_out(opened, channel):
     assert len(received(broker, 1)) == 1
 
 
-def test_one_that_appears_with_other_arguments_is_refused_with_the_way_out(broker, channel):
-    channel.queue_declare("odd", durable=True)
+@pytest.mark.parametrize("arguments", [{}, {"x-queue-type": "quorum", "x-delivery-limit": 5}])
+def test_one_that_appears_with_other_arguments_is_refused_with_the_way_out(broker, channel, arguments):
+    channel.queue_declare("odd", durable=True, arguments=arguments)
     with pytest.raises(BrokerRefused, match="^[^\n]*queue odd is there with another .*setup-queues$"):
         with broker._session() as session:
-            rabbitmq_topology.declare_queue(session, "odd", rabbitmq_topology.arguments("odd", "odd"))
+            rabbitmq_topology.declare_queue(session, "odd", {"x-queue-type": "quorum", "x-delivery-limit": 9})
     assert broker.depth("metrics_queue").ready == 0
 
 
@@ -351,6 +352,12 @@ def test_setup_says_what_it_made_and_what_was_there(opened, rabbitmq_server, vho
     rabbitmq_server.api("DELETE", f"policies/{quote(vhost)}/labmon")
     (line,) = broker.advice()
     assert line.startswith("policy labmon: not set: rabbitmqctl set_policy -p ")
+    body = {"pattern": "queue", "definition": {"max-length": 10**6}, "priority": 9, "apply-to": "queues"}
+    rabbitmq_server.api("PUT", f"policies/{quote(vhost)}/theirs", body)
+    eventually(
+        lambda: [line.split(",")[0] for line in broker.advice()][1:],
+        ["policy theirs: is in force for metrics_queue"],
+    )
 
 
 def test_the_policies_by_hand_are_the_same(opened, rabbitmq_server, vhost):
@@ -407,7 +414,8 @@ def test_a_management_api_that_is_not_there_stops_nobody(opened, rabbitmq_server
     assert broker.depth("metrics_queue").in_flight is None
     assert says in caplog.text
     assert not [line for line in broker.set_up(["metrics_queue"]) if line.startswith("policy")]
-    (line,) = broker.advice()
+    trouble, line = broker.advice()
+    assert says in trouble
     assert line.startswith("policy labmon: worth setting") and "rabbitmqctl set_policy" in line
 
 
@@ -552,6 +560,13 @@ def test_what_cannot_work_is_refused_in_one_line(opened, rabbitmq_server):
         opened(port=rabbitmq_server.management_port).declare("metrics_queue")
     with pytest.raises(BrokerRefused, match="host"):
         opened(host=" , ")
+
+
+def test_large_bodies_are_not_all_sent_at_once(broker):
+    sent = {str(n): bytes([n]) * 3_000_000 for n in range(20)}
+    broker.publish("metrics_queue", [Message(id, body) for id, body in sent.items()])
+    with broker.consume("metrics_queue", prefetch=5) as consumer:
+        assert {one.message.id: one.message.body for one in drain(consumer)} == sent
 
 
 def test_pika_says_nothing_on_the_terminal(opened, capfd):
