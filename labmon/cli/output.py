@@ -80,12 +80,10 @@ def table(columns: Sequence[Column], rows: Sequence[Any], width: int | None) -> 
     lines = [[one.heading for one in shown], *cells]
     widths = [max(cell_len(line[place]) for line in lines) for place in range(len(shown))]
     while width and _total(widths) > width:
-        least = [max(len(one.heading), min(size, 16)) for one, size in zip(shown, widths, strict=True)]
-        giving = [place for place, one in enumerate(shown) if one.gives and widths[place] > least[place]]
         extra = [place for place, one in enumerate(shown) if one.extra]
-        if giving:
-            widest = max(giving, key=widths.__getitem__)
-            widths[widest] = max(least[widest], widths[widest] - (_total(widths) - width))
+        if giving := _giving(shown, widths, 40) or (None if extra else _giving(shown, widths, 16)):
+            place, least = giving
+            widths[place] = max(least, widths[place] - (_total(widths) - width))
         elif extra:
             gone = extra[-1]
             del shown[gone], widths[gone]
@@ -94,6 +92,12 @@ def table(columns: Sequence[Column], rows: Sequence[Any], width: int | None) -> 
         else:
             break  # the terminal has to wrap it
     return [text for line in lines for text in _broken(line, shown, widths)]
+
+
+def _giving(columns: Sequence[Column], widths: Sequence[int], least: int) -> tuple[int, int] | None:
+    """The widest column that gives and is wider than this, and how narrow it may become."""
+    found = [(size, place) for place, size in enumerate(widths) if columns[place].gives and size > least]
+    return (max(found)[1], max(least, len(columns[max(found)[1]].heading))) if found else None
 
 
 GAP = "  "
