@@ -4,18 +4,23 @@ A running scan has a file in the state folder that says who it is and what it as
 kernel lets go when the process dies in whatever way, so a file that nobody holds means nothing.
 """
 
+import errno
 import fcntl
+import logging
 import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
 
 import msgspec
 
 from labmon.errors import AlreadyRunning, PermissionNeeded
 from labmon.messages import utcnow
+
+logger = logging.getLogger(__name__)
 
 Span = tuple[int, int]
 
@@ -30,6 +35,7 @@ class _Holder(msgspec.Struct):
 def held(state: Path, spans: Sequence[Span]) -> Iterator[None]:
     """Hold these addresses (as numbers). Raises AlreadyRunning when another scan has any of them."""
     folder = state / "scans"
+    lock: FileIO | None = None
     ours = folder / f"{os.getpid()}-{secrets.token_hex(4)}.lock"
     try:
         state.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -37,19 +43,26 @@ def held(state: Path, spans: Sequence[Span]) -> Iterator[None]:
         with open(folder / "entry", "w") as entry:
             fcntl.flock(entry, fcntl.LOCK_EX)  # for a moment: one looks and writes at a time
             _check(folder, spans)
-            lock = open(ours, "wb")
+            lock = open(ours, "wb", buffering=0)
             fcntl.flock(lock, fcntl.LOCK_EX)
             lock.write(msgspec.json.encode(_Holder(os.getpid(), utcnow(), list(spans))))
-            lock.flush()
     except OSError as error:
-        raise PermissionNeeded(
-            f"{folder}: {error.strerror}. Choose another place with [state] dir"
-        ) from error
+        if error.errno == errno.ENOSPC:
+            # Better two scans at once than none: the queue may still take what is found.
+            logger.warning("%s: the disk is full, so nobody is kept from scanning the same addresses", folder)
+            if lock is not None:
+                lock.close()
+                lock = None
+        else:
+            raise PermissionNeeded(
+                f"{folder}: {error.strerror}. Choose another place with [state] dir"
+            ) from error
     try:
         yield
     finally:
         ours.unlink(missing_ok=True)
-        lock.close()
+        if lock is not None:
+            lock.close()
 
 
 def _check(folder: Path, spans: Sequence[Span]) -> None:
