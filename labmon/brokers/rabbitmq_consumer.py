@@ -19,7 +19,7 @@ from labmon.brokers.rabbitmq_session import CLOSE_TIMEOUT, ConsumerCancelled, Li
 from labmon.brokers.rabbitmq_wire import HIGH, Received
 from labmon.errors import BrokerUnavailable
 
-REFILL = 0.05
+REFILL = 0.1
 """Seconds that the urgent lane, if it was full, is given to fill up again before the other has its turn.
 There may be thousands more at the server, and this consumer faster than its answer."""
 
@@ -107,7 +107,7 @@ class RabbitConsumer(Consumer):
                 left = deadline - time.monotonic()
                 room = min(limit, self._prefetch - len(self._held))
                 if room > 0 and any(lane.arrived for lane in self._lanes.values()):
-                    refill = min(self._refill(), left)
+                    refill = min(self._refill(room), left)
                     if refill <= 0:
                         return self._take(room)
                     self._changed.wait(refill)
@@ -218,13 +218,14 @@ class RabbitConsumer(Consumer):
         if self._closed or self._session.is_over:
             raise BrokerUnavailable(f"{self._server.name}: this consumer of {self._queue} is finished")
 
-    def _refill(self) -> float:
-        """For how long the urgent lane may still fill up again."""
-        lane = self._lanes[True]
-        if not lane.was_full or lane.arrived or len(lane.unsettled) >= self._prefetch:
+    def _refill(self, wanted: int) -> float:
+        """For how long the urgent lane may still fill up again, when the other would take its place."""
+        high, normal = self._lanes[True], self._lanes[False]
+        no_more = len(high.arrived) >= wanted or len(high.unsettled) >= self._prefetch
+        if not high.was_full or not normal.arrived or no_more:
             return 0.0
-        left = lane.settled_at + REFILL - time.monotonic()
-        lane.was_full = left > 0
+        left = high.settled_at + REFILL - time.monotonic()
+        high.was_full = left > 0
         return left
 
     def _take(self, limit: int) -> list[Delivery]:
