@@ -1,6 +1,6 @@
 """How fast and how complete a scan is, beside nmap in the same run.
 
-    python -m tests.bench.scan [--runs 3] [--only link|campus|rate|loss|memory]
+    python -m tests.bench.scan [--runs 3] [--only link|campus|rate|loss]
 
 Needs root. Everything happens between network namespaces that it makes and that lead nowhere; prints a
 table: each figure, and its peer from the same run.
