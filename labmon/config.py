@@ -238,6 +238,14 @@ class Collect(Struct, frozen=True, kw_only=True):
         ),
     ] = "accept-new"
     concurrency: Annotated[int, _says("Machines measured at the same time.", ge=1, le=10000)] = 64
+    per_subnet: Annotated[
+        int,
+        _says(
+            "Machines of one /24 (IPv6: /64) logged in to at the same moment at most, for the sake of what is "
+            "between: a firewall that counts new connections, a bastion's MaxStartups. 0: any number.",
+            ge=0,
+        ),
+    ] = 32
     deadline: Annotated[
         Seconds, _says("Hard limit per machine: connecting, logging in, measuring, reading.", least=1)
     ] = Seconds(20)
