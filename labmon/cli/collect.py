@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from labmon.cli.output import Column, Format, percent, print_rows, say, span, stderr
+from labmon.cli.targets import Choice, open_fleet, target
 from labmon.cli.wiring import (
     LARGEST,
     As,
@@ -21,14 +22,12 @@ from labmon.cli.wiring import (
     interactive,
     load,
     open_sink,
-    open_store,
     stops_on_interrupt,
 )
-from labmon.errors import Exit, UsageError
+from labmon.errors import Exit
 
 if TYPE_CHECKING:
-    from labmon.collect.runner import Result, Target
-    from labmon.store.inventory import System
+    from labmon.collect.runner import Result
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,6 @@ COLUMNS = [
     Column("failure", "Failure", absent="", gives=True),
 ]
 
-Ids = list[int] | None
-
 
 def collect(
     ctx: typer.Context,
@@ -76,10 +73,11 @@ def collect(
         typer.Option(min=1, max=LARGEST, help="The machines of a department.", show_default=False),
     ] = None,
     lab: Annotated[
-        int | None, typer.Option(min=1, max=LARGEST, help="The machines of a lab.", show_default=False)
+        str | None,
+        typer.Option(metavar="LAB", help="The machines of a lab, by number or name.", show_default=False),
     ] = None,
     system: Annotated[
-        Ids,
+        list[int] | None,
         typer.Option(
             min=1, max=LARGEST, metavar="ID", help="This machine; may be repeated.", show_default=False
         ),
@@ -121,7 +119,6 @@ def collect(
     labmon collect --all --queue-enabled
     """
     from labmon.collect import runner
-    from labmon.store import inventory
 
     config = load(
         ctx,
@@ -135,15 +132,11 @@ def collect(
             "queue.host": queue_host,
         },
     )
-    chosen = [all_systems, dept is not None, lab is not None, bool(system), bool(host)]
-    if sum(chosen) != 1:
-        raise UsageError("collect: say which machines, by one of --all, --dept, --lab, --system or --host")
-
-    with open_store(config) as store:
-        with store.transaction() as connection:
-            known = inventory.systems(connection, dept=dept, lab=lab, ids=system)
-        targets = _targets(known, config.collect.port, system, host)
-        place = {one.system_id: (one.dept_id, one.lab_id) for one in known}
+    choice = Choice(all_systems, dept, lab, tuple(system or ()), tuple(host or ()))
+    with open_fleet(config, choice) as (store, fleet):
+        machines = choice.of(fleet)
+        targets = [target(one, config.collect.port) for one in machines]
+        place = {one.system_id: (one.dept_id, one.lab_id) for one in machines}
         if not targets:
             if form is not Format.table:
                 print_rows(COLUMNS, [], form)
@@ -159,8 +152,8 @@ def collect(
                 results.append(result)
                 if message := result.message:
                     sent += 1
-                    dept, lab = place[message.system_id]
-                    sink.send(message, dept=dept, lab=lab)
+                    dept_id, lab_id = place[message.system_id]
+                    sink.send(message, dept=dept_id, lab=lab_id)
 
     lost = sink.rejected
     failures = Counter(result.failure.reason for result in results if result.failure)
@@ -180,22 +173,6 @@ def collect(
         raise typer.Exit(Exit.INTERRUPTED)
     if failures or lost:
         raise typer.Exit(Exit.SOME_FAILED)
-
-
-def _targets(known: "list[System]", port: int, system: Ids, host: list[str] | None) -> "list[Target]":
-    from labmon.collect.runner import Target
-
-    missing = set(system or []) - {one.system_id for one in known}
-    if missing:
-        raise UsageError(f"there is no system {min(missing)}. See: labmon systems list")
-    by_address = {
-        one.ip_address: Target(one.ip_address, one.ssh_port or port, one.system_id, one.hostname)
-        for one in known
-        if one.ip_address
-    }
-    if host is None:
-        return list(by_address.values())
-    return [by_address.get(address) or Target(address, port, None, None) for address in dict.fromkeys(host)]
 
 
 def _print(results: "list[Result]", form: Format) -> None:
