@@ -4,7 +4,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +27,7 @@ from labmon.cli.wiring import (
 from labmon.errors import Exit
 
 if TYPE_CHECKING:
+    from labmon.collect.lane import Due
     from labmon.collect.runner import Result
 
 
@@ -100,6 +101,9 @@ def collect(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Their SSH port.", show_default="config")
     ] = None,
+    retry_all: Annotated[
+        bool, typer.Option("--retry-all", help="Those too that failed before and would be left for later.")
+    ] = False,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Machines at the same time.", show_default="config")
     ] = None,
@@ -114,11 +118,14 @@ def collect(
 ) -> None:
     """Measure machines over SSH, all at the same time, with nothing installed on them.
 
-    Exit code 6 when some of them could not be measured; the others are stored all the same.
+    Exit code 6 when some of them could not be measured; the others are stored all the same. Who failed before
+    is tried again at growing intervals ([collect] retry_max), and is left out in between.
 
     labmon collect --all --queue-enabled
     """
     from labmon.collect import runner
+    from labmon.collect.lane import Lane
+    from labmon.messages import utcnow
 
     config = load(
         ctx,
@@ -134,26 +141,33 @@ def collect(
     )
     choice = Choice(all_systems, dept, lab, tuple(system or ()), tuple(host or ()))
     with open_fleet(config, choice) as (store, fleet):
+        lane = Lane(config.state.path / "lane.json", config.collect)
+        lane.update(fleet)
         machines = choice.of(fleet)
-        targets = [target(one, config.collect.port) for one in machines]
+        if retry_all or choice.names_machines:
+            lane.retry(machines)
+        due = lane.due(machines, utcnow())
+        targets = [target(one, config.collect.port) for one in due.now]
         place = {one.system_id: (one.dept_id, one.lab_id) for one in machines}
         if not targets:
             if form is not Format.table:
                 print_rows(COLUMNS, [], form)
             if not quiet:
-                say("no systems to measure. Find some with: labmon scan 10.30.5.0/24 --dept 1")
+                nobody = "no systems to measure. Find some with: labmon scan 10.30.5.0/24 --dept 1"
+                say(f"nothing to measure now: {_left(due)}" if due.later else nobody)
             return
         stop = threading.Event()
         results: list[Result] = []
         sent = 0
-        with open_sink(config, store) as sink, stops_on_interrupt(stop):
+        with lane, open_sink(config, store) as sink, stops_on_interrupt(stop):
             found = runner.collect(targets, config.collect, state_dir=config.state.path, stop=stop)
             for result in _drawn(found, len(targets)) if interactive(quiet) else found:
                 results.append(result)
-                if message := result.message:
-                    sent += 1
-                    dept_id, lab_id = place[message.system_id]
-                    sink.send(message, dept=dept_id, lab=lab_id)
+                sent += result.message is not None
+                for message in (result.message, lane.record(result, utcnow())):
+                    if message:
+                        dept_id, lab_id = place[message.system_id]
+                        sink.send(message, dept=dept_id, lab=lab_id)
 
     lost = sink.rejected
     failures = Counter(result.failure.reason for result in results if result.failure)
@@ -167,12 +181,20 @@ def collect(
         if failures:
             reasons = ", ".join(f"{count} {reason}" for reason, count in failures.most_common())
             said += f"; {failures.total()} failed: {reasons}"
+        said += f"; {_left(due)}" if due.later else ""
         say(said)
     if stop.is_set():
         say("interrupted: what was measured by then is kept")
         raise typer.Exit(Exit.INTERRUPTED)
     if failures or lost:
         raise typer.Exit(Exit.SOME_FAILED)
+
+
+def _left(due: "Due") -> str:
+    """The machines that are not tried this time, and when the first of them is."""
+    assert due.next_at is not None
+    wait = span((due.next_at - datetime.now(UTC)).total_seconds())
+    return f"{due.later} that failed before are left for later, the first for {wait} (now: --retry-all)"
 
 
 def _print(results: "list[Result]", form: Format) -> None:

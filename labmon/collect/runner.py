@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from labmon import config
 from labmon.collect.deadline import Deadline, Watchdog
-from labmon.collect.failures import Failure, HostFailed, one_line
+from labmon.collect.failures import Failure, HostFailed, one_line, timed_out
 from labmon.collect.hostkeys import HostKeys
 from labmon.collect.login import Login
 from labmon.collect.parse import Report, parse
@@ -204,10 +204,10 @@ class _Run:
         job = _Job(target, session, Deadline.after(self._settings.deadline))
 
         def expire() -> None:
-            detail = f"after {self._settings.deadline:g} s, {session.phase}"
+            failure = timed_out(self._settings.deadline, session.phase).failure
             try:
                 if not self._ended.is_set() and job.finish(self._add_thread):
-                    self._done.put(job.result(Failure("timed out", detail)))
+                    self._done.put(job.result(failure))
             finally:
                 session.abort()
 
