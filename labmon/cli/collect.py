@@ -4,13 +4,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from labmon.cli.output import Column, Format, percent, print_rows, say, span, stderr
+from labmon.cli.targets import Choice, open_fleet, target
 from labmon.cli.wiring import (
     LARGEST,
     As,
@@ -21,14 +22,13 @@ from labmon.cli.wiring import (
     interactive,
     load,
     open_sink,
-    open_store,
     stops_on_interrupt,
 )
-from labmon.errors import Exit, UsageError
+from labmon.errors import Exit
 
 if TYPE_CHECKING:
-    from labmon.collect.runner import Result, Target
-    from labmon.store.inventory import System
+    from labmon.collect.lane import Due
+    from labmon.collect.runner import Result
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,6 @@ COLUMNS = [
     Column("failure", "Failure", absent="", gives=True),
 ]
 
-Ids = list[int] | None
-
 
 def collect(
     ctx: typer.Context,
@@ -76,10 +74,11 @@ def collect(
         typer.Option(min=1, max=LARGEST, help="The machines of a department.", show_default=False),
     ] = None,
     lab: Annotated[
-        int | None, typer.Option(min=1, max=LARGEST, help="The machines of a lab.", show_default=False)
+        str | None,
+        typer.Option(metavar="LAB", help="The machines of a lab, by number or name.", show_default=False),
     ] = None,
     system: Annotated[
-        Ids,
+        list[int] | None,
         typer.Option(
             min=1, max=LARGEST, metavar="ID", help="This machine; may be repeated.", show_default=False
         ),
@@ -102,6 +101,9 @@ def collect(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Their SSH port.", show_default="config")
     ] = None,
+    retry_all: Annotated[
+        bool, typer.Option("--retry-all", help="Those too that failed before and would be left for later.")
+    ] = False,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Machines at the same time.", show_default="config")
     ] = None,
@@ -116,12 +118,14 @@ def collect(
 ) -> None:
     """Measure machines over SSH, all at the same time, with nothing installed on them.
 
-    Exit code 6 when some of them could not be measured; the others are stored all the same.
+    Exit code 6 when some of them could not be measured; the others are stored all the same. Who failed before
+    is tried again at growing intervals ([collect] retry_max), and is left out in between.
 
     labmon collect --all --queue-enabled
     """
     from labmon.collect import runner
-    from labmon.store import inventory
+    from labmon.collect.lane import Lane
+    from labmon.messages import utcnow
 
     config = load(
         ctx,
@@ -135,32 +139,35 @@ def collect(
             "queue.host": queue_host,
         },
     )
-    chosen = [all_systems, dept is not None, lab is not None, bool(system), bool(host)]
-    if sum(chosen) != 1:
-        raise UsageError("collect: say which machines, by one of --all, --dept, --lab, --system or --host")
-
-    with open_store(config) as store:
-        with store.transaction() as connection:
-            known = inventory.systems(connection, dept=dept, lab=lab, ids=system)
-        targets = _targets(known, config.collect.port, system, host)
-        place = {one.system_id: (one.dept_id, one.lab_id) for one in known}
+    choice = Choice(all_systems, dept, lab, tuple(system or ()), tuple(host or ()))
+    with open_fleet(config, choice) as (store, fleet):
+        lane = Lane(config.state.path / "lane.json", config.collect)
+        lane.update(fleet)
+        machines = choice.of(fleet)
+        if retry_all or choice.names_machines:
+            lane.retry(machines)
+        due = lane.due(machines, utcnow())
+        targets = [target(one, config.collect.port) for one in due.now]
+        place = {one.system_id: (one.dept_id, one.lab_id) for one in machines}
         if not targets:
             if form is not Format.table:
                 print_rows(COLUMNS, [], form)
             if not quiet:
-                say("no systems to measure. Find some with: labmon scan 10.30.5.0/24 --dept 1")
+                nobody = "no systems to measure. Find some with: labmon scan 10.30.5.0/24 --dept 1"
+                say(f"nothing to measure now: {_left(due)}" if due.later else nobody)
             return
         stop = threading.Event()
         results: list[Result] = []
         sent = 0
-        with open_sink(config, store) as sink, stops_on_interrupt(stop):
+        with lane, open_sink(config, store) as sink, stops_on_interrupt(stop):
             found = runner.collect(targets, config.collect, state_dir=config.state.path, stop=stop)
             for result in _drawn(found, len(targets)) if interactive(quiet) else found:
                 results.append(result)
-                if message := result.message:
-                    sent += 1
-                    dept, lab = place[message.system_id]
-                    sink.send(message, dept=dept, lab=lab)
+                sent += result.message is not None
+                for message in (result.message, lane.record(result, utcnow())):
+                    if message:
+                        dept_id, lab_id = place[message.system_id]
+                        sink.send(message, dept=dept_id, lab=lab_id)
 
     lost = sink.rejected
     failures = Counter(result.failure.reason for result in results if result.failure)
@@ -174,6 +181,7 @@ def collect(
         if failures:
             reasons = ", ".join(f"{count} {reason}" for reason, count in failures.most_common())
             said += f"; {failures.total()} failed: {reasons}"
+        said += f"; {_left(due)}" if due.later else ""
         say(said)
     if stop.is_set():
         say("interrupted: what was measured by then is kept")
@@ -182,20 +190,11 @@ def collect(
         raise typer.Exit(Exit.SOME_FAILED)
 
 
-def _targets(known: "list[System]", port: int, system: Ids, host: list[str] | None) -> "list[Target]":
-    from labmon.collect.runner import Target
-
-    missing = set(system or []) - {one.system_id for one in known}
-    if missing:
-        raise UsageError(f"there is no system {min(missing)}. See: labmon systems list")
-    by_address = {
-        one.ip_address: Target(one.ip_address, one.ssh_port or port, one.system_id, one.hostname)
-        for one in known
-        if one.ip_address
-    }
-    if host is None:
-        return list(by_address.values())
-    return [by_address.get(address) or Target(address, port, None, None) for address in dict.fromkeys(host)]
+def _left(due: "Due") -> str:
+    """The machines that are not tried this time, and when the first of them is."""
+    assert due.next_at is not None
+    wait = span((due.next_at - datetime.now(UTC)).total_seconds())
+    return f"{due.later} that failed before are left for later, the first for {wait} (now: --retry-all)"
 
 
 def _print(results: "list[Result]", form: Format) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from labmon.collect.deadline import Deadline, Watchdog
-from labmon.collect.failures import Failure, HostFailed, one_line
+from labmon.collect.failures import CONNECTING, Failure, HostFailed, one_line, timed_out
 from labmon.collect.parse import Report
 from labmon.collect.places import Places
 from labmon.collect.result import Result, Target
@@ -151,15 +151,14 @@ class Pool:
         def late() -> float | None:
             if not (deadline.passed or self._ended.is_set()):
                 impatient = started + PATIENCE
-                if session.phase != "connecting" and time.monotonic() < impatient:
+                if session.phase != CONNECTING and time.monotonic() < impatient:
                     return min(impatient, deadline.at)
                 seat.give_up()
                 return deadline.at
             seat.logged_in()
             try:
                 if not self._ended.is_set() and seat.finish(late=True):
-                    detail = f"after {self._seconds:g} s, {session.phase}"
-                    job.deliver(result(Failure("timed out", detail)), None)
+                    job.deliver(result(timed_out(self._seconds, session.phase).failure), None)
             finally:
                 session.abort()
             return None

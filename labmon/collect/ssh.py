@@ -20,7 +20,7 @@ import paramiko  # type: ignore[import-untyped]
 from paramiko.packet import Packetizer  # type: ignore[import-untyped]
 
 from labmon.collect.deadline import Deadline
-from labmon.collect.failures import HostFailed, one_line, os_failure
+from labmon.collect.failures import CONNECTING, HostFailed, one_line, os_failure, timed_out
 from labmon.collect.hostkeys import HostKeys, host_name
 from labmon.collect.login import Login
 from labmon.errors import ConfigError
@@ -72,7 +72,7 @@ class Session:
     def __init__(self, address: str, port: int) -> None:
         self.address = address
         self.port = port
-        self._phase = "connecting"
+        self._phase = CONNECTING
         self._socket: socket.socket | None = None
         self._transport: paramiko.Transport | None = None
         self._channel: paramiko.Channel | None = None
@@ -89,7 +89,7 @@ class Session:
     def open(self, login: Login, host_keys: HostKeys, deadline: Deadline) -> None:
         """Connect, check the host key, log in."""
         with self._failures(deadline):
-            self._phase = "connecting"
+            self._phase = CONNECTING
             sock = self._connect(deadline)
             self._phase = "waiting for its banner"
             transport = self._handshake(sock, host_keys, deadline)
@@ -246,7 +246,7 @@ class Session:
             raise
         except Exception as error:
             if self._aborted or deadline.passed or isinstance(error, TimeoutError):
-                raise HostFailed("timed out", f"after {deadline.seconds:g} s, {self.phase}") from error
+                raise timed_out(deadline.seconds, self.phase) from error
             if isinstance(error, OSError):
                 raise os_failure(error, self.phase) from error
             if isinstance(error, paramiko.AuthenticationException):
