@@ -241,8 +241,8 @@ class Collect(Struct, frozen=True, kw_only=True):
     per_subnet: Annotated[
         int,
         _says(
-            "Machines of one /24 (IPv6: /64) logged in to at the same moment at most, for the sake of what is "
-            "between: a firewall that counts new connections, a bastion's MaxStartups. 0: any number.",
+            "Machines of one /24 (IPv6: /64) that are logged in to at the same moment at most, for the sake "
+            "of a firewall that counts new connections, or a bastion's MaxStartups. 0: any number.",
             ge=0,
         ),
     ] = 32

@@ -56,8 +56,8 @@ class Watchdog:
 
     @contextmanager
     def watch(self, deadline: Deadline, expire: Callable[[], float | None]) -> Iterator[None]:
-        """Call `expire` from another thread if the block is still running at the deadline or when the watchdog
-        is closed. When it returns a time, on the monotonic clock, it is called again then; else never."""
+        """Call `expire` from another thread if the block is still running at the deadline or when the
+        watchdog is closed. When it returns a time, on the monotonic clock, it is called again then."""
         watch = _Watch(expire)
         with self._changed:
             closed = self._closed

@@ -7,7 +7,6 @@ Whoever runs next and finds them fresh need not wait a second between two sample
 
 import fcntl
 import logging
-import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from labmon import files
 from labmon.collect.counters import Sample, physical_links, whole_disks
 from labmon.collect.parse import Report
 
@@ -79,10 +79,7 @@ class Memory:
                 changed, self._changed = self._changed, {}
                 oldest = self._clock() - self._max_age
                 fresh = {key: kept for key, kept in self._read().items() if kept[0] >= oldest}
-                new = self._path.with_name(self._path.name + ".new")
-                with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                    file.write(msgspec.msgpack.encode(fresh | changed))
-                new.replace(self._path)
+                files.replace(self._path, msgspec.msgpack.encode(fresh | changed))
         except OSError as error:
             logger.warning("%s: the counters are not kept for the next run: %s", self._path, error.strerror)
 

@@ -23,8 +23,8 @@ class Places(Generic[M]):
     """A queue between threads. Subnets take turns, so that a large one keeps no small one waiting.
 
     What `take` has handed out is logging in until `logged_in` is called with it, and no more than
-    `per_subnet` (0: any number) of one subnet are at that. This spares what is between: a firewall that counts
-    new connections, a bastion's MaxStartups. A machine's own sshd sees one of us only.
+    `per_subnet` (0: any number) of one subnet are at that. This spares what is between: a firewall that
+    counts new connections, a bastion's MaxStartups. A machine's own sshd sees one of us only.
     """
 
     def __init__(self, per_subnet: int) -> None:

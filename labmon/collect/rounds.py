@@ -8,7 +8,6 @@ On an open session the probe runs as a loop, which prints another block when it 
 its input when the session does. Where a forced command prints one block and ends, each round starts it anew.
 """
 
-import random
 import threading
 import time
 from collections import Counter
@@ -44,10 +43,7 @@ DISTANCE = 0.1
 """Seconds. A round is spread no further than this times its machines."""
 
 LONGEST_IDLE = 300.0
-"""Seconds. Firewalls forget connections that say nothing for some minutes: over such an interval none is kept."""
-
-LONGEST_PAUSE = 600.0
-"""Seconds that a machine which keeps failing is left alone at most."""
+"""Seconds. Firewalls forget connections that say nothing for minutes: over longer intervals none is kept."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,6 @@ class Round:
     measured: int
     failures: Counter[str]
     late: int  #: still under way
-    resting: int  #: failed before, and not tried this time
     seconds: float  #: from its beginning
 
 
@@ -70,7 +65,6 @@ class _Machine:
     offset: float  #: its moment, in seconds from the beginning of a round
     may_keep: bool  #: its session
     due: float = 0.0
-    failures: int = 0  #: in a row
     session: "Session | None" = None
     gone: bool = False
 
@@ -158,7 +152,6 @@ class Rounds:
             begins = self._started + number * self._every
             ends = begins + self._every
             self._waiting = {machine for machine in self._machines.values() if machine.due < ends}
-            resting = len(self._machines) - len(self._waiting)
             measured, failures, over = 0, Counter[str](), False
             while not stop.is_set() and (now := time.monotonic()) < ends:
                 try:
@@ -173,21 +166,16 @@ class Rounds:
                 self._waiting.discard(machine)
                 if not (self._waiting or over):
                     over = True
-                    yield Round(number, measured, failures, 0, resting, time.monotonic() - begins)
+                    yield Round(number, measured, failures, 0, time.monotonic() - begins)
             if not (over or stop.is_set()):
                 late = len(self._waiting)
-                yield Round(number, measured, failures, late, resting, time.monotonic() - begins)
+                yield Round(number, measured, failures, late, time.monotonic() - begins)
             number = max(number + 1, int((time.monotonic() - self._started) // self._every))
 
     def _put_down(self, machine: _Machine) -> None:
-        """For its next moment, or a later one if it keeps failing: full jitter, so that a building that had
-        no power does not come back all at once."""
-        earliest = time.monotonic()
-        if machine.failures > 1:
-            longest = min(LONGEST_PAUSE, self._every * 2 ** min(machine.failures - 1, 10))
-            earliest += random.uniform(0, longest)
+        """For its next moment."""
         first = self._started + machine.offset
-        machine.due = first + max(0, (earliest - first) // self._every + 1) * self._every
+        machine.due = first + max(0, (time.monotonic() - first) // self._every + 1) * self._every
         self._pool.put(_Visit(self, machine), machine.due)
 
     def _forget(self, key: str) -> None:
@@ -251,7 +239,6 @@ class _Visit(Job):
         machine = self._machine
         if report is not None:
             self._rounds._memory.keep(self.target.key, report)
-        machine.failures = machine.failures + 1 if result.failure else 0
         if result.failure:
             machine.session = None
         if not machine.gone:

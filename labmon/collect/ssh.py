@@ -65,8 +65,8 @@ class Output:
 class Session:
     """A connection to one machine: `open`, then `run` as often as wanted, then `close`, then perhaps `open`.
 
-    One thread at a time uses it; any thread may `abort` it. Every method raises `HostFailed` and nothing else when the
-    machine or the way to it is at fault, and "timed out" when the deadline has passed.
+    One thread at a time uses it; any thread may `abort` it. Every method raises `HostFailed` and nothing else
+    when the machine or the way to it is at fault, and "timed out" when the deadline has passed.
     """
 
     def __init__(self, address: str, port: int) -> None:
