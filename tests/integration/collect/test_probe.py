@@ -72,7 +72,7 @@ def test_every_shell_reads_what_this_kernel_says(shell):
     assert report.readings.network_recv_mbps is not None
     assert report.readings.disk_write_mbps is not None
     assert report.readings.process_count > 5
-    assert report.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert report.sample.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert abs(report.clock_skew) < 1
     assert set(report.missing) <= {"users"}
 

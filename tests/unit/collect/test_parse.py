@@ -36,7 +36,7 @@ def test_outputs_on_file_give_what_is_written_beside_them(case):
     assert list(report.missing) == expected["missing"]
     assert report.collected_at == datetime.fromisoformat(expected["collected_at"])
     assert report.clock_skew == expected["clock_skew"]
-    assert report.boot_id == expected["boot_id"]
+    assert report.sample.boot_id == expected["boot_id"]
 
 
 def test_every_output_on_file_has_its_expectation():
