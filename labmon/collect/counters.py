@@ -38,9 +38,10 @@ _VIRTUAL_DISK = re.compile(r"(loop|ram|zram|dm-|md|drbd|nbd|fd|sr)\d+.*")
 
 @dataclass(frozen=True)
 class Sample:
-    """One look. A file that was not there leaves its field None or empty."""
+    """One look. A file that was not there leaves its field None or empty. msgspec can write and read it."""
 
     uptime: float | None = None  #: seconds; the clock of the sample
+    boot_id: str | None = None  #: which boot these counters are of, where the machine tells
     cpu: tuple[int, ...] | None = None  #: user nice system idle iowait irq softirq steal, in ticks
     events: Mapping[str, int] = field(default_factory=dict)  #: those of EVENTS
     links: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  #: name: bytes (received, sent)
@@ -58,8 +59,11 @@ class Hardware:
 def rates(before: Sample, after: Sample, hardware: Hardware) -> dict[str, float]:
     """What happened between two samples, under the names and in the units of `messages.Readings`.
 
-    Only what can be told is in it.
+    They may be a second or a day apart. Only what can be told is in it: nothing across a restart, nor when
+    `after` is the earlier one.
     """
+    if before.boot_id != after.boot_id:
+        return {}
     seconds = None
     if before.uptime is not None and after.uptime is not None:
         seconds = after.uptime - before.uptime

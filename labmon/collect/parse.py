@@ -24,7 +24,7 @@ import msgspec
 
 from labmon.collect.counters import EVENTS, SECTOR, Hardware, Sample, rates
 from labmon.collect.failures import HostFailed, one_line
-from labmon.collect.probe import BEGIN, END
+from labmon.collect.probe import BEGIN, BOOT_ID, END
 from labmon.messages import Readings
 
 MAX_SKEW = timedelta(minutes=5)
@@ -41,28 +41,34 @@ _CPU_ZONE = re.compile(r"x86_pkg_temp|.*(cpu|soc|package).*", re.IGNORECASE)
 @dataclass(frozen=True)
 class Report:
     """One probe, read. `collected_at` is by the target's clock, or by the collector's when the target's is
-    missing or off by more than MAX_SKEW; `clock_skew` is target minus collector, in seconds."""
+    missing or off by more than MAX_SKEW; `clock_skew` is target minus collector, in seconds. `sample` is the
+    last look at the counters, to be given to the next `parse`."""
 
     readings: Readings
     collected_at: datetime
     clock_skew: float | None
-    boot_id: str | None
+    sample: Sample
+    hardware: Hardware
     missing: tuple[str, ...]  #: what every Linux has and this output has not: "cpu", "memory", ...
 
 
-def parse(output: bytes, received_at: datetime) -> Report:
+def parse(output: bytes, received_at: datetime, before: Sample | None = None) -> Report:
     """Read the output of the probe, which arrived at `received_at`.
+
+    Rates are those since `before`, a sample of an earlier output of the same machine; where there is none, or
+    the machine was restarted since, those between the samples of this output, if it has two.
 
     Noise before the first marker is skipped. Raises `HostFailed`, and nothing else, for any bytes at all.
     """
     parts = _split(output)
-    samples = [_sample(lines) for name, lines in parts if name == "sample"]
     once = {name: lines for name, lines in parts if name != "sample"}
-    now, last = once.get("now", {}), samples[-1] if samples else Sample()
+    now = once.get("now", {})
+    boot_id = _boot_id(now.get("/proc/sys/kernel/random/boot_id", []))
+    samples = [_sample(lines, boot_id) for name, lines in parts if name == "sample"] or [Sample()]
+    last = samples[-1]
+    hardware = _hardware(_plain(once, "hardware"))
 
-    found: dict[str, float] = {}
-    if len(samples) > 1:
-        found |= rates(samples[0], last, _hardware(_plain(once, "hardware")))
+    found = (rates(before, last, hardware) if before else {}) or rates(samples[0], last, hardware)
     if last.uptime is not None:
         found["uptime_seconds"] = int(last.uptime)
     memory = _memory(now.get("/proc/meminfo", []))
@@ -76,7 +82,6 @@ def parse(output: bytes, received_at: datetime) -> Report:
 
     target_time = _time(_plain(once, "time"))
     skew = (target_time - received_at) if target_time else None
-    boot_id = _boot_id(now.get("/proc/sys/kernel/random/boot_id", []))
     there = {
         "uptime": last.uptime is not None,
         "cpu": last.cpu is not None,
@@ -96,7 +101,8 @@ def parse(output: bytes, received_at: datetime) -> Report:
         readings=_readings(found),
         collected_at=target_time if target_time and skew and abs(skew) <= MAX_SKEW else received_at,
         clock_skew=round(skew.total_seconds(), 3) if skew is not None else None,
-        boot_id=boot_id,
+        sample=last,
+        hardware=hardware,
         missing=tuple(name for name, is_there in there.items() if not is_there),
     )
 
@@ -152,7 +158,7 @@ def _at(words: list[str], *places: int) -> tuple[int, ...] | None:
     return tuple(int(words[place]) for place in places)
 
 
-def _sample(lines: Lines) -> Sample:
+def _sample(lines: Lines, boot_id: str | None) -> Sample:
     uptime = _match(rf"({_INT}(?:\.\d{{1,9}})?) [\d.]+", lines.get("/proc/uptime", []))
     events: dict[str, int] = {}
     cpu: tuple[int, ...] | None = None
@@ -173,7 +179,7 @@ def _sample(lines: Lines) -> Sample:
         words = line.split()
         if sectors := _at(words, 5, 9):
             disks[words[2]] = (sectors[0] * SECTOR, sectors[1] * SECTOR)
-    return Sample(float(uptime[1]) if uptime else None, cpu, events, links, disks)
+    return Sample(float(uptime[1]) if uptime else None, boot_id, cpu, events, links, disks)
 
 
 def _hardware(lines: list[str]) -> Hardware:
@@ -300,7 +306,7 @@ def _time(lines: list[str]) -> datetime | None:
 
 
 def _boot_id(lines: list[str]) -> str | None:
-    match = _match(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", lines)
+    match = _match(BOOT_ID, lines)
     return match[0] if match else None
 
 

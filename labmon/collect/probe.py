@@ -1,14 +1,27 @@
-"""The one script that measures a machine, as it travels."""
+"""The one script that measures a machine, as it travels.
+
+One exec of what `request()` says prints one block that ends with `END`, for `parse.parse`. How the rates in
+it come about:
+
+* `request()`: two samples a second apart. Needs nothing, takes a second.
+* `request(since=boot_id)`: for who keeps the `Sample` of an earlier run, whose boot id this is, and gives it
+  to `parse`. One sample, and no waiting; when the machine has been restarted since, two, as above.
+* `request(loop=True)`: the same, and then the script stays. For each `NEXT` written to its input it prints
+  another block, of one sample; it ends with its input. Wait for the first block before the first `NEXT`: some
+  shells read on in what follows the script.
+
+A forced command in authorized_keys may be the file probe.sh, or any program that runs it: it finds the same
+words in SSH_ORIGINAL_COMMAND, and takes no harm from the script on its input.
+"""
 
 import re
 from importlib import resources
 
 COMMAND = "sh -s"
-"""What the login shell is asked to run, with `SCRIPT` on its standard input.
+"""What the login shell is asked to run.
 
 Quoting a script for a login shell that may be bash, fish or csh cannot be done (csh takes no newline inside
-quotes), so nothing is quoted: every shell understands these two words. A forced command that prints the same
-text without reading its input serves as well.
+quotes), so nothing is quoted: every shell understands plain words.
 """
 
 SCRIPT = re.sub(
@@ -18,3 +31,22 @@ SCRIPT = re.sub(
 
 BEGIN = b"\n#labmon "
 END = b"\n#end\n"
+NEXT = b"next\n"
+
+BOOT_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""Of /proc/sys/kernel/random/boot_id."""
+
+COMMANDS = re.compile(rf"{COMMAND}( since {BOOT_ID})?", re.ASCII)
+"""What one-shot collecting may ask for, for a server that lets nothing else through."""
+
+
+def request(server: str = "", *, since: str | None = None, loop: bool = False) -> tuple[str, bytes]:
+    """What to have run on a machine, and what to write to its standard input.
+
+    `server` is the software it named in its SSH version line, which tells Windows from the others. `since` is
+    the boot id of a sample that was kept, if one was.
+    """
+    words = [COMMAND]
+    if since is not None and re.fullmatch(BOOT_ID, since):
+        words += ["since", since]
+    return " ".join([*words, "loop"] if loop else words), SCRIPT

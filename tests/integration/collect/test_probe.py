@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from labmon.collect import probe
 from labmon.collect.parse import parse
-from labmon.collect.probe import END, SCRIPT
+from labmon.collect.probe import END, NEXT, SCRIPT, request
 from tests.sshd import can_make_accounts
 
+PROBE = Path(probe.__file__).with_name("probe.sh")
 SHELLS = ["dash", "bash", "busybox sh", "mksh"]
 
 needs_mounts = pytest.mark.skipif(
@@ -72,9 +74,82 @@ def test_every_shell_reads_what_this_kernel_says(shell):
     assert report.readings.network_recv_mbps is not None
     assert report.readings.disk_write_mbps is not None
     assert report.readings.process_count > 5
-    assert report.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert report.sample.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert abs(report.clock_skew) < 1
     assert set(report.missing) <= {"users"}
+
+
+def this_boot():
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@every_shell
+def test_who_has_counters_of_this_boot_waits_for_no_second_sample(shell):
+    command, script = request(since=this_boot())
+    started = time.monotonic()
+    done = subprocess.run([*shell, *command.split()[1:]], input=script, capture_output=True)
+    assert time.monotonic() - started < 0.9
+    assert done.stdout.count(b"#sample") == 1
+    assert done.stdout.endswith(END)
+
+
+@every_shell
+def test_who_has_counters_of_another_boot_gets_two_samples(shell):
+    command, script = request(since="00000000-0000-0000-0000-000000000000")
+    done = subprocess.run([*shell, *command.split()[1:]], input=script, capture_output=True)
+    assert done.stdout.count(b"#sample") == 2
+
+
+class Loop:
+    """The probe that stays, in a shell of this machine."""
+
+    def __init__(self, command, **options):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+
+    def write(self, data):
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def block(self):
+        output = b""
+        while END not in output:
+            more = os.read(self.process.stdout.fileno(), 65536)
+            assert more, output
+            output += more
+        assert output.count(END) == 1
+        return output
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@every_shell
+@pytest.mark.parametrize("way", ["from its input", "as a forced command"])
+def test_the_probe_stays_and_rates_are_over_the_time_between_the_rounds(shell, way):
+    command, script = request(since=this_boot(), loop=True)
+    argv, environ = [*shell, *command.split()[1:]], dict(os.environ)
+    if way == "as a forced command":
+        argv, environ["SSH_ORIGINAL_COMMAND"] = [*shell, str(PROBE)], command
+    with Loop(argv, env=environ) as loop:
+        loop.write(script)
+        report = parse(loop.block(), datetime.now(UTC))
+        assert report.readings.cpu_percent is None
+        for _ in range(2):
+            time.sleep(0.6)
+            loop.write(NEXT)
+            report = parse(loop.block(), datetime.now(UTC), report.sample)
+            assert report.readings.cpu_percent is not None
+            assert report.readings.network_recv_mbps is not None
+            assert report.readings.context_switch_rate > 0
+        loop.process.stdin.close()
+        assert loop.process.wait(5) == 0
+        assert loop.process.stdout.read() == b""
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
