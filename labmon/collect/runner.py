@@ -21,7 +21,7 @@ from labmon.collect.failures import Failure, HostFailed, one_line
 from labmon.collect.hostkeys import HostKeys
 from labmon.collect.login import Login
 from labmon.collect.parse import Report, parse
-from labmon.collect.probe import COMMAND, END, SCRIPT
+from labmon.collect.probe import END, request
 from labmon.errors import LabmonError, UsageError
 from labmon.messages import Metrics, Readings, utcnow
 
@@ -231,7 +231,7 @@ def _probe(job: _Job, login: Login, host_keys: HostKeys) -> Report:
     """One login, one round trip. Raises `HostFailed`."""
     session = job.session
     session.open(login, host_keys, job.deadline)
-    output = session.run(COMMAND, SCRIPT, job.deadline, until=END)
+    output = session.run(*request(session.server), job.deadline, until=END)
     received_at = utcnow()
     if END not in output.stdout and output.status != 0:
         status = f"exit status {output.status}" if output.status is not None else "killed"

@@ -82,6 +82,12 @@ class Session:
             return "exchanging keys"
         return self._phase
 
+    @property
+    def server(self) -> str:
+        """The software it named in its version line, such as "OpenSSH_9.2p1 Debian-2"; known once it is open."""
+        said = self._transport.remote_version if self._transport else ""
+        return said.split("-", 2)[-1]
+
     def open(self, login: Login, host_keys: HostKeys, deadline: Deadline) -> None:
         """Connect, check the host key, log in."""
         with self._failures(deadline):
