@@ -84,7 +84,7 @@ class Session:
 
     @property
     def server(self) -> str:
-        """The software it named in its version line, such as "OpenSSH_9.2p1 Debian-2"; known once it is open."""
+        """The software it names in its version line, such as "OpenSSH_9.2p1 Debian-2"; "" before `open`."""
         said = self._transport.remote_version if self._transport else ""
         return said.split("-", 2)[-1]
 
