@@ -10,7 +10,7 @@ from labmon.collect.counters import Hardware, Sample
 from labmon.collect.look import Look
 from labmon.collect.output import INT, Lines, Output, Part, ints, known, match, share
 
-_DECIMAL = r"\d{1,12}(?:[.,]\d{1,9})?"
+_DECIMAL = r"\d{1,12}(?:[.,]\d{1,12})?"
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "": 1}
 
 

@@ -16,6 +16,7 @@ from labmon.collect.parse import parse
 from labmon.collect.probe import END, NEXT, SCRIPT, request
 from tests.sshd import can_make_accounts
 
+DATA = Path(__file__).parents[2] / "data" / "probe"
 PROBE = Path(probe.__file__).with_name("probe.sh")
 SHELLS = ["dash", "bash", "busybox sh", "mksh"]
 
@@ -159,11 +160,6 @@ def test_a_script_cut_off_on_its_way_does_nothing(part):
     assert done.stdout == b""
 
 
-def test_the_script_is_sent_without_its_comments():
-    assert b"\n#" not in SCRIPT and b"\n\n" not in SCRIPT and b"\t#" not in SCRIPT
-    assert SCRIPT.count(b"labmon_probe") == 2
-
-
 @every_shell
 def test_other_locales_change_nothing(shell, monkeypatch):
     for name in ("LC_ALL", "LANG", "LC_NUMERIC", "LANGUAGE"):
@@ -271,6 +267,93 @@ def test_the_processors_temperature_is_read_and_no_disks(shell):
     report = run(shell, before=SENSORS)
     assert report.readings.cpu_temperature_celsius == 51
     assert report.readings.disk_write_mbps is not None  # by the names of the disks
+
+
+AMD = """
+mount -t tmpfs none /sys
+mkdir -p /sys/class/drm/card0 /sys/class/drm/card1-DP-1 /sys/class/drm/card1 /sys/class/drm/card2
+cd /sys/class/drm
+mkdir -p card0/device card1/device/hwmon/hwmon3 card1/device/power card2/device/power
+echo 1234 >card0/device/vendor
+echo active >card1/device/power/runtime_status
+echo 30 >card1/device/gpu_busy_percent
+echo 1073741824 >card1/device/mem_info_vram_used
+echo 4294967296 >card1/device/mem_info_vram_total
+echo 61000 >card1/device/hwmon/hwmon3/temp1_input
+echo suspended >card2/device/power/runtime_status
+mkfifo card2/device/gpu_busy_percent
+"""
+
+
+@needs_mounts
+@every_shell
+def test_amds_cards_are_read_and_one_that_sleeps_is_let_sleep(shell):
+    """Who would read the load of the second would wait for ever."""
+    readings = run(shell, before=AMD).readings
+    assert (readings.gpu_percent, readings.gpu_memory_percent, readings.gpu_temperature_celsius) == (
+        15,
+        25,
+        61,
+    )
+
+
+MAC = (DATA / "macos-14.txt").read_text()
+
+
+def recorded(name, which=-1):
+    """The lines of a part of the recording from a Mac."""
+    return re.findall(rf"(?m)^#{name}\n((?:[^#\n].*\n|\n(?!#))*)", MAC)[which]
+
+
+def mac_tools(folder):
+    """The programs of a Mac, which print what was recorded; what counts, another time another sample."""
+
+    def tool(name, *outputs):
+        """`outputs` are those of one call after another."""
+        for number, output in enumerate(outputs):
+            (folder / f"{name}.{number}").write_text(output)
+        fake(
+            folder,
+            name,
+            f"""cd {folder}
+read number 2>/dev/null <{name}.calls || number=0
+echo $(((number + 1) % {len(outputs)})) >{name}.calls
+while IFS= read -r line; do printf '%s\\n' "$line"; done <{name}.$number""",
+        )
+
+    folder.mkdir()
+    samples = [recorded("sample", which) for which in (0, 1)]
+
+    def of(pattern, sample):
+        return "".join(re.findall(rf"(?m)^{pattern}.*\n", sample))
+
+    tool("uname", "Darwin\n")
+    tool("who", recorded("users").removeprefix("utmp\n"))
+    tool("df", recorded("root"))
+    tool("top", recorded("top"))
+    tool("date", recorded("time"))
+    tool("zsh", *(of("clock", sample).removeprefix("clock: ") for sample in samples))
+    tool("sysctl", *(of(r"kern\.", sample) for sample in samples), recorded("now"))
+    tool("vm_stat", *(sample[sample.index("Mach Virtual") :] for sample in samples))
+    tool("netstat", *(of(r"(?:Name|[a-z]+\d\*?) ", sample) for sample in samples))
+    disks = [of(r"  .*(?:Statistics|BSD Name)", sample) for sample in samples]
+    noise = "+-o IOBlockStorageDriver  <class IOBlockStorageDriver>\n    | {\n"
+    tool("ioreg", noise + recorded("gpu"), *(noise + disk for disk in disks))
+    return folder
+
+
+@needs_mounts
+@every_shell
+def test_on_a_mac_its_own_programs_are_asked(shell, tmp_path):
+    """The script's branch for macOS, with programs that print what is on file: it has to print all of it."""
+    tools = mac_tools(tmp_path / "bin")
+    command = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "sh", *shell, "-s"]
+    environ = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    environ.pop("EPOCHREALTIME", None)
+    done = subprocess.run(command, input=SCRIPT, capture_output=True, env=environ, timeout=15)
+    # Some shells tell the time themselves.
+    got = re.sub(rb"(?m)^\d{10}\.\d{6,9}$", b"1772442002.N", done.stdout)
+    assert got.decode() == MAC
 
 
 @needs_mounts
