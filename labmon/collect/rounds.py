@@ -27,7 +27,7 @@ from labmon.collect.login import Login
 from labmon.collect.memory import Memory
 from labmon.collect.parse import Report, parse
 from labmon.collect.pool import Job, Pool
-from labmon.collect.probe import END, NEXT, SCRIPT, command
+from labmon.collect.probe import END, NEXT, request
 from labmon.collect.result import Result, Target
 from labmon.collect.runner import TICK, whole
 from labmon.messages import utcnow
@@ -216,7 +216,9 @@ class _Visit(Job):
                     session.open(rounds._login, rounds._host_keys, deadline)
                 logged_in()
                 since = before.boot_id if before else None
-                output = whole(session.start(command(since=since, loop=True), SCRIPT, deadline, until=END))
+                output = whole(
+                    session.start(*request(session.server, since=since, loop=True), deadline, until=END)
+                )
             report = parse(output, utcnow(), before)
             kept = self._machine.may_keep
             return report

@@ -15,7 +15,7 @@ from labmon.collect.login import Login
 from labmon.collect.memory import Memory
 from labmon.collect.parse import Report, parse
 from labmon.collect.pool import MOST, Job, Pool
-from labmon.collect.probe import END, SCRIPT, command
+from labmon.collect.probe import END, request
 from labmon.collect.result import Result as Result
 from labmon.collect.result import Target as Target
 from labmon.messages import utcnow
@@ -109,7 +109,7 @@ class _Once(Job):
             logged_in()
             before = self._memory.of(self.target.key)
             since = before.boot_id if before else None
-            output = session.run(command(since=since), SCRIPT, deadline, until=END)
+            output = session.run(*request(session.server, since=since), deadline, until=END)
             return parse(whole(output), utcnow(), before)
         finally:
             session.close()

@@ -86,6 +86,12 @@ class Session:
             return "exchanging keys"
         return self._phase
 
+    @property
+    def server(self) -> str:
+        """The software it names in its version line, such as "OpenSSH_9.2p1 Debian-2"; "" before `open`."""
+        said = self._transport.remote_version if self._transport else ""
+        return said.split("-", 2)[-1]
+
     def open(self, login: Login, host_keys: HostKeys, deadline: Deadline) -> None:
         """Connect, check the host key, log in."""
         with self._failures(deadline):

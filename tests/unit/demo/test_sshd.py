@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from labmon.collect.probe import COMMAND, END, SCRIPT, command
+from labmon.collect.probe import COMMAND, END, SCRIPT, request
 from labmon.collect.runner import Target, collect
 from labmon.config import Collect, Seconds
 from labmon.demo.sshd import DemoServer
@@ -63,7 +63,8 @@ def test_it_runs_the_probe_for_any_client(ssh):
 
 def test_it_runs_the_probe_for_who_has_counters_already(ssh):
     boot_id = "d0e086e9-6b4c-48e2-91fb-18d2e85aa30f"
-    done = ssh([command(since=boot_id)], SCRIPT)
+    command, script = request(since=boot_id)
+    done = ssh([command], script)
     assert done.stdout.endswith(END), done.stderr
 
 
