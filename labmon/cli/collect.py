@@ -175,7 +175,7 @@ def collect(
         _print(results, form)
     if not quiet or failures or lost:
         measured = len(results) - failures.total()
-        stored = destination(config, config.queue.metrics_queue) if sent else "only shown"
+        stored = destination(config, config.queue.metrics_queue, sink) if sent else "only shown"
         said = f"{measured} of {len(targets)} measured" + (f", {stored}" if measured else "")
         said += f"; {lost} could not be stored" if lost else ""
         if failures:
