@@ -159,7 +159,7 @@ def collect(
         stop = threading.Event()
         results: list[Result] = []
         sent = 0
-        with lane, open_sink(config, store) as sink, stops_on_interrupt(stop):
+        with lane, open_sink(config, store, away=store is None) as sink, stops_on_interrupt(stop):
             found = runner.collect(targets, config.collect, state_dir=config.state.path, stop=stop)
             for result in _drawn(found, len(targets)) if interactive(quiet) else found:
                 results.append(result)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The labs and their machines.")
 
 COLUMNS = [
-    Column("lab_id", "Lab", right=True),
+    Column("lab_id", "ID", right=True),
     Column("name", "Name", gives=True),
     Column("dept_id", "Dept", right=True),
     Column("systems", "Systems", right=True),
@@ -88,7 +88,8 @@ def set_(
         (now,) = [one for one in labs.labs(connection, dept=dept) if one.lab_id == lab_id]
     changes = [done, f"{added} added" if added else "", f"{removed} removed" if removed else ""]
     said = ", ".join(filter(None, changes))
-    say(f"lab {lab_id}, {printable(now.name)}: {now.systems} systems{f' ({said})' if said else ''}")
+    what = f"{now.systems} system{'s' * (now.systems != 1)}"
+    say(f"lab {lab_id}, {printable(now.name)}: {what}{f' ({said})' if said else ''}")
 
 
 @app.command()
@@ -125,6 +126,7 @@ def _which(connection: "Connection[Any]", texts: Sequence[str], dept: int) -> li
         if not text.isdecimal():
             found = labs.within(connection, parse([text], max_hosts=2**32, force=True).spans, dept=dept)
             if not found:
-                say(f"no system of department {dept} is at {text} so far. See: labmon scan {text}")
+                find = f"labmon scan {text} --dept {dept}"
+                say(f"no system of department {dept} is at {text} so far. Find them with: {find}")
             ids += found
     return ids

@@ -79,8 +79,11 @@ def open_broker(config: Config, store: "Store | None" = None) -> Iterator["Broke
 
 
 @contextmanager
-def open_sink(config: Config, store: "Store | None" = None, *, queued: bool | None = None) -> Iterator[Sink]:
+def open_sink(
+    config: Config, store: "Store | None" = None, *, queued: bool | None = None, away: bool = False
+) -> Iterator[Sink]:
     """The queue when it is enabled (or `queued`), else the handlers. While either is away: see `spool`.
+    `away`: the store is known to be, and that has been said.
 
     Leaving the block flushes, also when it raises: what was found by then is kept.
     """
@@ -108,6 +111,7 @@ def open_sink(config: Config, store: "Store | None" = None, *, queued: bool | No
                     config,
                     Spool.of(config),
                     lambda line: say(f"labmon: {line}"),
+                    away=away,
                 )
             )
         try:

@@ -44,9 +44,13 @@ class Direct:
         spool: Spool,
         say: Callable[[str], None],
         *,
+        away: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`open_store` is called when first needed, and again if it raised. Closing it is not done here."""
+        """`open_store` is called when first needed, and again if it raised. Closing it is not done here.
+
+        `away`: it has just raised, and that has been said.
+        """
         self._open_store = open_store
         self._queue = config.queue
         self._priorities = Priorities(config.queue)
@@ -54,16 +58,18 @@ class Direct:
         self._spool = spool
         self._say = say
         self._pause = Pause(clock)
+        if away:
+            self._pause.begin(0)
         self._clock = clock
         self._opened: Store | None = None
         self._waiting: defaultdict[str, list[Message]] = defaultdict(list)
         self._trouble = ""
         self.rejected = 0  #: messages that could not be stored, so far
-        self.spooled = 0  #: messages that went to the spool, so far
+        self.spooled = 0  #: messages that went to the spool, and are there still
 
     def __enter__(self) -> Self:
         with suppress(SpoolError):  # it will be said when somebody needs it
-            if not self._spool.is_empty():
+            if self._pause.is_over and not self._spool.is_empty():
                 self._reaches(self._drain)
         return self
 
@@ -71,11 +77,12 @@ class Direct:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with suppress(SpoolError):
-            if self._trouble and (waiting := self._spool.count()):
-                self._say(
-                    f"{self._trouble}{'' if self._trouble[-1] in '.?!' else '.'} "
-                    f"Messages waiting in the spool: {waiting:,}; they are stored first next time"
+            if self.spooled:
+                waiting = (
+                    f"Messages waiting in the spool: {self._spool.count():,}; they are stored first next time"
                 )
+                stop = "" if self._trouble.endswith((".", "?", "!")) else "."
+                self._say(f"{self._trouble}{stop} {waiting}" if self._trouble else waiting)
 
     def send(self, message: AnyMessage, *, dept: int | None = None, lab: int | None = None) -> None:
         """Store it, now or with the next `flush`. `dept` and `lab` matter only if a queue gets it later."""
@@ -93,7 +100,7 @@ class Direct:
     def _store_all(self, queue: str) -> None:
         messages = self._waiting.pop(queue)
         try:
-            if self._pause.is_over and self._reaches(lambda: self._store(queue, messages)):
+            if self._pause.is_over and self._reaches(lambda: self._store_in_order(queue, messages)):
                 return
         except psycopg.Error as error:
             raise StoreError(f"{len(messages)} messages could not be stored: {pg.one_line(error)}") from error
@@ -123,6 +130,11 @@ class Direct:
         self._pause.end()
         return True
 
+    def _store_in_order(self, queue: str, messages: Sequence[Message]) -> None:
+        if self.spooled:
+            self._drain()
+        self._store(queue, messages)
+
     def _store(self, queue: str, messages: Sequence[Message]) -> None:
         if self._opened is None:
             self._opened = self._open_store()
@@ -146,3 +158,5 @@ class Direct:
                     logger.warning("%s: messages that cannot be stored: %s", self._spool.path, error)
                     return
                 self._spool.remove(batch)
+            if mine:
+                self.spooled = 0
