@@ -84,6 +84,7 @@ def test_a_run_with_nobody_due_is_no_failure(lab, machines):
 
 def test_the_status_travels_through_the_queue_and_the_newest_counts(lab, machines, own_postgres_server):
     lab.environ["QUEUE_ENABLED"] = "true"
+    lab.run("setup-queues")
     lab.run("collect", "--all", code=6)
     rows = {row["queue"]: row["ready"] for row in json.loads(lab.run("queue-depth", "-f", "json").stdout)}
     assert (rows["discovery_queue"], rows["metrics_queue"]) == (1, 2)
