@@ -22,17 +22,18 @@ class Said(StrEnum):
     active = "active"
 
 
+# Where a terminal is too narrow, the last of the extra ones goes first.
 COLUMNS = [
     Column("system_id", "ID", right=True),
     Column("ip_address", "Address"),
     Column("hostname", "Name", gives=True),
-    Column("lab", "Lab"),
+    Column("lab", "Lab", extra=True),
     Column("status", "Status"),
     Column("status_since", "Since", ago, right=True),
     Column("last_collected", "Measured", ago, right=True),
     Column("cpu_percent", "CPU", percent, right=True),
-    Column("ram_percent", "RAM", percent, right=True),
-    Column("disk_percent", "Disk", percent, right=True),
+    Column("ram_percent", "RAM", percent, right=True, extra=True),
+    Column("disk_percent", "Disk", percent, right=True, extra=True),
     Column("last_seen", "Seen", ago, right=True, extra=True),
     Column("gone_since", "Gone", ago, right=True, extra=True),
     Column("logged_in_users", "Users", right=True, extra=True),
