@@ -153,7 +153,11 @@ def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quie
             return
         stop = threading.Event()
         results: list[Result] = []
-        with held(config, choice, run.machines), open_sink(config, store) as sink, stops_on_interrupt(stop):
+        with (
+            held(config, choice, run.machines),
+            open_sink(config, store, away=store is None) as sink,
+            stops_on_interrupt(stop),
+        ):
             memory = Memory(config.state.path / "counters")
             found = runner.collect(
                 run.targets(due), config.collect, state_dir=config.state.path, stop=stop, memory=memory
@@ -171,7 +175,7 @@ def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quie
     if not (quiet and form is Format.table):
         view.print_results(results, form)
     if not quiet or failed or lost:
-        stored = destination(config, config.queue.metrics_queue)
+        stored = destination(config, config.queue.metrics_queue, sink)
         say(view.summary(results, len(due.now), due, stored, lost))
     if stop.is_set():
         say("interrupted: what was measured by then is kept")
