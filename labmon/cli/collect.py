@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from labmon.cli import authorized_key
 from labmon.cli.output import Column, Format, percent, print_rows, say, span, stderr
 from labmon.cli.wiring import (
     LARGEST,
@@ -109,6 +110,33 @@ def collect(
         str | None,
         typer.Option(metavar="TIME", help='Hard limit per machine, such as "20s".', show_default="config"),
     ] = None,
+    jump: Annotated[
+        str | None,
+        typer.Option("--jump", "-J", metavar="BASTION,...", help="Through these.", show_default="config"),
+    ] = None,
+    print_authorized_key: Annotated[
+        bool,
+        typer.Option(
+            "--print-authorized-key",
+            help="Measure nothing; print the line for authorized_keys that allows this and nothing else.",
+        ),
+    ] = False,
+    sources: Annotated[
+        str | None,
+        typer.Option("--from", metavar="ADDRESS,...", help="In that line: from where.", show_default=False),
+    ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            "--probe",
+            metavar="PATH",
+            help="In that line: the program to run there, instead of the probe itself.",
+            show_default=False,
+        ),
+    ] = None,
+    print_probe: Annotated[
+        bool, typer.Option("--print-probe", help="Measure nothing; print that program.")
+    ] = False,
     queue_enabled: QueueEnabled = None,
     queue_host: QueueHost = None,
     form: As = Format.table,
@@ -121,6 +149,7 @@ def collect(
     labmon collect --all --queue-enabled
     """
     from labmon.collect import runner
+    from labmon.collect.hostkeys import report_changes
     from labmon.store import inventory
 
     config = load(
@@ -131,10 +160,17 @@ def collect(
             "collect.port": port,
             "collect.concurrency": concurrency,
             "collect.deadline": deadline,
+            "collect.proxy_jump": jump,
             "queue.enabled": queue_enabled,
             "queue.host": queue_host,
         },
     )
+    if print_probe:
+        authorized_key.print_probe()
+        return
+    if print_authorized_key:
+        authorized_key.print_lines(config, sources, probe)
+        return
     chosen = [all_systems, dept is not None, lab is not None, bool(system), bool(host)]
     if sum(chosen) != 1:
         raise UsageError("collect: say which machines, by one of --all, --dept, --lab, --system or --host")
@@ -161,6 +197,7 @@ def collect(
                     sent += 1
                     dept, lab = place[message.system_id]
                     sink.send(message, dept=dept, lab=lab)
+            changed = report_changes(config.state.path, sink)
 
     lost = sink.rejected
     failures = Counter(result.failure.reason for result in results if result.failure)
@@ -175,6 +212,8 @@ def collect(
             reasons = ", ".join(f"{count} {reason}" for reason, count in failures.most_common())
             said += f"; {failures.total()} failed: {reasons}"
         say(said)
+    if changed:
+        say(f"{changed} changed their host key, which is reported as an alert. See: labmon systems trust")
     if stop.is_set():
         say("interrupted: what was measured by then is kept")
         raise typer.Exit(Exit.INTERRUPTED)

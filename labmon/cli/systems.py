@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from labmon.cli import trust
 from labmon.cli.output import Column, Format, ago, percent, print_rows, printable, say, span
 from labmon.cli.wiring import LARGEST, As, load, open_store
 from labmon.errors import UsageError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from psycopg import Connection
 
 app = typer.Typer(no_args_is_help=True, help="The machines that labmon knows.")
+app.command()(trust.trust)
 
 COLUMNS = [
     Column("system_id", "ID", right=True),

@@ -16,10 +16,9 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from labmon import config
+from labmon.collect.access import Access
 from labmon.collect.deadline import Deadline, Watchdog
 from labmon.collect.failures import Failure, HostFailed, one_line
-from labmon.collect.hostkeys import HostKeys
-from labmon.collect.login import Login
 from labmon.collect.parse import Report, parse
 from labmon.collect.probe import COMMAND, END, SCRIPT
 from labmon.errors import LabmonError, UsageError
@@ -97,9 +96,8 @@ def collect(
         waiting.put(target)
     if waiting.empty():
         return iter(())
-    login = Login.load(settings)
-    host_keys = HostKeys(state_dir / "known_hosts", settings.host_keys)
-    return _Run(waiting, settings, login, host_keys, stop or threading.Event()).results()
+    access = Access.load(settings, state_dir)
+    return _Run(waiting, settings, access, stop or threading.Event()).results()
 
 
 @dataclass
@@ -145,14 +143,12 @@ class _Run:
         self,
         waiting: "SimpleQueue[Target]",
         settings: config.Collect,
-        login: Login,
-        host_keys: HostKeys,
+        access: Access,
         stop: threading.Event,
     ) -> None:
         self._waiting = waiting
         self._settings = settings
-        self._login = login
-        self._host_keys = host_keys
+        self._access = access
         self._stop = stop
         self._ended = threading.Event()
         self._done: SimpleQueue[Result] = SimpleQueue()
@@ -177,6 +173,7 @@ class _Run:
         finally:
             self._ended.set()
             self._watchdog.close()
+            self._access.close()
 
     def _add_thread(self) -> bool:
         """False when the system has none left."""
@@ -198,9 +195,7 @@ class _Run:
 
     def _measure(self, target: Target) -> bool:
         """Deliver the result of one machine. False when the watchdog did, and has replaced this thread."""
-        from labmon.collect.ssh import Session
-
-        session = Session(target.address, target.port)
+        session = self._access.session(target)
         job = _Job(target, session, Deadline.after(self._settings.deadline))
 
         def expire() -> None:
@@ -214,7 +209,7 @@ class _Run:
         outcome: Report | Failure
         with self._watchdog.watch(job.deadline, expire):
             try:
-                outcome = _probe(job, self._login, self._host_keys)
+                outcome = _probe(job)
             except HostFailed as error:
                 outcome = error.failure
             except Exception as error:
@@ -227,10 +222,10 @@ class _Run:
         return not job.replaced
 
 
-def _probe(job: _Job, login: Login, host_keys: HostKeys) -> Report:
+def _probe(job: _Job) -> Report:
     """One login, one round trip. Raises `HostFailed`."""
     session = job.session
-    session.open(login, host_keys, job.deadline)
+    session.open(job.deadline)
     output = session.run(COMMAND, SCRIPT, job.deadline, until=END)
     received_at = utcnow()
     if END not in output.stdout and output.status != 0:
