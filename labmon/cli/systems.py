@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from labmon.cli import trust
 from labmon.cli.output import Column, Format, ago, percent, print_rows, printable, say, span
 from labmon.cli.wiring import LARGEST, As, load, open_store
 from labmon.errors import UsageError
 from labmon.fleet import find_lab
 
 app = typer.Typer(no_args_is_help=True, help="The machines that labmon knows.")
+app.command()(trust.trust)
 
 
 class Said(StrEnum):

@@ -69,7 +69,12 @@ def watch(tmp_path, monkeypatch):
 
 def loops(sshd):
     """The shells on the far side that wait for the next round."""
-    return [process for process in sshd.sessions() if process.name() in ("sh", "dash")]
+    found = []
+    for process in sshd.sessions():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.cmdline()[:2] == ["sh", "-s"]:
+                found.append(process)
+    return found
 
 
 def until(condition, seconds=5.0):
