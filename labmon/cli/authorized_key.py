@@ -1,4 +1,4 @@
-"""`labmon collect --print-authorized-key` and `--print-probe`: a login that can do nothing but be measured."""
+"""`labmon collect --print-authorized-key` and `--print-probe`: a login that can be measured and no more."""
 
 import re
 import socket

@@ -64,6 +64,7 @@ class _Machine:
     offset: float  #: its moment, in seconds from the beginning of a round
     may_keep: bool  #: its session
     due: float = 0.0
+    has_news: bool = False  #: a result that nobody has taken yet
     session: "Session | None" = None
     gone: bool = False
 
@@ -97,7 +98,7 @@ class Rounds:
         self._state_dir = state_dir
         self._memory = memory or Memory()
         self._machines: dict[str, _Machine] = {}
-        self._done: SimpleQueue[tuple[_Machine, Result]] = SimpleQueue()
+        self._done: SimpleQueue[tuple[int, _Machine, Result]] = SimpleQueue()
 
     def __enter__(self) -> "Rounds":
         self._access = Access.load(self._settings, self._state_dir)
@@ -147,17 +148,25 @@ class Rounds:
         """Results as they come, each round at its end, and None now and then, until `stop` is set."""
         self._pool.start()
         number = 0
+        early: tuple[int, _Machine, Result] | None = None  # of a round that had begun before we looked
         while not stop.is_set():
             begins = self._started + number * self._every
             ends = begins + self._every
-            self._waiting = {machine for machine in self._machines.values() if machine.due < ends}
+            self._waiting = {one for one in self._machines.values() if one.due < ends or one.has_news}
             measured, failures, over = 0, Counter[str](), False
-            while not stop.is_set() and (now := time.monotonic()) < ends:
+            while not stop.is_set():
+                left = ends - time.monotonic()
                 try:
-                    machine, result = self._done.get(timeout=min(TICK, ends - now))
+                    early = early or self._done.get(timeout=max(0.0, min(TICK, left)))
                 except Empty:
+                    if left <= 0:
+                        break
                     yield None
                     continue
+                if early[0] > number:
+                    break
+                (_, machine, result), early = early, None
+                machine.has_news = False
                 yield result
                 measured += result.failure is None
                 if result.failure:
@@ -174,8 +183,9 @@ class Rounds:
     def _put_down(self, machine: _Machine) -> None:
         """For its next moment."""
         first = self._started + machine.offset
-        machine.due = first + max(0, (time.monotonic() - first) // self._every + 1) * self._every
-        self._pool.put(_Visit(self, machine), machine.due)
+        number = max(0, int((time.monotonic() - first) // self._every) + 1)
+        machine.due = first + number * self._every
+        self._pool.put(_Visit(self, machine, number), machine.due)
 
     def _forget(self, key: str) -> None:
         machine = self._machines.pop(key)
@@ -187,8 +197,9 @@ class Rounds:
 class _Visit(Job):
     """One machine in one round."""
 
-    def __init__(self, rounds: Rounds, machine: _Machine) -> None:
+    def __init__(self, rounds: Rounds, machine: _Machine, number: int) -> None:
         super().__init__(machine.target)
+        self._number = number
         self._rounds = rounds
         self._machine = machine
 
@@ -241,8 +252,9 @@ class _Visit(Job):
         if result.failure:
             machine.session = None
         if not machine.gone:
+            machine.has_news = True
             self._rounds._put_down(machine)
-            self._rounds._done.put((machine, result))
+            self._rounds._done.put((self._number, machine, result))
 
 
 def offset(key: str) -> float:

@@ -30,6 +30,7 @@ from labmon.collect.probe import SCRIPT
 from labmon.config import Config, State
 from labmon.consume.direct import Direct
 from labmon.messages import Discovery, utcnow
+from labmon.spool import Spool
 from labmon.store.pool import Store
 from tests import netns
 from tests.sshd import Sshd
@@ -136,7 +137,8 @@ def campus(count: int) -> Iterator[Campus]:
         sshd = stack.enter_context(FarSshd(far))
         # Open as long as the bench runs, so that no figure has the start of the database in it.
         config = Config(state=State(dir=str(folder / "state")))
-        inventory = Direct(stack.enter_context(Store(config)), config, lambda message, rejection: None)
+        store = stack.enter_context(Store(config))
+        inventory = stack.enter_context(Direct(lambda: store, config, Spool.of(config), print))
         for number in range(count):
             found = {"ip_address": address(number), "discovered_at": utcnow(), "scan_type": "arp"}
             inventory.send(Discovery(scan_id=1, dept_id=1, **found))
