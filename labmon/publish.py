@@ -11,7 +11,7 @@ from typing import Self
 from labmon.brokers.base import Broker, Message
 from labmon.config import Queue
 from labmon.errors import LabmonError
-from labmon.messages import Alert, AnyMessage, Discovery, Metrics, ScanFinished, encode
+from labmon.messages import Alert, AnyMessage, Discovery, Metrics, ScanFinished, SystemStatus, encode
 from labmon.priority import Priorities
 from labmon.spool import Spool, SpoolError
 
@@ -31,7 +31,7 @@ MANY = 20_000
 def queue_of(message: AnyMessage, names: Queue) -> str:
     """The configured queue that a message belongs to."""
     match message:
-        case Discovery() | ScanFinished():
+        case Discovery() | ScanFinished() | SystemStatus():
             return names.discovery_queue
         case Metrics():
             return names.metrics_queue

@@ -85,7 +85,7 @@ def scan(
 
     labmon scan 10.30.5.0/24 --dept 1
     """
-    from labmon.cli import scan_lock, scan_range
+    from labmon.cli import address_lock, scan_range
     from labmon.messages import ScanFinished, new_scan_id, utcnow
     from labmon.scan.sweep import Sweep
 
@@ -105,7 +105,8 @@ def scan(
         if not targets:
             store = stack.enter_context(open_store(config))
         addresses = scan_range.targets(targets or [], exclude or [], dept, config, store, force=force)
-        stack.enter_context(scan_lock.held(config.state.path, addresses.spans))
+        running = "a scan of these addresses is running"
+        stack.enter_context(address_lock.held(config.state.path / "scans", addresses.spans, running))
         if store is None and not dry_run and not config.queue.enabled:
             store = stack.enter_context(open_store(config))
         sweep = Sweep(addresses, config.scan, method=type.value, stop=stop)

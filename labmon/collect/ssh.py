@@ -20,7 +20,7 @@ import paramiko  # type: ignore[import-untyped]
 from paramiko.packet import Packetizer  # type: ignore[import-untyped]
 
 from labmon.collect.deadline import Deadline
-from labmon.collect.failures import HostFailed, one_line, os_failure
+from labmon.collect.failures import CONNECTING, HostFailed, one_line, os_failure, timed_out
 from labmon.collect.hostkeys import HostKeys, host_name
 from labmon.collect.login import Login
 from labmon.errors import ConfigError
@@ -41,6 +41,9 @@ MAX_PACKET = 256 * 1024
 WINDOW = 256 * 1024
 """Bytes that a server may have under way to us."""
 
+LIMIT = 1 << 20
+"""Bytes of one answer. A machine with a thousand disks says a fifth of that."""
+
 MAX_STDERR = 4096
 
 # Cheapest first, by the processor time of this side; the rest of paramiko's list stays behind them. Measured,
@@ -60,18 +63,19 @@ class Output:
 
 
 class Session:
-    """A connection to one machine: `open`, then `run` as often as wanted, then `close`.
+    """A connection to one machine: `open`, then `run` as often as wanted, then `close`, then perhaps `open`.
 
-    One thread uses it; any thread may `abort` it. Every method raises `HostFailed` and nothing else when the
-    machine or the way to it is at fault, and "timed out" when the deadline has passed.
+    One thread at a time uses it; any thread may `abort` it. Every method raises `HostFailed` and nothing else
+    when the machine or the way to it is at fault, and "timed out" when the deadline has passed.
     """
 
     def __init__(self, address: str, port: int) -> None:
         self.address = address
         self.port = port
-        self._phase = "connecting"
+        self._phase = CONNECTING
         self._socket: socket.socket | None = None
         self._transport: paramiko.Transport | None = None
+        self._channel: paramiko.Channel | None = None
         self._aborted = False
 
     @property
@@ -91,37 +95,94 @@ class Session:
     def open(self, login: Login, host_keys: HostKeys, deadline: Deadline) -> None:
         """Connect, check the host key, log in."""
         with self._failures(deadline):
-            self._phase = "connecting"
+            self._phase = CONNECTING
             sock = self._connect(deadline)
             self._phase = "waiting for its banner"
             transport = self._handshake(sock, host_keys, deadline)
             self._phase = "logging in"
             _log_in(transport, login, deadline)
 
+    @property
+    def is_open(self) -> bool:
+        """True while the machine has not hung up, as far as is known."""
+        return self._transport is not None and not self._aborted and bool(self._transport.is_active())
+
+    @property
+    def is_talking(self) -> bool:
+        """True when what `start` has started can be asked again."""
+        channel = self._channel
+        return (
+            self.is_open
+            and channel is not None
+            and not (channel.closed or channel.eof_received or channel.exit_status_ready())
+        )
+
     def run(
-        self, command: str, stdin: bytes, deadline: Deadline, *, until: bytes = b"", limit: int = 1 << 20
+        self, command: str, stdin: bytes, deadline: Deadline, *, until: bytes = b"", limit: int = LIMIT
     ) -> Output:
         """Run a command with `stdin` as its whole input and read what it says.
 
         Returns when it has ended, or as soon as its output ends with `until`, whatever still holds the
         other end open. More than `limit` bytes are "output unusable".
         """
-        assert self._transport is not None, "open() comes first"
         with self._failures(deadline):
-            self._phase = "starting the probe"
-            channel = self._transport.open_session(window_size=WINDOW, timeout=deadline.left)
+            channel = self._exec(command, deadline)
             try:
-                channel.settimeout(deadline.left)
-                channel.exec_command(command)
-                self._phase = "running the probe"
                 # A forced command may end without reading its input: what it says still counts.
                 with suppress(OSError):
                     channel.sendall(stdin)
                 channel.shutdown_write()
                 return _read(channel, deadline, until, limit)
             finally:
-                with suppress(OSError, EOFError, paramiko.SSHException):
-                    channel.close()
+                _close(channel)
+
+    def start(
+        self, command: str, stdin: bytes, deadline: Deadline, *, until: bytes, limit: int = LIMIT
+    ) -> Output:
+        """Like `run`, but leaves the command its input, to be asked for more by `ask` if it stays."""
+        with self._failures(deadline):
+            if self._channel is not None:
+                _close(self._channel)
+            # The session may now be idle for hours, and needs no look at the clock every second meanwhile.
+            if self._socket is not None:
+                self._socket.settimeout(None)
+            self._channel = channel = self._exec(command, deadline)
+            with suppress(OSError):
+                channel.sendall(stdin)
+            return _read(channel, deadline, until, limit)
+
+    def ask(self, line: bytes, deadline: Deadline, *, until: bytes, limit: int = LIMIT) -> Output:
+        """Write a line to what `start` has started, and read what it says to that up to `until`."""
+        channel = self._channel
+        assert channel is not None, "start() comes first"
+        with self._failures(deadline):
+            self._phase = "running the probe"
+            channel.settimeout(deadline.left)
+            unasked = 0
+            while channel.recv_ready():
+                unasked += len(channel.recv(65536))
+                if unasked > limit:
+                    raise HostFailed("output unusable", f"more than {limit} bytes that nobody asked for")
+            try:
+                channel.sendall(line)
+            except OSError as error:
+                if channel.closed or not self.is_open:
+                    raise EOFError from error
+                raise
+            return _read(channel, deadline, until, limit)
+
+    def _exec(self, command: str, deadline: Deadline) -> paramiko.Channel:
+        assert self._transport is not None, "open() comes first"
+        self._phase = "starting the probe"
+        channel = self._transport.open_session(window_size=WINDOW, timeout=deadline.left)
+        try:
+            channel.settimeout(deadline.left)
+            channel.exec_command(command)
+        except BaseException:
+            _close(channel)
+            raise
+        self._phase = "running the probe"
+        return channel
 
     def abort(self) -> None:
         """End whatever the session waits for, now. Never waits; harmless at any time, also after `close`."""
@@ -136,6 +197,7 @@ class Session:
         """Let go of the connection. Repeatable."""
         self._phase = self.phase  # the transport knows it, and is about to be forgotten
         sock, transport, self._socket, self._transport = self._socket, self._transport, None, None
+        self._channel = None
         if sock is not None:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)  # wakes paramiko's thread, which then ends
@@ -190,7 +252,7 @@ class Session:
             raise
         except Exception as error:
             if self._aborted or deadline.passed or isinstance(error, TimeoutError):
-                raise HostFailed("timed out", f"after {deadline.seconds:g} s, {self.phase}") from error
+                raise timed_out(deadline.seconds, self.phase) from error
             if isinstance(error, OSError):
                 raise os_failure(error, self.phase) from error
             if isinstance(error, paramiko.AuthenticationException):
@@ -308,6 +370,11 @@ def _refuse(login: Login, refused: list[str], more: str) -> NoReturn:
     what = f"it refused {', '.join(refused[:2])}" if refused else "it lets nobody in this way"
     what += f" and {len(refused) - 2} more" if len(refused) > 2 else ""
     raise HostFailed("auth failed", one_line(f"as {login.user}: {what} {more}", 300))
+
+
+def _close(channel: paramiko.Channel) -> None:
+    with suppress(OSError, EOFError, paramiko.SSHException):
+        channel.close()
 
 
 def _read(channel: paramiko.Channel, deadline: Deadline, until: bytes, limit: int) -> Output:

@@ -21,8 +21,9 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from labmon.messages import Discovery
-from labmon.store import history, scans
+from labmon.fleet import Fleet, Machine
+from labmon.messages import Discovery, utcnow
+from labmon.store import history, labs, scans
 
 _FOUND = """
 CREATE TEMPORARY TABLE IF NOT EXISTS found (
@@ -260,3 +261,17 @@ def systems(
             {"dept": dept, "lab": lab, "ids": list(ids) if ids is not None else None, "gone": gone},
         )
         return cursor.fetchall()
+
+
+def fleet(connection: Connection[Any]) -> Fleet:
+    """What collecting has to know of the machines, by address. Cheaper than `systems`: no readings."""
+    with connection.cursor(row_factory=class_row(Machine)) as cursor:
+        cursor.execute(
+            """
+            SELECT host(ip_address) AS address, system_id, dept_id, lab_id, hostname AS name,
+                   ssh_port AS port, GREATEST(seen_at, last_collected) AS seen_at
+            FROM systems WHERE ip_address IS NOT NULL ORDER BY systems.ip_address
+            """
+        )
+        machines = cursor.fetchall()
+    return Fleet(utcnow(), machines, labs.names(connection))

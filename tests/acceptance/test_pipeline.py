@@ -113,7 +113,8 @@ def test_machines_are_chosen_by_department_system_and_address(stored_lab, machin
     assert measured("--dept", "2") == [(2, "127.0.0.2")]
     assert measured("--system", "1") == [(1, "127.0.0.1")]
     assert measured("--host", "127.0.0.2") == [(2, "127.0.0.2")]
-    assert "no systems" in lab.run("collect", "--lab", "9").stderr
+    assert "there is no lab '9'" in lab.run("collect", "--lab", "9", code=2).stderr
+    assert "no systems" in lab.run("collect", "--dept", "9").stderr
 
 
 def test_an_address_that_the_inventory_does_not_know_is_only_shown(lab, machines):

@@ -1,0 +1,43 @@
+"""How machines fare: what collecting tells of them, and what people say.
+
+The newest word on a machine counts, whichever way it came: a status, or a reading, which makes it active
+(`metrics.record_metrics`). Maintenance is said by people, and ended by them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import Connection
+
+from labmon.messages import SystemStatus
+
+_RECORD = """
+UPDATE systems SET
+    status = newest.status, status_since = newest.since, status_at = newest.at, status_error = newest.error
+FROM (
+    SELECT DISTINCT ON (system_id) * FROM unnest(
+        %s::integer[], %s::text[], %s::timestamptz[], %s::timestamptz[], %s::text[]
+    ) AS told (system_id, status, since, at, error)
+    ORDER BY system_id, at DESC
+) newest
+WHERE systems.system_id = newest.system_id AND systems.status <> 'maintenance'
+  AND newest.at > COALESCE(status_at, '-infinity')
+"""
+
+
+def record_statuses(connection: Connection[Any], statuses: Sequence[SystemStatus]) -> None:
+    """Write what is newer than what is known, in the caller's transaction. Repeats change nothing.
+
+    The machines should be held: see `inventory.hold`.
+    """
+    if statuses:
+        connection.execute(
+            _RECORD,
+            [
+                [one.system_id for one in statuses],
+                [one.status for one in statuses],
+                [one.since for one in statuses],
+                [one.checked_at for one in statuses],
+                [one.error for one in statuses],
+            ],
+        )
