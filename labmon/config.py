@@ -230,6 +230,31 @@ class Collect(Struct, frozen=True, kw_only=True):
     password_file: Annotated[
         str, _says("A file whose first line is the account's password. Empty: keys only.")
     ] = ""
+    password: Annotated[
+        str,
+        _says(
+            "The password itself; it belongs into a file, or the environment: LABMON_COLLECT_PASSWORD.",
+            secret=True,
+        ),
+    ] = ""
+    key_passphrase_file: Annotated[
+        str, _says("A file whose first line is the passphrase of the private keys that have one.")
+    ] = ""
+    key_passphrase: Annotated[str, _says("The passphrase itself; see password.", secret=True)] = ""
+    ssh_config: Annotated[
+        str,
+        _says(
+            "Where to look up User, Port, IdentityFile, ProxyJump and HostKeyAlias of a machine. What is set "
+            "here wins; nothing in that file is ever run. Empty: nowhere."
+        ),
+    ] = "~/.ssh/config"
+    proxy_jump: Annotated[
+        str,
+        _says(
+            "Bastions on the way to every machine, one after another: [user@]host[:port],... They are logged "
+            "in to with a key. Empty: as the ssh_config says."
+        ),
+    ] = ""
     host_keys: Annotated[
         Literal["accept-new", "strict", "off"],
         _says(
@@ -237,6 +262,10 @@ class Collect(Struct, frozen=True, kw_only=True):
             "strict: refuse unknown ones too. off: check nothing (anyone may listen in)."
         ),
     ] = "accept-new"
+    known_hosts: Annotated[
+        list[str],
+        _says("OpenSSH's files that know keys of machines which labmon sees for the first time."),
+    ] = msgspec.field(default_factory=lambda: ["~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"])
     concurrency: Annotated[int, _says("Machines measured at the same time.", ge=1, le=10000)] = 64
     per_subnet: Annotated[
         int,

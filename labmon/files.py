@@ -1,8 +1,11 @@
 """Small files of the state folder, replaced whole."""
 
+import fcntl
 import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -28,3 +31,19 @@ def replace(path: Path, content: bytes) -> bool:
         logger.warning("%s: not written: %s", path, error.strerror or error)
         return False
     return True
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from changing a file in the meantime. The kernel lets go when this one dies.
+
+    Where there can be no lock there can be no file either: that is logged, and nobody is kept off.
+    """
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            lock = stack.enter_context(open(path.with_name(f"{path.name}.lock"), "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            logger.warning("%s: not locked: %s", path, error.strerror or error)
+        yield

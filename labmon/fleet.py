@@ -84,14 +84,17 @@ class Fleet(Struct, frozen=True):
         files.replace(path, content)
 
 
-def find_lab(text: str, labs: Sequence[Lab]) -> int:
-    """The number of the lab that somebody calls `text`: by its number, or by its name in whatever case.
-
-    Raises UsageError when there is none, or several departments have one of that name.
-    """
-    found = [one for one in labs if text == str(one.lab_id)] or [
-        one for one in labs if one.name.casefold() == text.strip().casefold()
+def labs_called(text: str, labs: Sequence[Lab]) -> list[Lab]:
+    """Those that somebody means by `text`: a number, or a name in whatever case."""
+    text = text.strip().casefold()
+    return [one for one in labs if text == str(one.lab_id)] or [
+        one for one in labs if text == one.name.casefold()
     ]
+
+
+def find_lab(text: str, labs: Sequence[Lab]) -> int:
+    """The number of the one lab of that name or number. Raises UsageError when there is none, or several."""
+    found = labs_called(text, labs)
     if len(found) > 1:
         numbers = ", ".join(f"{one.lab_id} (department {one.dept_id})" for one in found)
         raise UsageError(f"several labs are called {text!r}: say which by its number: {numbers}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from labmon.cli import authorized_key
 from labmon.cli import collect_view as view
 from labmon.cli.output import Format, say
 from labmon.cli.targets import Choice, open_fleet
@@ -85,6 +86,33 @@ def collect(
         str | None,
         typer.Option(metavar="TIME", help='Hard limit per machine, such as "20s".', show_default="config"),
     ] = None,
+    jump: Annotated[
+        str | None,
+        typer.Option("--jump", "-J", metavar="BASTION,...", help="Through these.", show_default="config"),
+    ] = None,
+    print_authorized_key: Annotated[
+        bool,
+        typer.Option(
+            "--print-authorized-key",
+            help="Measure nothing; print the line for authorized_keys that allows this and nothing else.",
+        ),
+    ] = False,
+    sources: Annotated[
+        str | None,
+        typer.Option("--from", metavar="ADDRESS,...", help="In that line: from where.", show_default=False),
+    ] = None,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            "--probe",
+            metavar="PATH",
+            help="In that line: the program to run there, instead of the probe itself.",
+            show_default=False,
+        ),
+    ] = None,
+    print_probe: Annotated[
+        bool, typer.Option("--print-probe", help="Measure nothing; print that program.")
+    ] = False,
     queue_enabled: QueueEnabled = None,
     queue_host: QueueHost = None,
     form: As = Format.table,
@@ -100,7 +128,6 @@ def collect(
 
     labmon collect --all --queue-enabled --every 60s
     """
-    choice = Choice(all_systems, dept, lab, tuple(system or ()), tuple(host or ()))
 
     def configure() -> Config:
         return load(
@@ -111,11 +138,19 @@ def collect(
                 "collect.port": port,
                 "collect.concurrency": concurrency,
                 "collect.deadline": deadline,
+                "collect.proxy_jump": jump,
                 "queue.enabled": queue_enabled,
                 "queue.host": queue_host,
             },
         )
 
+    if print_probe:
+        authorized_key.print_probe()
+        return
+    if print_authorized_key:
+        authorized_key.print_lines(configure(), sources, probe)
+        return
+    choice = Choice(all_systems, dept, lab, tuple(system or ()), tuple(host or ()))
     if every is None:
         _once(configure(), choice, retry_all=retry_all, form=form, quiet=quiet)
         return
@@ -139,6 +174,7 @@ def _interval(text: str) -> float:
 def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quiet: bool) -> None:
     from labmon.cli.collect_run import Run, held
     from labmon.collect import runner
+    from labmon.collect.hostkeys import report_changes
     from labmon.collect.memory import Memory
 
     with ExitStack() as stack:
@@ -153,7 +189,11 @@ def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quie
             return
         stop = threading.Event()
         results: list[Result] = []
-        with held(config, choice, run.machines), open_sink(config, store) as sink, stops_on_interrupt(stop):
+        with (
+            held(config, choice, run.machines),
+            open_sink(config, store, away=store is None) as sink,
+            stops_on_interrupt(stop),
+        ):
             memory = Memory(config.state.path / "counters")
             found = runner.collect(
                 run.targets(due), config.collect, state_dir=config.state.path, stop=stop, memory=memory
@@ -162,6 +202,7 @@ def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quie
                 for result in view.drawn(found, len(due.now)) if interactive(quiet) else found:
                     results.append(result)
                     run.take(result, sink)
+                changed = report_changes(config.state.path, sink)
             finally:
                 memory.save()
                 run.lane.save()
@@ -171,8 +212,10 @@ def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quie
     if not (quiet and form is Format.table):
         view.print_results(results, form)
     if not quiet or failed or lost:
-        stored = destination(config, config.queue.metrics_queue)
+        stored = destination(config, config.queue.metrics_queue, sink)
         say(view.summary(results, len(due.now), due, stored, lost))
+    if changed:
+        say(f"{changed} changed their host key, which is reported as an alert. See: labmon systems trust")
     if stop.is_set():
         say("interrupted: what was measured by then is kept")
         raise typer.Exit(Exit.INTERRUPTED)

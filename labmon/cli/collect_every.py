@@ -92,7 +92,7 @@ class _Service:
         self._store, fleet = enter(open_fleet(self._config, self._choice))
         due = self._run.look(fleet, retry=retry)
         enter(held(self._config, self._choice, self._run.machines))
-        outlet = _Outlet(enter(open_sink(self._config, self._store)))
+        outlet = _Outlet(enter(open_sink(self._config, self._store, away=self._store is None)))
         state_dir = self._config.state.path
         rounds = enter(
             Rounds(

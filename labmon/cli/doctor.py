@@ -119,11 +119,15 @@ def _scan() -> Iterator[Finding]:
 
 
 def _collect(config: "Config") -> Iterator[Finding]:
-    from labmon.collect.login import Login
+    from labmon.collect.access import load_ssh_config
+    from labmon.collect.login import Logins
+    from labmon.collect.ssh_config import Options
 
-    login = Login.load(config.collect)
+    more_keys = load_ssh_config(config.collect).names_keys
+    login = Logins.load(config.collect, more_keys=more_keys).of(Options())
     means = [f"{len(login.keys)} keys"] if login.keys else []
     means += ["a password"] if login.password is not None else []
+    means += ["keys of the ssh_config for some machines"] if more_keys else []
     yield Finding("collect", OK, f"logs in as {login.user} with {' and '.join(means)}")
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = 4 * config.collect.concurrency + 64

@@ -144,9 +144,13 @@ def scan(
             for note in sweep.notes:
                 say(note)
             lost = f"; {sink.rejected} messages could not be stored" if sink.rejected else ""
-            done = "not stored (--dry-run)" if dry_run else destination(config, config.queue.discovery_queue)
+            done = (
+                "not stored (--dry-run)"
+                if dry_run
+                else destination(config, config.queue.discovery_queue, sink)
+            )
             say(f"{len(hosts)} of {len(addresses)} addresses answered in {seconds:.1f} s; {done}{lost}")
-            if store and not dry_run and not config.queue.enabled:
+            if store and not (dry_run or config.queue.enabled or sink.spooled):
                 _say_changes(store, scan_id)
     if stop.is_set():
         say("interrupted: what was found by then is kept")

@@ -17,6 +17,7 @@ Reason = Literal[
     "no ssh",  # something listens, but it does not speak SSH, or none that we speak
     "host key unknown",  # policy strict, and nobody vouched for this machine
     "host key changed",  # another machine, a re-installed one, or an attack
+    "host key revoked",  # marked so in a file of known hosts
     "auth failed",  # every key and password was refused
     "probe failed",  # logged in, but the probe did not run to its end
     "output unusable",  # it ran, and what it said cannot be read

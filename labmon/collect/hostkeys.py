@@ -1,39 +1,36 @@
-"""The host keys of the machines, in one file of labmon's own, in the format of known_hosts (sshd(8)).
+"""Whether a machine is the one it was: the policy over labmon's own pins and OpenSSH's known hosts.
 
-Not the user's known_hosts: that one may be long, hashed and shared, and is nobody's to fill from a daemon.
-`ssh -o UserKnownHostsFile=FILE` and `ssh-keygen -F/-R` work on it.
+A key is pinned to the machine, not to its address: with DHCP an address is somebody else's tomorrow. What
+OpenSSH's files know of an address or a name counts at first sight, and never again.
 """
 
 import base64
-import fcntl
 import hashlib
 import logging
-import os
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from ipaddress import ip_address
+import shlex
+import sqlite3
+from collections.abc import Collection, Iterable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, Self
 
 from labmon.collect.failures import HostFailed
-from labmon.errors import PermissionNeeded
+from labmon.collect.known_hosts import HostKey, KnownHosts, host_name
+from labmon.collect.pins import Pins, Refused
+from labmon.messages import OURSELVES, Alert
 
 logger = logging.getLogger(__name__)
 
 Policy = Literal["accept-new", "strict", "off"]
-LOCK_TIMEOUT = 5.0
-"""Seconds. The lock is held for a fraction of a millisecond; whoever holds it longer is stuck."""
 
+FILE = "host_keys.sqlite"
+"""In the state folder."""
 
-def host_name(address: str, port: int) -> str:
-    """What a machine is called in the file: as OpenSSH writes it, so that its tools find it."""
-    try:
-        address = str(ip_address(address))
-    except ValueError:
-        address = address.lower()
-    return address if port == 22 else f"[{address}]:{port}"
+OLD_FILE = "known_hosts"
+"""Where earlier versions kept the keys, by address; still read as one more file of known hosts."""
+
+_SYSTEM = "system "
 
 
 def fingerprint(blob: bytes) -> str:
@@ -41,127 +38,151 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
+@dataclass(frozen=True)
+class Machine:
+    """Whose key it is: the name of its pin, and the names that files of known hosts may have for it."""
+
+    pin: str
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, address: str, port: int, *aliases: str | None, system_id: int | None = None) -> Self:
+        """A system of the inventory; or, where there is no `system_id`, what answers at this address."""
+        names = dict.fromkeys(host_name(one, port) for one in (address, *aliases) if one)
+        return cls(next(iter(names)) if system_id is None else pin_of(system_id), tuple(names))
+
+    @property
+    def trusted_by(self) -> str:
+        """The command that takes a new key of it."""
+        return f"labmon systems trust {shlex.quote(self.pin.removeprefix(_SYSTEM))}"
+
+
+def pin_of(system_id: int) -> str:
+    """The name of a system's pin."""
+    return f"{_SYSTEM}{system_id}"
+
+
 class HostKeys:
-    """The store, indexed in memory. Safe for threads, and for other processes that add to the same file.
+    """The one who decides. For any thread. Opening it raises what opening `Pins` raises."""
 
-    Lines it cannot index (comments, markers, hashed names) are left alone. Raises `PermissionNeeded` when
-    the file cannot be read, or, where the policy may add to it, written.
-    """
-
-    def __init__(self, file: Path, policy: Policy) -> None:
-        self.file = file
+    def __init__(self, state_dir: Path, policy: Policy, known_hosts: Iterable[Path] = ()) -> None:
         self.policy = policy
-        self._keys: dict[str, list[tuple[str, str]]] = {}  # name -> (type, key in base64)
-        self._read_to = (0, 0)  # inode and offset up to which the file is in memory
-        self._lock = threading.Lock()
-        if policy == "off":
-            return
+        self._known = KnownHosts([state_dir / OLD_FILE, *known_hosts])
+        self._pins = Pins(state_dir / FILE) if policy != "off" else None
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._pins is not None:
+            self._pins.close()
+
+    def types(self, machine: Machine) -> list[str]:
+        """The types of key to ask a machine for first: those it is known by. Else one that has got a key of a
+        better type would seem to have changed."""
+        if self._pins is None:
+            return []
         try:
-            if policy == "accept-new":
-                file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._catch_up()
-        except OSError as error:
-            raise PermissionNeeded(
-                f"{file}: the host keys are kept there, and it cannot be used: {error.strerror}. "
-                "Mend its permissions, or choose another [state] dir"
-            ) from error
+            known = self._pins.keys(machine.pin) or self._pins.keys(machine.names[0])
+        except sqlite3.Error as error:
+            raise self._broken(error) from error
+        return [kind for kind, _ in known or self._known.plainly(machine.names)]
 
-    def __len__(self) -> int:
-        return len(self._keys)
+    def check(self, machine: Machine, key: HostKey, asked: Collection[str] = ()) -> list[str]:
+        """Return nothing if the machine may be trusted to be itself, having pinned a key that is new and may
+        be; or the types to ask it for instead, since it is known by other ones than those it was `asked` for.
 
-    def types(self, name: str) -> list[str]:
-        """The types of the keys known for a machine. Asking for these first avoids that a machine with
-        several keys seems to have changed."""
-        with self._lock:
-            return [kind for kind, _ in self._keys.get(name, [])]
-
-    def check(self, name: str, kind: str, blob: bytes) -> None:
-        """Return if the machine may be trusted to be itself, having remembered it if it is new and may be.
-
-        Raises `HostFailed`: host key changed, host key unknown, or local error.
+        Raises `HostFailed`: host key changed, host key unknown, host key revoked, or local error.
         """
-        if self.policy == "off":
-            return
-        key = (kind, base64.b64encode(blob).decode())
-        with self._lock:
-            if key in self._keys.get(name, []):
-                return
-            try:
-                # Another process may have learnt it meanwhile, or somebody removed the line of the old key.
-                if self.policy == "strict":
-                    self._catch_up()
-                else:
-                    with self._file_lock():
-                        self._catch_up()
-                        if name not in self._keys:
-                            self._append(name, key)
-            except OSError as error:
-                raise HostFailed("local error", f"{self.file}: {error.strerror or error}") from error
-            known = self._keys.get(name, [])
-        if key in known:
-            return
+        if self._pins is None:
+            return []
+        if self._known.revoked(key[1]):
+            raise HostFailed(
+                "host key revoked", f"{shown(key)} is marked @revoked in {' or '.join(self._files())}"
+            )
+        try:
+            return self._checked(self._pins, machine, key, asked)
+        except sqlite3.Error as error:
+            raise self._broken(error) from error
+
+    def _checked(self, pins: Pins, machine: Machine, key: HostKey, asked: Collection[str]) -> list[str]:
+        pinned = pins.keys(machine.pin)
+        if key in pinned:
+            pins.good(machine.pin)
+            return []
+        known = pinned
+        if not pinned:
+            # Who was pinned by its address before the inventory had it.
+            address = machine.names[0] if machine.names[0] != machine.pin else None
+            known = pins.keys(address) if address else []
+            if pins.expected(machine.pin) or key in known or self._known.vouches(machine.names, key):
+                may_learn, known = True, []
+            else:
+                known = known or self._known.keys(machine.names)
+                may_learn = not known and self.policy == "accept-new"
+            if may_learn:
+                known = pins.learn(machine.pin, key, instead_of=address)
+                if key in known:
+                    logger.info("pinned the host key of %s: %s", machine.pin, shown(key))
+                    return []
+        types = [kind for kind, _ in known]
+        if key[0] not in types and not set(types) <= set(asked):
+            return types
+        pins.refuse(machine.pin, key, machine.names[0], changed=bool(known))
         if not known:
             raise HostFailed(
                 "host key unknown",
-                f"{kind} {fingerprint(blob)}, and [collect] host_keys is strict. "
-                f"If that is its key, append to {self.file}: {name} {kind} {key[1]}",
+                f"{shown(key)}, and [collect] host_keys is strict. If that is its key: {machine.trusted_by}",
             )
-        expected = ", ".join(f"{k} {fingerprint(base64.b64decode(b))}" for k, b in known)
         raise HostFailed(
             "host key changed",
-            f"it was {expected} and is now {kind} {fingerprint(blob)}. If the machine was installed anew: "
-            f"ssh-keygen -R '{name}' -f {self.file}; if not, somebody may be listening in",
+            f"it was {', '.join(shown(one) for one in known)} and is now {shown(key)}. If the machine was "
+            f"installed anew: {machine.trusted_by}; if not, somebody may be listening in",
         )
 
-    def _catch_up(self) -> None:
-        """Read what was added to the file; all of it, if it is another file or shorter than before."""
-        try:
-            with self.file.open("rb") as file:
-                now = os.fstat(file.fileno())
-                inode, offset = self._read_to
-                if now.st_ino != inode or now.st_size < offset:
-                    self._keys, offset = {}, 0
-                file.seek(offset)
-                text = file.read(now.st_size - offset)
-        except FileNotFoundError:
-            self._keys, self._read_to = {}, (0, 0)
-            return
-        # A line without its end is being written, or never will be: it is read again next time.
-        end = text.rfind(b"\n") + 1
-        self._read_to = (now.st_ino, offset + end)
-        for line in text[:end].decode("utf-8", "replace").split("\n"):
-            words = line.split(None, 3)
-            if len(words) >= 3 and line[0] not in "#@|":
-                for name in words[0].split(","):
-                    self._keys.setdefault(name, []).append((words[1], words[2]))
+    def _files(self) -> list[str]:
+        return [str(path) for path in self._known.files if path.exists()]
 
-    def _append(self, name: str, key: tuple[str, str]) -> None:
-        """One write of one whole line. It is not synced: a key lost in a crash is learnt again."""
-        line = f"{name} {key[0]} {key[1]}\n".encode()
-        with self.file.open("ab+", buffering=0) as file:
-            if size := file.seek(0, os.SEEK_END):
-                file.seek(size - 1)
-                if file.read(1) != b"\n":
-                    line = b"\n" + line  # somebody died while writing
-            written = file.write(line)
-        if written != len(line):
-            raise OSError(f"only {written} of {len(line)} bytes could be written")
-        self._catch_up()
-        logger.info("remembered the host key of %s: %s", name, key[0])
+    def _broken(self, error: sqlite3.Error) -> HostFailed:
+        assert self._pins is not None
+        return HostFailed("local error", f"{self._pins.file}: {error}")
 
-    @contextmanager
-    def _file_lock(self) -> Iterator[None]:
-        """Hold the lock file beside the store, which other processes of labmon take as well."""
-        lock = self.file.with_name(self.file.name + ".lock")
-        deadline = time.monotonic() + LOCK_TIMEOUT
-        with lock.open("ab") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        raise TimeoutError(f"{lock} has been held for {LOCK_TIMEOUT:g} s") from None
-                    time.sleep(0.005)
-            yield
+
+def shown(key: HostKey) -> str:
+    """Type and fingerprint."""
+    return f"{key[0]} {fingerprint(key[1])}"
+
+
+class _Sink(Protocol):
+    def send(self, message: Alert) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+def report_changes(state_dir: Path, sink: _Sink) -> int:
+    """Send an alert for each changed key that was refused and not reported yet; returns how many.
+
+    An alert may be sent twice, with the same time, when the process dies at the wrong moment. Raises what
+    the sink raises.
+    """
+    file = state_dir / FILE
+    if not file.exists():
+        return 0
+    with closing(Pins(file)) as pins:
+        changes = pins.refused(unreported=True)
+        if changes:
+            for one in changes:
+                sink.send(_alert(one))
+            sink.flush()
+            pins.reported(changes)
+    return len(changes)
+
+
+def _alert(change: Refused) -> Alert:
+    ours = change.machine.startswith(_SYSTEM)
+    return Alert(
+        system_id=int(change.machine.removeprefix(_SYSTEM)) if ours else OURSELVES,
+        alert_type="host_key_changed",
+        severity="critical",
+        value=1,
+        threshold=0,
+        at=change.at,
+    )

@@ -62,10 +62,11 @@ class _Entry(Struct, omit_defaults=True):
 
 
 class Lane:
-    """Who failed and is to be tried when, kept in a small file. For one process at a time.
+    """Who failed and is to be tried when, kept in a small file.
 
     `update` with the inventory, ask who is `due`, `record` each result, `save`; leaving the block saves, too.
-    Times are the caller's. The file holds the machines that failed and no others.
+    Times are the caller's. The file holds the machines that failed and no others. Several processes may use
+    it, each for machines of its own: saving writes what changed here, and keeps what others wrote meanwhile.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Lane:
         self._longest = timedelta(seconds=settings.retry_max)
         self._uniform = uniform
         self._failed = _read(path)
-        self._saved = bool(self._failed)
+        self._touched: set[int] = set()  #: those to be written
         self._seen: dict[int, datetime | None] = {}
         self._place: dict[int, str] = {}
         self._mates: defaultdict[str, list[int]] = defaultdict(list)
@@ -99,6 +100,7 @@ class Lane:
     def update(self, fleet: Fleet) -> None:
         """Take in the inventory: who is no longer in it is dropped, who was seen since it failed is due."""
         machines = {one.system_id: one for one in fleet.machines if one.system_id is not None}
+        self._touched.update(self._failed.keys() - machines.keys())
         self._failed = {number: entry for number, entry in self._failed.items() if number in machines}
         self._seen = {number: one.seen_at for number, one in machines.items()}
         self._place = {number: machines[number].neighbourhood for number in self._failed}
@@ -111,8 +113,9 @@ class Lane:
             if seen_at and (entry.seen_at is None or seen_at > entry.seen_at):
                 if seen_at > entry.failed_at:
                     entry.told_at = None  # the store may believe that all is well
-                    self._reset(entry)
+                    self._reset(number)
                 entry.seen_at = seen_at
+                self._touched.add(number)
 
     def due(self, machines: Iterable[Machine], now: datetime) -> Due:
         """Sort out who is to be tried now. Machines that the inventory does not know always are."""
@@ -130,8 +133,8 @@ class Lane:
     def retry(self, machines: Iterable[Machine]) -> None:
         """They are due, and their intervals begin anew."""
         for one in machines:
-            if one.system_id in self._failed:
-                self._reset(self._failed[one.system_id])
+            if one.system_id is not None and one.system_id in self._failed:
+                self._reset(one.system_id)
 
     def record(self, result: Result, now: datetime) -> SystemStatus | None:
         """Take in what came of a machine. Returns what the store should be told, if anything is new."""
@@ -146,6 +149,7 @@ class Lane:
         error = str(result.failure)[:253]
         before = self._failed.get(number)
         failures = before.failures + 1 if before else 1
+        self._touched.add(number)
         entry = self._failed[number] = _Entry(
             status=status,
             error=error,
@@ -166,18 +170,28 @@ class Lane:
 
     def save(self) -> None:
         """Keep it for the next run. A disk that takes nothing is logged; then more is tried than need be."""
-        if self._failed or self._saved:
-            self._saved = files.replace(self._path, msgspec.json.encode(self._failed))
+        if not self._touched:
+            return
+        with files.locked(self._path):
+            kept = _read(self._path)
+            for number in self._touched:
+                kept.pop(number, None)
+                if number in self._failed:
+                    kept[number] = self._failed[number]
+            if files.replace(self._path, msgspec.json.encode(kept)):
+                self._touched.clear()
 
     def _recovered(self, number: int, now: datetime) -> SystemStatus | None:
         entry = self._failed.pop(number, None)
         if entry is None:
             return None
+        self._touched.add(number)
         if entry.status == "offline":
             for mate in self._mates.get(self._place.get(number, ""), ()):
                 other = self._failed.get(mate)
                 if other and other.status == "offline":
                     other.due_at = min(other.due_at, now)
+                    self._touched.add(mate)
         return SystemStatus(system_id=number, status="active", since=now, checked_at=now)
 
     def _interval(self, failures: int) -> timedelta:
@@ -189,9 +203,11 @@ class Lane:
         """Also where `retry_max` was longer when it was written."""
         return min(entry.due_at, entry.failed_at + self._longest)
 
-    def _reset(self, entry: _Entry) -> None:
+    def _reset(self, number: int) -> None:
+        entry = self._failed[number]
         entry.failures = 0
         entry.due_at = entry.failed_at
+        self._touched.add(number)
 
 
 def _read(path: Path) -> dict[int, _Entry]:

@@ -5,7 +5,6 @@
 Whoever runs next and finds them fresh need not wait a second between two samples.
 """
 
-import fcntl
 import logging
 import time
 from collections.abc import Callable
@@ -72,16 +71,14 @@ class Memory:
         """Add what is new to the file, in place of the old one or not at all. Others may do so too."""
         if self._path is None or not self._changed:
             return
-        try:
-            self._path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-            with open(self._path.with_name(self._path.name + ".lock"), "w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                changed, self._changed = self._changed, {}
-                oldest = self._clock() - self._max_age
-                fresh = {key: kept for key, kept in self._read().items() if kept[0] >= oldest}
-                files.replace(self._path, msgspec.msgpack.encode(fresh | changed))
-        except OSError as error:
-            logger.warning("%s: the counters are not kept for the next run: %s", self._path, error.strerror)
+        with files.locked(self._path):
+            oldest = self._clock() - self._max_age
+            fresh = {key: kept for key, kept in self._read().items() if kept[0] >= oldest}
+            changed = dict(self._changed)
+            if files.replace(self._path, msgspec.msgpack.encode(fresh | changed)):
+                for key, kept in changed.items():
+                    if self._changed.get(key) is kept:
+                        del self._changed[key]
 
     def _read(self) -> dict[str, _Kept]:
         assert self._path is not None

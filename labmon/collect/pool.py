@@ -151,7 +151,7 @@ class Pool:
         def late() -> float | None:
             if not (deadline.passed or self._ended.is_set()):
                 impatient = started + PATIENCE
-                if session.phase != CONNECTING and time.monotonic() < impatient:
+                if not session.phase.startswith(CONNECTING) and time.monotonic() < impatient:
                     return min(impatient, deadline.at)
                 seat.give_up()
                 return deadline.at

@@ -19,11 +19,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from labmon import config
+from labmon.collect.access import Access
 from labmon.collect.deadline import Deadline
 from labmon.collect.descriptors import room_for
 from labmon.collect.failures import HostFailed
-from labmon.collect.hostkeys import HostKeys
-from labmon.collect.login import Login
 from labmon.collect.memory import Memory
 from labmon.collect.parse import Report, parse
 from labmon.collect.pool import Job, Pool
@@ -101,8 +100,7 @@ class Rounds:
         self._done: SimpleQueue[tuple[_Machine, Result]] = SimpleQueue()
 
     def __enter__(self) -> "Rounds":
-        self._login = Login.load(self._settings)
-        self._host_keys = HostKeys(self._state_dir / "known_hosts", self._settings.host_keys)
+        self._access = Access.load(self._settings, self._state_dir)
         self._started = time.monotonic()
         self._spread = min(SPREAD * self._every, LONGEST_SPREAD, DISTANCE * len(self._targets))
         self._waiting: set[_Machine] = set()
@@ -119,6 +117,7 @@ class Rounds:
         self._pool.close()
         for machine in self._machines.values():
             machine.drop()
+        self._access.close()
 
     def update(self, targets: Iterable[Target]) -> None:
         """From now on measure these. Those that were there before keep their sessions."""
@@ -198,10 +197,8 @@ class _Visit(Job):
         return not self._machine.gone
 
     def begin(self) -> "Session":
-        from labmon.collect.ssh import Session
-
         if self._machine.session is None:
-            self._machine.session = Session(self.target.address, self.target.port)
+            self._machine.session = self._rounds._access.session(self.target)
         return self._machine.session
 
     def measure(self, session: "Session", deadline: Deadline, logged_in: Callable[[], None]) -> Report:
@@ -211,13 +208,14 @@ class _Visit(Job):
             output = self._again(session, deadline, logged_in) if session.is_talking else None
             before = rounds._memory.of(key)
             if output is None:
-                if not session.is_open:
+                if not session.alive:
                     session.close()
-                    session.open(rounds._login, rounds._host_keys, deadline)
+                    session.open(deadline)
                 logged_in()
                 since = before.boot_id if before else None
-                asked = request(session.server, since=since, loop=True)
-                output = whole(session.start(*asked, deadline, until=END))
+                output = whole(
+                    session.start(*request(session.server, since=since, loop=True), deadline, until=END)
+                )
             report = parse(output, utcnow(), before)
             kept = self._machine.may_keep
             return report
@@ -231,7 +229,7 @@ class _Visit(Job):
         try:
             output = session.ask(NEXT, deadline, until=END).stdout
         except HostFailed as error:
-            if error.failure.reason != "connection lost":
+            if error.failure.reason not in ("connection lost", "unreachable"):  # to its bastion
                 raise
             return None
         return output if END in output else None

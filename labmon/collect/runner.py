@@ -7,11 +7,10 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from labmon import config
+from labmon.collect.access import Access
 from labmon.collect.deadline import Deadline
 from labmon.collect.descriptors import room_for
 from labmon.collect.failures import HostFailed, one_line
-from labmon.collect.hostkeys import HostKeys
-from labmon.collect.login import Login
 from labmon.collect.memory import Memory
 from labmon.collect.parse import Report, parse
 from labmon.collect.pool import MOST, Job, Pool
@@ -45,16 +44,14 @@ def collect(
     targets = list(targets)
     if not targets:
         return iter(())
-    login = Login.load(settings)
-    host_keys = HostKeys(state_dir / "known_hosts", settings.host_keys)
-    return _results(targets, settings, login, host_keys, stop or threading.Event(), memory or Memory())
+    access = Access.load(settings, state_dir)
+    return _results(targets, settings, access, stop or threading.Event(), memory or Memory())
 
 
 def _results(
     targets: list[Target],
     settings: config.Collect,
-    login: Login,
-    host_keys: HostKeys,
+    access: Access,
     stop: threading.Event,
     memory: Memory,
 ) -> Iterator[Result]:
@@ -67,7 +64,7 @@ def _results(
     )
     try:
         for target in targets:
-            pool.put(_Once(target, login, host_keys, memory, done.put))
+            pool.put(_Once(target, access, memory, done.put))
         pool.start(len(targets))
         left = len(targets)
         while left and not stop.is_set():
@@ -79,6 +76,7 @@ def _results(
             yield result
     finally:
         pool.close()
+        access.close()
 
 
 class _Once(Job):
@@ -87,25 +85,21 @@ class _Once(Job):
     def __init__(
         self,
         target: Target,
-        login: Login,
-        host_keys: HostKeys,
+        access: Access,
         memory: Memory,
         done: Callable[[Result], None],
     ) -> None:
         super().__init__(target)
-        self._login = login
-        self._host_keys = host_keys
+        self._access = access
         self._memory = memory
         self._done = done
 
     def begin(self) -> "Session":
-        from labmon.collect.ssh import Session
-
-        return Session(self.target.address, self.target.port)
+        return self._access.session(self.target)
 
     def measure(self, session: "Session", deadline: Deadline, logged_in: Callable[[], None]) -> Report:
         try:
-            session.open(self._login, self._host_keys, deadline)
+            session.open(deadline)
             logged_in()
             before = self._memory.of(self.target.key)
             since = before.boot_id if before else None

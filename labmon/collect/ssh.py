@@ -1,4 +1,4 @@
-"""SSH sessions within a deadline. The only importer of paramiko in this package.
+"""SSH sessions within a deadline. With `ssh_transport` and `ssh_keys` the only importer of paramiko here.
 
 paramiko runs a thread per connection and has waits that no timeout of its own ends. So nobody here trusts
 its timeouts: whoever opens a session has a watchdog `abort` it at the deadline, which takes away the socket,
@@ -6,51 +6,31 @@ and every wait ends with an error that is then told as "timed out".
 """
 
 import logging
-import os
 import socket
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import NoReturn, Self, cast
+from typing import Any, Self
 
 import paramiko  # type: ignore[import-untyped]
-from paramiko.packet import Packetizer  # type: ignore[import-untyped]
 
+from labmon.collect.bastion import Way
 from labmon.collect.deadline import Deadline
 from labmon.collect.failures import CONNECTING, HostFailed, one_line, os_failure, timed_out
-from labmon.collect.hostkeys import HostKeys, host_name
-from labmon.collect.login import Login
-from labmon.errors import ConfigError
+from labmon.collect.hostkeys import HostKeys
+from labmon.collect.ssh_keys import log_in
+from labmon.collect.ssh_transport import WINDOW, Transport, prefer_cheap
 
 # paramiko logs each unreachable machine with a traceback; here that is a result with one line.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 if logging.getLogger("paramiko").level == logging.NOTSET:
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
-logger = logging.getLogger(__name__)
-
-MAX_BANNER = 8192
-"""Bytes that may come before the version line, as in OpenSSH."""
-
-MAX_PACKET = 256 * 1024
-"""Bytes, as in OpenSSH. paramiko believes any length up to 4 GiB, before anybody has proved anything."""
-
-WINDOW = 256 * 1024
-"""Bytes that a server may have under way to us."""
-
 LIMIT = 1 << 20
 """Bytes of one answer. A machine with a thousand disks says a fifth of that."""
 
 MAX_STDERR = 4096
-
-# Cheapest first, by the processor time of this side; the rest of paramiko's list stays behind them. Measured,
-# a login costs 2.5 ms with either curve, 2.8 with ML-KEM and 20 to 75 with the classical groups; AES-GCM
-# saves a MAC per packet.
-CHEAP_KEX = ["curve25519-sha256@libssh.org", "ecdh-sha2-nistp256"]
-CHEAP_CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
 
 
 @dataclass(frozen=True)
@@ -69,12 +49,13 @@ class Session:
     when the machine or the way to it is at fault, and "timed out" when the deadline has passed.
     """
 
-    def __init__(self, address: str, port: int) -> None:
-        self.address = address
-        self.port = port
+    def __init__(self, way: Way, host_keys: HostKeys) -> None:
+        self.address = way.address
+        self._way = way
+        self._host_keys = host_keys
         self._phase = CONNECTING
-        self._socket: socket.socket | None = None
-        self._transport: paramiko.Transport | None = None
+        self._socket: Any = None  # a socket, or a channel of a bastion's
+        self._transport: Transport | None = None
         self._channel: paramiko.Channel | None = None
         self._aborted = False
 
@@ -92,27 +73,49 @@ class Session:
         said = self._transport.remote_version if self._transport else ""
         return said.split("-", 2)[-1]
 
-    def open(self, login: Login, host_keys: HostKeys, deadline: Deadline) -> None:
+    @property
+    def alive(self) -> bool:
+        """True between `open` and the end of the connection, whoever ends it."""
+        return self._transport is not None and not self._aborted and self._transport.is_active()
+
+    def open(self, deadline: Deadline) -> None:
         """Connect, check the host key, log in."""
         with self._failures(deadline):
-            self._phase = CONNECTING
-            sock = self._connect(deadline)
-            self._phase = "waiting for its banner"
-            transport = self._handshake(sock, host_keys, deadline)
+            if self._way.problem is not None:
+                raise HostFailed(self._way.problem.reason, self._way.problem.detail)
+            types = self._host_keys.types(self._way.machine)
+            while types := self._reach(types, deadline):
+                self.close()  # once more, for a key of the type that it is known by
             self._phase = "logging in"
-            _log_in(transport, login, deadline)
+            assert self._transport is not None
+            log_in(self._transport, self._way.login, deadline)
 
-    @property
-    def is_open(self) -> bool:
-        """True while the machine has not hung up, as far as is known."""
-        return self._transport is not None and not self._aborted and bool(self._transport.is_active())
+    def forward(self, address: str, port: int, deadline: Deadline, *, patience: float) -> Any:
+        """A connection from this machine to another, to be used as a socket.
+
+        Raises `HostFailed`, and TimeoutError at the deadline. When the machine itself has not stirred for
+        `patience` seconds the session is over.
+        """
+        assert self._transport is not None, "open() comes first"
+        if not self._transport.rouse(min(patience, deadline.left)):
+            if deadline.passed:
+                raise TimeoutError
+            self.abort()
+            raise HostFailed("timed out", f"it has said nothing for {patience:g} s")
+        return self._transport.forward(address, port, deadline)
+
+    def insist(self, seconds: float) -> None:
+        """Have the connection end when what is sent is not acknowledged for so long."""
+        if isinstance(self._socket, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
     @property
     def is_talking(self) -> bool:
         """True when what `start` has started can be asked again."""
         channel = self._channel
         return (
-            self.is_open
+            self.alive
             and channel is not None
             and not (channel.closed or channel.eof_received or channel.exit_status_ready())
         )
@@ -166,7 +169,7 @@ class Session:
             try:
                 channel.sendall(line)
             except OSError as error:
-                if channel.closed or not self.is_open:
+                if channel.closed or not self.alive:
                     raise EOFError from error
                 raise
             return _read(channel, deadline, until, limit)
@@ -190,8 +193,7 @@ class Session:
         sock = self._socket
         if sock is not None:
             # Not close(): a thread that polls the socket would not notice.
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+            _hang_up(sock)
 
     def close(self) -> None:
         """Let go of the connection. Repeatable."""
@@ -199,11 +201,11 @@ class Session:
         sock, transport, self._socket, self._transport = self._socket, self._transport, None, None
         self._channel = None
         if sock is not None:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)  # wakes paramiko's thread, which then ends
+            _hang_up(sock)  # wakes paramiko's thread, which then ends
             if transport is not None:
                 transport.close()
-            sock.close()
+            with suppress(OSError, EOFError, paramiko.SSHException):
+                sock.close()
 
     def __enter__(self) -> Self:
         return self
@@ -211,9 +213,27 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _connect(self, deadline: Deadline) -> socket.socket:
+    def _reach(self, types: Sequence[str], deadline: Deadline) -> list[str]:
+        """Connect and check the host key, asking for one of these types first. Returns nothing when that went
+        well, and otherwise the types to ask for instead."""
+        self._phase = CONNECTING
+        sock = self._connect(deadline)
+        self._phase = "waiting for its banner"
+        transport = self._handshake(sock, types, deadline)
+        self._phase = "checking its host key"
+        key = transport.get_remote_server_key()
+        return self._host_keys.check(self._way.machine, (key.get_name(), key.asbytes()), types)
+
+    def _connect(self, deadline: Deadline) -> Any:
+        way = self._way
+        if way.through is not None:
+            self._phase = f"connecting through bastion {way.through.name}"
+            self._socket = way.through.channel(way.address, way.port, deadline)
+            if self._aborted:
+                raise TimeoutError
+            return self._socket
         family, kind, proto, _, address = socket.getaddrinfo(
-            self.address, self.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            way.address, way.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
         )[0]
         sock = self._socket = socket.socket(family, kind, proto)
         if self._aborted:
@@ -223,13 +243,12 @@ class Session:
         sock.connect(address)
         return sock
 
-    def _handshake(self, sock: socket.socket, host_keys: HostKeys, deadline: Deadline) -> paramiko.Transport:
-        transport = paramiko.Transport(sock, default_window_size=WINDOW, packetizer_class=BoundedPacketizer)
+    def _handshake(self, sock: Any, types: Sequence[str], deadline: Deadline) -> Transport:
+        transport = Transport(sock)
         # It polls at this interval to see whether it was closed; `shutdown` wakes it anyway.
         sock.settimeout(1.0)
         transport.banner_timeout = transport.auth_timeout = deadline.left + 1
-        name = host_name(self.address, self.port)
-        _prefer_cheap(transport, host_keys.types(name))
+        prefer_cheap(transport, types)
         self._transport = transport
 
         done = threading.Event()
@@ -238,9 +257,6 @@ class Session:
             raise TimeoutError
         if not transport.is_active():
             raise transport.get_exception() or EOFError()
-        self._phase = "checking its host key"
-        key = transport.get_remote_server_key()
-        host_keys.check(name, key.get_name(), key.asbytes())
         return transport
 
     @contextmanager
@@ -253,6 +269,8 @@ class Session:
         except Exception as error:
             if self._aborted or deadline.passed or isinstance(error, TimeoutError):
                 raise timed_out(deadline.seconds, self.phase) from error
+            if self._way.through is not None and self._socket is not None and not _holds(self._socket):
+                raise self._way.through.lost(f"the connection to it ended while {self.phase}") from error
             if isinstance(error, OSError):
                 raise os_failure(error, self.phase) from error
             if isinstance(error, paramiko.AuthenticationException):
@@ -285,91 +303,19 @@ class Session:
         return HostFailed("connection lost", f"while {self.phase}: {said}")
 
 
-class BoundedPacketizer(Packetizer):  # type: ignore[misc]
-    """paramiko's, with bounds on what a stranger may send, and without its timer thread per connection."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        super().__init__(sock)
-        self.heard = b""  #: up to the version line
-
-    def start_handshake(self, timeout: float) -> None:
-        """Nothing: the session's deadline covers the handshake."""
-
-    def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        if n > MAX_PACKET:
-            raise paramiko.SSHException(f"a packet of {n} bytes")
-        return cast("bytes", super().read_all(n, check_rekey))
-
-    def _read_timeout(self, timeout: float) -> bytes:
-        # Called for the lines up to and with the version, and for nothing else.
-        if len(self.heard) > MAX_BANNER:
-            raise paramiko.SSHException(f": more than {MAX_BANNER} bytes before the version")
-        data = cast("bytes", super()._read_timeout(timeout))
-        self.heard += data
-        return data
+def _hang_up(sock: Any) -> None:
+    """Wake whoever waits for it, as when the other side hangs up. Never waits."""
+    if isinstance(sock, socket.socket):
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+    else:
+        # Its own shutdown() would tell the bastion first, and wait while that one does not listen.
+        sock.in_buffer.close()
 
 
-def _prefer_cheap(transport: paramiko.Transport, known_types: Iterable[str]) -> None:
-    options = transport.get_security_options()
-    options.kex = _first(CHEAP_KEX, options.kex)
-    options.ciphers = _first(CHEAP_CIPHERS, options.ciphers)
-    wanted: list[str] = []
-    for kind in known_types:
-        wanted += ["rsa-sha2-512", "rsa-sha2-256"] if kind == "ssh-rsa" else [kind]
-    if wanted:
-        options.key_types = _first(wanted, options.key_types)
-
-
-def _first(wanted: Iterable[str], there: Iterable[str]) -> list[str]:
-    there = list(there)
-    front = [name for name in wanted if name in there]
-    return front + [name for name in there if name not in front]
-
-
-def _log_in(transport: paramiko.Transport, login: Login, deadline: Deadline) -> None:
-    """Each key, then the password, until the server is content. Raises `HostFailed` when it is not."""
-    attempts: list[tuple[str, str, Callable[[], list[str]]]] = [
-        (f"key {name}", "publickey", partial(transport.auth_publickey, login.user, key))
-        for name, key in login.keys
-    ]
-    if login.password is not None:
-        attempts.append(
-            ("the password", "password", partial(transport.auth_password, login.user, login.password))
-        )
-    refused: list[str] = []
-    allowed: list[str] | None = None  # what the server still takes, once it has told
-    for what, method, authenticate in attempts:
-        if allowed is not None and not {method, _INTERACTIVE.get(method)} & set(allowed):
-            continue
-        transport.auth_timeout = deadline.left
-        try:
-            allowed = authenticate() or None
-        except paramiko.BadAuthenticationType as error:
-            allowed = error.allowed_types
-        except paramiko.AuthenticationException:
-            if deadline.passed:
-                raise TimeoutError from None
-            if not transport.is_active():
-                if not refused:
-                    raise EOFError from None
-                _refuse(
-                    login, refused, "and hung up: too many keys? Name the right one in [collect] key_files"
-                )
-            refused.append(what)
-        if transport.is_authenticated():
-            return
-        if not transport.is_active():
-            raise EOFError
-    _refuse(login, refused, f"and takes only: {', '.join(allowed)}" if allowed else "")
-
-
-_INTERACTIVE = {"password": "keyboard-interactive"}  # paramiko answers its one question with the password
-
-
-def _refuse(login: Login, refused: list[str], more: str) -> NoReturn:
-    what = f"it refused {', '.join(refused[:2])}" if refused else "it lets nobody in this way"
-    what += f" and {len(refused) - 2} more" if len(refused) > 2 else ""
-    raise HostFailed("auth failed", one_line(f"as {login.user}: {what} {more}", 300))
+def _holds(channel: Any) -> bool:
+    """False when the bastion behind it is gone."""
+    return bool(channel.get_transport().is_active())
 
 
 def _close(channel: paramiko.Channel) -> None:
@@ -396,44 +342,3 @@ def _read(channel: paramiko.Channel, deadline: Deadline, until: bytes, limit: in
     stderr = channel.recv_stderr(MAX_STDERR) if channel.recv_stderr_ready() else b""
     status = channel.exit_status if channel.exit_status_ready() and channel.exit_status >= 0 else None
     return Output(bytes(out), stderr, status)
-
-
-def read_key(path: Path) -> paramiko.PKey:
-    """A private key file of any usual format. Raises ConfigError saying what is the matter with it."""
-    try:
-        return paramiko.PKey.from_path(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: the key cannot be read: {error.strerror}") from error
-    except (paramiko.PasswordRequiredException, TypeError) as error:
-        raise ConfigError(
-            f"{path}: the key has a passphrase. Load it with ssh-add and leave [collect] key_files empty"
-        ) from error
-    except Exception as error:  # a file may be wrong in many ways, and paramiko lets most of them through
-        said = one_line(str(error) or type(error).__name__, 80)
-        raise ConfigError(f"{path}: this is no private key: {said}") from error
-
-
-class _AgentKey(paramiko.AgentKey):  # type: ignore[misc]
-    """A key of the agent, which is asked over a connection of its own each time: paramiko does not keep apart
-    what several sessions ask over one."""
-
-    def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> bytes:
-        with closing(paramiko.Agent()) as agent:
-            if not agent.get_keys():
-                raise paramiko.SSHException("the SSH agent has gone, or has no keys any more")
-            return cast("bytes", paramiko.AgentKey(agent, self.blob).sign_ssh_data(data, algorithm))
-
-
-def agent_keys() -> list[tuple[str, paramiko.PKey]]:
-    """What the SSH agent holds, if there is one: (comment, key)."""
-    if not os.path.exists(os.environ.get("SSH_AUTH_SOCK", "")):
-        return []
-    try:
-        with closing(paramiko.Agent()) as agent:
-            return [
-                (one_line(key.comment, 40) or key.get_name(), _AgentKey(agent, key.blob, key.comment))
-                for key in agent.get_keys()
-            ]
-    except (paramiko.SSHException, OSError) as error:
-        logger.warning("the SSH agent does not answer: %s", error)
-        return []

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from labmon.collect.probe import COMMANDS, SCRIPT
-from labmon.collect.ssh import BoundedPacketizer
+from labmon.collect.ssh_transport import BoundedPacketizer
 from labmon.errors import UsageError
 
 logger = logging.getLogger(__name__)

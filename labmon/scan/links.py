@@ -8,6 +8,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from labmon.scan.neighbours import ROUTES, number
@@ -58,6 +59,15 @@ def parse_local(trie: str) -> set[str]:
         elif words == ["/32", "host", "LOCAL"]:
             found.add(address)
     return found
+
+
+def own_addresses() -> list[str]:
+    """The IPv4 addresses that others may see this machine by, in their order."""
+    try:
+        found = [IPv4Address(one) for one in parse_local(LOCAL.read_text())]
+    except OSError:
+        return []
+    return [str(one) for one in sorted(found) if not one.is_loopback]
 
 
 def parse_neighbours(table: str) -> dict[str, str]:

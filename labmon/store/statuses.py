@@ -5,11 +5,14 @@ The newest word on a machine counts, whichever way it came: a status, or a readi
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from psycopg import Connection
 
-from labmon.messages import SystemStatus
+from labmon.messages import Status, SystemStatus
+
+STATUSES = ("discovered", *get_args(Status), "maintenance")
+"""Every status that a machine can have; the first is that of one that nobody has tried to measure."""
 
 _RECORD = """
 UPDATE systems SET
@@ -41,3 +44,15 @@ def record_statuses(connection: Connection[Any], statuses: Sequence[SystemStatus
                 [one.error for one in statuses],
             ],
         )
+
+
+def set_status(connection: Connection[Any], system_ids: Sequence[int], status: str) -> None:
+    """What somebody says: "maintenance" holds until the same way says "active"."""
+    connection.execute(
+        """
+        UPDATE systems SET status = %(status)s, status_at = now(), status_error = NULL,
+            status_since = CASE WHEN status = %(status)s THEN status_since ELSE now() END
+        WHERE system_id = ANY(%(ids)s)
+        """,
+        {"status": status, "ids": list(system_ids)},
+    )

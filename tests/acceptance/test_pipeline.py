@@ -69,7 +69,7 @@ def test_scan_then_collect_then_consume(stored_lab, machines):
     assert (depth(lab)["ready"], depth(lab)["in_flight"], depth(lab)["dead"]) == (0, 0, 0)
     stored = systems(lab)
     assert stored["127.0.0.1"]["status"] == "active"
-    assert stored["127.0.0.3"]["status"] == "discovered"
+    assert stored["127.0.0.3"]["status"] == "refused"
     for name in ("cpu_percent", "ram_percent", "disk_percent", "uptime_seconds"):
         assert stored["127.0.0.2"][name] == pytest.approx(results["127.0.0.2"][name], rel=1e-5)
 

@@ -195,6 +195,20 @@ def test_it_is_remembered_from_run_to_run_and_for_known_machines_only(path):
     assert len(lane(path, machine(1), machine(2))) == 0
 
 
+def test_runs_over_different_machines_at_the_same_time_keep_each_other_s_failures(path):
+    machines = [machine(1), machine(2), machine(3)]
+    with lane(path, *machines) as before:
+        before.record(result(3, REFUSED), NOON)
+    one, other = lane(path, *machines), lane(path, *machines)
+    one.record(result(1, REFUSED), NOON)
+    other.record(result(2, REFUSED), NOON)
+    one.record(result(3), after(1))
+    one.save()
+    other.save()
+    other.save()
+    assert ids(lane(path, *machines).due(machines, after(1)).now) == [3]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"1": {}}', b"\xff\xfe", b'{"x": 5}'])
 def test_a_file_that_cannot_be_read_is_as_good_as_none(path, content):
     path.write_bytes(content)

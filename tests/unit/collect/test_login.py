@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from labmon.collect.login import Login
+from labmon.collect.login import Logins
 from labmon.config import Collect
 from labmon.errors import ConfigError
 
@@ -41,7 +41,7 @@ def test_key_files_are_read_in_their_order_and_nothing_else_is(home):
         keygen(home / "a", "-t", "rsa", "-m", "PEM"),
         keygen(home / "c", "-t", "ecdsa"),
     ]
-    login = Login.load(Collect(key_files=[*files[:2], "~/c"], user="alice"))
+    login = Logins.load(Collect(key_files=[*files[:2], "~/c"], user="alice"))
     assert login.user == "alice"
     assert names(login) == [files[0], files[1], "~/c"]
     assert [key.get_name() for _, key in login.keys] == ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256"]
@@ -52,12 +52,12 @@ def test_without_key_files_the_usual_ones_that_need_no_passphrase_are_taken(home
     keygen(home / ".ssh" / "id_ecdsa", "-t", "ecdsa", passphrase="secret")
     keygen(home / ".ssh" / "id_ed25519")
     keygen(home / ".ssh" / "another")
-    assert names(Login.load(Collect())) == ["~/.ssh/id_ed25519", "~/.ssh/id_rsa"]
+    assert names(Logins.load(Collect())) == ["~/.ssh/id_ed25519", "~/.ssh/id_rsa"]
 
 
 def test_nothing_to_log_in_with_is_said_beforehand():
     with pytest.raises(ConfigError, match="nothing to log in with.*ssh-keygen"):
-        Login.load(Collect())
+        Logins.load(Collect())
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_nothing_to_log_in_with_is_said_beforehand():
 def test_a_key_file_that_cannot_be_used_is_named(home, make, words):
     make(home / "key")
     with pytest.raises(ConfigError, match=words) as caught:
-        Login.load(Collect(key_files=[str(home / "key")]))
+        Logins.load(Collect(key_files=[str(home / "key")]))
     assert str(caught.value).startswith(f"{home}/key: ")
     assert "\n" not in str(caught.value)
 
 
 def test_the_password_is_the_first_line_and_never_shown(home, caplog):
     with caplog.at_level(logging.DEBUG):
-        login = Login.load(Collect(password_file=secret(home / "pw", " correct horse \r\nsecond\n")))
+        login = Logins.load(Collect(password_file=secret(home / "pw", " correct horse \r\nsecond\n")))
     assert login.password == " correct horse "
     assert "horse" not in repr(login) + caplog.text
 
@@ -101,16 +101,16 @@ def test_the_password_is_the_first_line_and_never_shown(home, caplog):
 def test_a_password_file_that_cannot_be_used_is_named(home, make, words):
     make(home / "pw")
     with pytest.raises(ConfigError, match=words) as caught:
-        Login.load(Collect(password_file=str(home / "pw")))
+        Logins.load(Collect(password_file=str(home / "pw")))
     assert str(caught.value).startswith(f"{home}/pw: ")
 
 
 def test_a_password_that_others_can_read_is_used_with_a_warning(home, caplog):
-    assert Login.load(Collect(password_file=secret(home / "pw", "x\n", 0o644))).password == "x"
+    assert Logins.load(Collect(password_file=secret(home / "pw", "x\n", 0o644))).password == "x"
     assert f"chmod 600 {home}/pw" in caplog.text
 
 
 def test_an_agent_that_is_not_there_is_no_trouble(home, monkeypatch):
     monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "gone"))
     keygen(home / ".ssh" / "id_ed25519")
-    assert names(Login.load(Collect())) == ["~/.ssh/id_ed25519"]
+    assert names(Logins.load(Collect())) == ["~/.ssh/id_ed25519"]
