@@ -216,6 +216,8 @@ def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quie
         say(view.summary(results, len(due.now), due, stored, lost))
     if changed:
         say(f"{changed} changed their host key, which is reported as an alert. See: labmon systems trust")
+    if not quiet and (wrong := view.clocks(results)):
+        say(wrong)
     if stop.is_set():
         say("interrupted: what was measured by then is kept")
         raise typer.Exit(Exit.INTERRUPTED)

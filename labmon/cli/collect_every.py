@@ -16,6 +16,7 @@ from labmon.cli.collect_run import Run, held
 from labmon.cli.output import say
 from labmon.cli.targets import Choice, open_fleet, read_fleet
 from labmon.cli.wiring import Sink, interactive, open_sink, open_store, stops_on_interrupt
+from labmon.collect.clocks import Clocks
 from labmon.collect.memory import MAX_AGE, Memory
 from labmon.collect.rounds import Round, Rounds
 from labmon.collect.runner import Result
@@ -70,6 +71,7 @@ class _Service:
         self._run = Run(config, choice)
         self._memory = Memory(config.state.path / "counters", max_age=max(MAX_AGE, 3 * every))
         self._store: Store | None = None
+        self._clocks = Clocks()
         self._said = ""
 
     def __enter__(self) -> "_Service":
@@ -112,6 +114,8 @@ class _Service:
                 alive.tell()
                 if isinstance(event, Result):
                     outlet.call(self._run.take, event)
+                    if told := self._clocks.look(event):
+                        say(told)
                     if line:
                         line.add(event)
                 elif isinstance(event, Round):

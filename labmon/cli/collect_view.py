@@ -34,6 +34,8 @@ class Row:
     uptime_seconds: int | None
     seconds: float
     failure: str | None
+    missing: tuple[str, ...]
+    clock_skew: float | None
 
 
 COLUMNS = [
@@ -88,6 +90,16 @@ def summary(results: "Sequence[Result]", total: int, due: "Due", stored: str, lo
     )
 
 
+def clocks(results: "Sequence[Result]", most: int = 3) -> str:
+    """Whose clocks are wrong, of `most` machines by name. Empty when none is."""
+    from labmon.collect.clocks import Clocks
+
+    look = Clocks().look
+    told = [said for result in results if (said := look(result))]
+    more = f"; and {len(told) - most} more" if len(told) > most else ""
+    return "; ".join(told[:most]) + more
+
+
 def round_line(over: "Round", due: "Due", lost: int) -> str:
     """What a round came to."""
     late = f"; {over.late} not done yet" if over.late else ""
@@ -117,6 +129,8 @@ def _row(result: "Result") -> Row:
         "collected_at": result.collected_at,
         "seconds": result.seconds,
         "failure": f"{result.failure.reason}: {result.failure.detail}" if result.failure else None,
+        "missing": result.missing,
+        "clock_skew": result.clock_skew,
     }
     return Row(**values)
 

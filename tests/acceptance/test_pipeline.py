@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from datetime import datetime
 
 import psycopg
 import pytest
@@ -123,6 +124,23 @@ def test_an_address_that_the_inventory_does_not_know_is_only_shown(lab, machines
     assert row["system_id"] is None
     assert row["uptime_seconds"] > 0
     assert systems(lab) == {}
+
+
+def test_a_machine_whose_clock_is_wrong_is_told(lab, machines, monkeypatch):
+    """The machines' shell is one that says it is ten minutes ago."""
+    folder = lab.folder / "bin"
+    folder.mkdir()
+    past = int(time.time()) - 600
+    (folder / "sh").write_text(f"#!/bin/sh\n/bin/sh \"$@\" | sed '/^#time/{{n;s/^[0-9]*/{past}/}}'\n")
+    (folder / "sh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    done = lab.run("collect", "--host", "127.0.0.1", "-f", "json")
+    (row,) = json.loads(done.stdout)
+    assert -620 < row["clock_skew"] < -595
+    assert abs(datetime.fromisoformat(row["collected_at"]).timestamp() - time.time()) < 60
+    assert "127.0.0.1: its clock is 60" in done.stderr
+    assert "s behind, so its measurements carry the time of this machine\n" in done.stderr
+    assert "clock" not in lab.run("collect", "--host", "127.0.0.1", "--quiet").stderr
 
 
 def test_messages_of_the_guide_put_in_by_plain_sql_are_stored(stored_lab, database):
