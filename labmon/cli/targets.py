@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labmon.cli.output import ago, say
 from labmon.cli.wiring import open_store
 from labmon.config import Config
-from labmon.errors import StoreError, StoreUnavailable, UsageError
+from labmon.errors import SchemaOutOfDate, StoreError, StoreUnavailable, UsageError
 from labmon.fleet import Fleet, Machine, find_lab
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Choice:
         """Those machines, by address or as they were named. Raises UsageError for what there is not."""
         if self.hosts:
             known = {one.address: one for one in fleet.machines}
-            return [known.get(host) or Machine(address=host) for host in dict.fromkeys(self.hosts)]
+            hosts = dict.fromkeys(map(_address, self.hosts))
+            return [known.get(host) or Machine(address=host) for host in hosts]
         machines = list(fleet.machines)
         if self.dept is not None:
             machines = [one for one in machines if one.dept_id == self.dept]
@@ -60,6 +62,14 @@ class Choice:
         return machines
 
 
+def _address(text: str) -> str:
+    """As the store writes it. What is none is left to those who tell the user so."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return text
+
+
 def target(machine: Machine, port: int) -> "Target":
     """What the runner measures; `port` is the usual one."""
     from labmon.collect.runner import Target
@@ -69,7 +79,7 @@ def target(machine: Machine, port: int) -> "Target":
 
 @contextmanager
 def open_fleet(config: Config, choice: Choice) -> "Iterator[tuple[Store | None, Fleet]]":
-    """The store and its machines. While it is away, None and those it had the last time; that is said.
+    """The store and its machines. While it is away or not migrated, None and those it had the last time.
 
     Addresses alone (`--host`) are measured without any database. Raises StoreError where there is neither.
     """
@@ -86,7 +96,7 @@ def _without_store(config: Config, choice: Choice, error: StoreError) -> Fleet:
     """The machines of the last time, or none for who needs none. Raises the error for anyone else."""
     path = inventory_file(config)
     fleet = Fleet.load(path)
-    if fleet is not None and isinstance(error, StoreUnavailable):
+    if fleet is not None and isinstance(error, StoreUnavailable | SchemaOutOfDate):
         say(f"labmon: {error}. Using the inventory of {ago(fleet.read_at)} ago ({path})")
         return fleet
     if choice.hosts:

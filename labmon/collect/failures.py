@@ -88,12 +88,12 @@ _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
 
 
 CONNECTING = "connecting"
-"""The phase of a session in which nothing has come from the machine yet."""
+"""How the phase of a session begins in which nothing has come from the machine yet."""
 
 
 def timed_out(seconds: float, phase: str) -> HostFailed:
     """The deadline of so many seconds has struck in this phase."""
-    return HostFailed("timed out", f"after {seconds:g} s, {phase}", silent=phase == CONNECTING)
+    return HostFailed("timed out", f"after {seconds:g} s, {phase}", silent=phase.startswith(CONNECTING))
 
 
 def os_failure(error: OSError, doing: str) -> HostFailed:

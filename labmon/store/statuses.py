@@ -10,6 +10,7 @@ from typing import Any, get_args
 from psycopg import Connection
 
 from labmon.messages import Status, SystemStatus
+from labmon.store import inventory
 
 STATUSES = ("discovered", *get_args(Status), "maintenance")
 """Every status that a machine can have; the first is that of one that nobody has tried to measure."""
@@ -29,11 +30,9 @@ WHERE systems.system_id = newest.system_id AND systems.status <> 'maintenance'
 
 
 def record_statuses(connection: Connection[Any], statuses: Sequence[SystemStatus]) -> None:
-    """Write what is newer than what is known, in the caller's transaction. Repeats change nothing.
-
-    The machines should be held: see `inventory.hold`.
-    """
+    """Write what is newer than what is known, in the caller's transaction. Repeats change nothing."""
     if statuses:
+        inventory.hold(connection, (one.system_id for one in statuses))
         connection.execute(
             _RECORD,
             [

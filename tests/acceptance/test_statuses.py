@@ -209,6 +209,19 @@ def test_an_address_needs_no_database_and_nothing_else_does_without(lab, machine
     lab.run("collect", "--all", code=5, **elsewhere)
 
 
+def test_what_is_measured_before_the_database_is_migrated_is_kept(lab, machines, own_postgres_server):
+    lab.run("collect", "--system", "1")
+    with psycopg.connect(own_postgres_server.url()) as connection:
+        connection.execute("DELETE FROM labmon_schema WHERE version = 6")
+    done = lab.run("collect", "--system", "1")
+    assert "labmon db migrate. Using the inventory of " in done.stderr
+    assert "1 of 1 measured, kept in the spool" in done.stderr
+    with psycopg.connect(own_postgres_server.url()) as connection:
+        connection.execute("INSERT INTO labmon_schema (version, name) VALUES (6, 'status')")
+    lab.run("collect", "--system", "1")
+    assert readings(own_postgres_server) == {1: 3}
+
+
 def test_labs_are_made_filled_named_and_removed(lab, machines):
     said = lab.run("labs", "set", "A-101", "--dept", "1", "--add", "127.0.0.0/30", "--add", "3").stderr
     assert said == "lab 1, A-101: 3 systems (made, 3 added)\n"

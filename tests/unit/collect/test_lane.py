@@ -108,6 +108,7 @@ def test_a_change_is_told_once_and_again_after_a_while_for_a_lost_message(path):
     "failure, status",
     [
         (SILENT, "offline"),
+        (timed_out(20, "connecting through bastion gate").failure, "offline"),
         (timed_out(20, "logging in").failure, "timed out"),
         (os_failure(OSError(113, "No route to host"), "connecting").failure, "offline"),
         (os_failure(OSError(101, "Network is unreachable"), "connecting").failure, "unreachable"),
