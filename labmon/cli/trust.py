@@ -86,15 +86,14 @@ def trust(
         if named:
             wanted = _chosen(everyone, machines or [], lab, dept, pins)
         else:
-            wanted = _by_pin(everyone)
+            wanted = dict.fromkeys(one.machine for one in pins.refused())
+            wanted |= {pin: one for pin, one in _by_pin(everyone).items() if pin in wanted}
         refused = [one for one in pins.refused() if one.machine in wanted]
         rows = _rows(wanted, pins, unseen=unseen)
         if rows or form is not Format.table:
             print_rows(COLUMNS, rows, form)
         if unseen:
-            if wanted and _agreed(
-                f"Forget what is known of these {len(wanted)} and take their next keys?", yes
-            ):
+            if wanted and _agreed(f"Forget the keys of these {len(wanted)} and take the next ones?", yes):
                 pins.expect(wanted)
                 say(f"{len(wanted)} may show any key, once")
         elif not refused:
