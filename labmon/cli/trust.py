@@ -86,8 +86,8 @@ def trust(
         if named:
             wanted = _chosen(everyone, machines or [], lab, dept, pins)
         else:
-            wanted = dict.fromkeys(one.machine for one in pins.refused())
-            wanted |= {pin: one for pin, one in _by_pin(everyone).items() if pin in wanted}
+            known = _by_pin(everyone)
+            wanted = {one.machine: known.get(one.machine) for one in pins.refused()}
         refused = [one for one in pins.refused() if one.machine in wanted]
         rows = _rows(wanted, pins, unseen=unseen)
         if rows or form is not Format.table:
@@ -144,7 +144,7 @@ def _rows(wanted: "dict[str, System | None]", pins: "Pins", *, unseen: bool) -> 
 
     refused = {one.machine: one for one in pins.refused()}
     rows = []
-    for pin, system in wanted.items():
+    for pin, system in sorted(wanted.items(), key=lambda item: item[1].system_id if item[1] else 0):
         new = refused.get(pin)
         if new is None and not unseen:
             continue
