@@ -1,4 +1,4 @@
-"""`labmon collect --print-authorized-key` and `--print-probe`: a login that can be measured and no more."""
+"""`labmon collect --print-authorized-key` and `--print-probe`: a login that can only be measured."""
 
 import re
 import socket
@@ -28,10 +28,7 @@ def print_lines(config: "Config", sources: str | None, probe: str | None) -> Non
         if config.collect.proxy_jump:
             raise UsageError("through a bastion the machines see its address: say it with --from")
         own = own_addresses()
-        said = (
-            f"good from {', '.join(own)}" if own else "good from this machine only: it has no other address"
-        )
-        say(f"{said}. Choose others with --from")
+        say(f"good from {', '.join(own) or 'this machine only'}. Choose others with --from")
         sources = ",".join(own or ["127.0.0.1"])
     if not re.fullmatch(r"[0-9A-Za-z.:*?!/,_-]+", sources):
         raise UsageError(f"--from {sources}: addresses, networks or names, separated by commas")

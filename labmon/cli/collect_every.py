@@ -122,7 +122,7 @@ class _Service:
                     outlet.flush()
                     self._memory.save()
                     self._run.lane.save()
-                    self._tell(event, view.round_line(event, due, outlet.lost()))
+                    self._tell(event, view.round_line(event, due, outlet.lost(), outlet.spooled))
                     if time.monotonic() - read_at >= REFRESH:
                         read_at = time.monotonic()
                         self._look()
@@ -194,6 +194,11 @@ class _Outlet:
             self._since = None
             with self._told():
                 self._sink.flush()
+
+    @property
+    def spooled(self) -> int:
+        """How many wait on the disk."""
+        return self._sink.spooled
 
     def lost(self) -> int:
         """How many more were rejected since this was asked last."""

@@ -100,13 +100,15 @@ def clocks(results: "Sequence[Result]", most: int = 3) -> str:
     return "; ".join(told[:most]) + more
 
 
-def round_line(over: "Round", due: "Due", lost: int) -> str:
-    """What a round came to."""
+def round_line(over: "Round", due: "Due", lost: int, spooled: int) -> str:
+    """What a round came to: so many more were lost, so many all in all are in the spool."""
+    kept = f"; {spooled} kept in the spool (why: labmon doctor)" if spooled else ""
     late = f"; {over.late} not done yet" if over.late else ""
     later = f"; {due.later} that failed before are left for later" if due.later else ""
     return (
         f"{datetime.now():%H:%M:%S} round {over.number + 1}: {over.measured} measured in {over.seconds:.1f} s"
         + (f"; {lost} could not be stored" if lost else "")
+        + kept
         + reasons(over.failures)
         + late
         + later

@@ -86,15 +86,14 @@ def trust(
         if named:
             wanted = _chosen(everyone, machines or [], lab, dept, pins)
         else:
-            wanted = _by_pin(everyone)
+            known = _by_pin(everyone)
+            wanted = {one.machine: known.get(one.machine) for one in pins.refused()}
         refused = [one for one in pins.refused() if one.machine in wanted]
         rows = _rows(wanted, pins, unseen=unseen)
         if rows or form is not Format.table:
             print_rows(COLUMNS, rows, form)
         if unseen:
-            if wanted and _agreed(
-                f"Forget what is known of these {len(wanted)} and take their next keys?", yes
-            ):
+            if wanted and _agreed(f"Forget the keys of these {len(wanted)} and take the next ones?", yes):
                 pins.expect(wanted)
                 say(f"{len(wanted)} may show any key, once")
         elif not refused:
@@ -145,7 +144,7 @@ def _rows(wanted: "dict[str, System | None]", pins: "Pins", *, unseen: bool) -> 
 
     refused = {one.machine: one for one in pins.refused()}
     rows = []
-    for pin, system in wanted.items():
+    for pin, system in sorted(wanted.items(), key=lambda item: item[1].system_id if item[1] else 0):
         new = refused.get(pin)
         if new is None and not unseen:
             continue

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from labmon.collect.bastion import Bastion, Way, resolved
-from labmon.collect.failures import Failure
 from labmon.collect.hostkeys import HostKeys, Machine
 from labmon.collect.login import Logins
 from labmon.collect.ssh_config import Options, SshConfig
@@ -67,10 +66,10 @@ class Access:
         return cls(settings, ssh_config, logins, HostKeys(state_dir, settings.host_keys, files))
 
     def session(self, target: _Target) -> "Session":
-        """A session with the machine, not opened yet. Never raises: what is the matter is said by `open`."""
+        """A session with the machine, not opened yet. What is the matter is said by its `open`."""
         from labmon.collect.ssh import Session
 
-        return Session(self._way(target), self._host_keys)
+        return Session(target.address, lambda: self._way(target), self._host_keys)
 
     def close(self) -> None:
         """End the bastions' connections, and with them what goes through them. Repeatable."""
@@ -87,12 +86,8 @@ class Access:
         machine = Machine.of(
             target.address, port, target.name, options.host_key_alias, system_id=target.system_id
         )
-        try:
-            login = self._logins.of(options)
-            through = self._through(self._jumps or self._jumps_of(options))
-        except ConfigError as error:
-            return Way(target.address, port, machine, problem=Failure("local error", str(error)))
-        return Way(target.address, port, machine, login, through)
+        through = self._through(self._jumps or self._jumps_of(options))
+        return Way(target.address, port, machine, self._logins.of(options), through)
 
     def _jumps_of(self, options: Options) -> tuple[str, ...]:
         """The bastions that the ssh_config has for a machine."""
@@ -113,9 +108,7 @@ class Access:
         user, host, port = _parts(last)
         options = self._ssh_config.options(host, user=user or "")
         # The first may itself be behind others, as the ssh_config has it; but `Host *` means everyone else.
-        previous = before or self._jumps_of(options)
-        if previous and _parts(previous[-1])[1] == host:
-            previous = ()
+        previous = before or [hop for hop in self._jumps_of(options) if _parts(hop)[1] != host]
         through = self._through(previous, depth + 1)
         key = (*(() if through is None else (through.name,)), *hops)
         with self._lock:

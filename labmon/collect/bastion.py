@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional
 
 from labmon.collect.deadline import Deadline
-from labmon.collect.failures import Failure, HostFailed, one_line
+from labmon.collect.failures import HostFailed, one_line
 from labmon.collect.hostkeys import HostKeys, Machine
 from labmon.collect.login import Login
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from labmon.collect.ssh import Session
 
 logger = logging.getLogger(__name__)
-
-NOBODY = Login("", (), None)
 
 
 @dataclass(frozen=True)
@@ -28,9 +26,8 @@ class Way:
     address: str
     port: int
     machine: Machine
-    login: Login = NOBODY
+    login: Login
     through: Optional["Bastion"] = None
-    problem: Failure | None = None  #: why there is none
 
 
 class Bastion:
@@ -109,14 +106,14 @@ class Bastion:
     def _open(self, attempt: "_Attempt") -> None:
         from labmon.collect.ssh import Session
 
-        failure, session, timer = "", None, None
+        failure = ""
+        session = Session(self.name, self._way, self._host_keys)
+        timer = threading.Timer(attempt.deadline.left, session.abort)
+        timer.daemon = True
         try:
-            session = Session(self._way(), self._host_keys)
             with self._changed:
                 attempt.session = session
                 wanted = not self._closed
-            timer = threading.Timer(attempt.deadline.left, session.abort)
-            timer.daemon = True
             timer.start()
             if wanted:
                 session.open(attempt.deadline)
@@ -126,15 +123,14 @@ class Bastion:
         except Exception as error:  # told to each machine behind it
             logger.exception("a bug, met at bastion %s", self.name)
             failure = f"a bug: {one_line(repr(error))}"
-        if timer is not None:
-            timer.cancel()
+        timer.cancel()
         with self._changed:
             if failure:
                 attempt.fail(failure)
             given_up = self._closed or attempt.failure is not None
             attempt.ready = not given_up
             self._changed.notify_all()
-        if session is not None and given_up:
+        if given_up:
             session.close()
 
 

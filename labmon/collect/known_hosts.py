@@ -120,7 +120,7 @@ class _Index:
     plain: dict[str, list[HostKey]] = field(default_factory=dict)
     patterns: list[tuple[list[str], HostKey]] = field(default_factory=list)
     hashed: list[_Hashed] = field(default_factory=list)
-    by_key: dict[bytes, list[_Hashed]] = field(default_factory=dict)
+    by_key: dict[HostKey, list[_Hashed]] = field(default_factory=dict)
 
     def add(self, text: bytes) -> None:
         for marker, names, kind, blob in _lines(text):
@@ -130,7 +130,7 @@ class _Index:
             if names.startswith("|"):
                 if (hashed := _hashed(names, key)) is not None:
                     self.hashed.append(hashed)
-                    self.by_key.setdefault(blob, []).append(hashed)
+                    self.by_key.setdefault(key, []).append(hashed)
             elif any(sign in names for sign in "*?!"):
                 self.patterns.append((names.lower().split(","), key))
             else:
@@ -144,7 +144,7 @@ class _Index:
 
     def has(self, names: Sequence[str], key: HostKey) -> bool:
         raw = [name.encode() for name in names]
-        return any(one.is_for(raw) for one in self.by_key.get(key[1], ())) or key in self.plainly(names)
+        return any(one.is_for(raw) for one in self.by_key.get(key, ())) or key in self.plainly(names)
 
     def hashed_for(self, names: Sequence[str]) -> list[HostKey]:
         raw = [name.encode() for name in names]

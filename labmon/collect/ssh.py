@@ -8,19 +8,20 @@ and every wait ends with an error that is then told as "timed out".
 import logging
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
 import paramiko  # type: ignore[import-untyped]
 
-from labmon.collect.bastion import Way
+from labmon.collect.bastion import Bastion, Way
 from labmon.collect.deadline import Deadline
 from labmon.collect.failures import CONNECTING, HostFailed, one_line, os_failure, timed_out
 from labmon.collect.hostkeys import HostKeys
 from labmon.collect.ssh_keys import log_in
 from labmon.collect.ssh_transport import WINDOW, Transport, prefer_cheap
+from labmon.errors import ConfigError
 
 # paramiko logs each unreachable machine with a traceback; here that is a result with one line.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -49,14 +50,15 @@ class Session:
     when the machine or the way to it is at fault, and "timed out" when the deadline has passed.
     """
 
-    def __init__(self, way: Way, host_keys: HostKeys) -> None:
-        self.address = way.address
-        self._way = way
+    def __init__(self, address: str, find_way: Callable[[], Way], host_keys: HostKeys) -> None:
+        self.address = address  #: or name, for the report
+        self._find_way = find_way
         self._host_keys = host_keys
         self._phase = CONNECTING
         self._socket: Any = None  # a socket, or a channel of a bastion's
         self._transport: Transport | None = None
         self._channel: paramiko.Channel | None = None
+        self._through: Bastion | None = None
         self._aborted = False
 
     @property
@@ -81,14 +83,13 @@ class Session:
     def open(self, deadline: Deadline) -> None:
         """Connect, check the host key, log in."""
         with self._failures(deadline):
-            if self._way.problem is not None:
-                raise HostFailed(self._way.problem.reason, self._way.problem.detail)
-            types = self._host_keys.types(self._way.machine)
-            while types := self._reach(types, deadline):
+            way = self._find_way()
+            types = self._host_keys.types(way.machine)
+            while types := self._reach(way, types, deadline):
                 self.close()  # once more, for a key of the type that it is known by
             self._phase = "logging in"
             assert self._transport is not None
-            log_in(self._transport, self._way.login, deadline)
+            log_in(self._transport, way.login, deadline)
 
     def forward(self, address: str, port: int, deadline: Deadline, *, patience: float) -> Any:
         """A connection from this machine to another, to be used as a socket.
@@ -202,9 +203,9 @@ class Session:
         self._channel = None
         if sock is not None:
             _hang_up(sock)  # wakes paramiko's thread, which then ends
-            if transport is not None:
-                transport.close()
-            with suppress(OSError, EOFError, paramiko.SSHException):
+            with suppress(OSError, EOFError, paramiko.SSHException):  # on a channel they tell the bastion
+                if transport is not None:
+                    transport.close()
                 sock.close()
 
     def __enter__(self) -> Self:
@@ -213,20 +214,20 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _reach(self, types: Sequence[str], deadline: Deadline) -> list[str]:
+    def _reach(self, way: Way, types: Sequence[str], deadline: Deadline) -> list[str]:
         """Connect and check the host key, asking for one of these types first. Returns nothing when that went
         well, and otherwise the types to ask for instead."""
         self._phase = CONNECTING
-        sock = self._connect(deadline)
+        sock = self._connect(way, deadline)
         self._phase = "waiting for its banner"
         transport = self._handshake(sock, types, deadline)
         self._phase = "checking its host key"
         key = transport.get_remote_server_key()
-        return self._host_keys.check(self._way.machine, (key.get_name(), key.asbytes()), types)
+        return self._host_keys.check(way.machine, (key.get_name(), key.asbytes()), types)
 
-    def _connect(self, deadline: Deadline) -> Any:
-        way = self._way
+    def _connect(self, way: Way, deadline: Deadline) -> Any:
         if way.through is not None:
+            self._through = way.through
             self._phase = f"connecting through bastion {way.through.name}"
             self._socket = way.through.channel(way.address, way.port, deadline)
             if self._aborted:
@@ -269,8 +270,10 @@ class Session:
         except Exception as error:
             if self._aborted or deadline.passed or isinstance(error, TimeoutError):
                 raise timed_out(deadline.seconds, self.phase) from error
-            if self._way.through is not None and self._socket is not None and not _holds(self._socket):
-                raise self._way.through.lost(f"the connection to it ended while {self.phase}") from error
+            if self._through is not None and self._socket is not None and not _holds(self._socket):
+                raise self._through.lost(f"the connection to it ended while {self.phase}") from error
+            if isinstance(error, ConfigError):
+                raise HostFailed("local error", str(error)) from error
             if isinstance(error, OSError):
                 raise os_failure(error, self.phase) from error
             if isinstance(error, paramiko.AuthenticationException):

@@ -70,22 +70,22 @@ def read_key(path: Path, passphrase: str = "") -> paramiko.PKey:
     Raises ConfigError saying what is the matter with it.
     """
     try:
-        try:
-            return paramiko.PKey.from_path(path)
-        except (paramiko.PasswordRequiredException, TypeError):
-            if not passphrase:
-                raise
-            return paramiko.PKey.from_path(path, passphrase.encode())
+        return paramiko.PKey.from_path(path)
     except OSError as error:
         raise ConfigError(f"{path}: the key cannot be read: {error.strerror}") from error
     except (paramiko.PasswordRequiredException, TypeError) as error:
-        raise ConfigError(
-            f"{path}: the key has a passphrase. Load it with ssh-add and leave [collect] key_files empty, "
-            "or set key_passphrase_file"
-        ) from error
+        if not passphrase:
+            raise ConfigError(
+                f"{path}: the key has a passphrase. Load it with ssh-add and leave [collect] key_files "
+                "empty, or set key_passphrase_file"
+            ) from error
     except Exception as error:  # a file may be wrong in many ways, and paramiko lets most of them through
         said = one_line(str(error) or type(error).__name__, 80)
         raise ConfigError(f"{path}: this is no private key: {said}") from error
+    try:
+        return paramiko.PKey.from_path(path, passphrase.encode())
+    except Exception as error:
+        raise ConfigError(f"{path}: its passphrase is another than [collect] key_passphrase") from error
 
 
 class _AgentKey(paramiko.AgentKey):  # type: ignore[misc]

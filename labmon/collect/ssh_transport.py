@@ -6,7 +6,13 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import paramiko  # type: ignore[import-untyped]
-from paramiko.common import cMSG_CHANNEL_CLOSE, cMSG_GLOBAL_REQUEST  # type: ignore[import-untyped]
+from paramiko.common import (  # type: ignore[import-untyped]
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_WINDOW_ADJUST,
+    cMSG_CHANNEL_CLOSE,
+    cMSG_GLOBAL_REQUEST,
+)
 from paramiko.packet import Packetizer  # type: ignore[import-untyped]
 
 from labmon.collect.deadline import Deadline
@@ -34,13 +40,16 @@ CHEAP_CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
 class Transport(paramiko.Transport):  # type: ignore[misc]
     """paramiko's, for many channels opened at once by several threads.
 
-    paramiko keeps one reason for all of them why a channel was not opened, and forgets a channel that is
-    opened after its caller has given up: the server would hold it, and its connection, for ever.
+    paramiko keeps one reason for all of them why a channel was not opened; forgets a channel that is opened
+    after its caller has given up, so that the server would hold it, and its connection, for ever; and may
+    send something for a channel that another thread has just closed, after which OpenSSH hangs up on all.
     """
 
     def __init__(self, sock: Any) -> None:
         super().__init__(sock, default_window_size=WINDOW, packetizer_class=BoundedPacketizer)
         self._refusals: dict[int, tuple[int, str]] = {}
+        self._ended: set[int] = set()  # the server's numbers of channels that we have closed
+        self._order = threading.Lock()
         self._mine = threading.local()
 
     def forward(self, address: str, port: int, deadline: Deadline) -> paramiko.Channel:
@@ -77,6 +86,17 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
         self._mine.channel = number = cast("int", super()._next_channel())
         return number
 
+    def _send_message(self, data: paramiko.Message) -> None:
+        head = data.asbytes()[:5]
+        kind, theirs = head[0], int.from_bytes(head[1:], "big")
+        with self._order:
+            if MSG_CHANNEL_WINDOW_ADJUST <= kind <= MSG_CHANNEL_REQUEST:
+                if theirs in self._ended:
+                    return
+                if kind == MSG_CHANNEL_CLOSE:
+                    self._ended.add(theirs)
+            super()._send_message(data)
+
     def _parse_channel_open_failure(self, m: paramiko.Message) -> None:
         number, code, said = m.get_int(), m.get_int(), m.get_text()
         m.rewind()
@@ -86,6 +106,7 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
     def _parse_channel_open_success(self, m: paramiko.Message) -> None:
         number, theirs = m.get_int(), m.get_int()
         m.rewind()
+        self._ended.discard(theirs)  # it uses its numbers again
         if self._channels.get(number) is not None:
             super()._parse_channel_open_success(m)
             return

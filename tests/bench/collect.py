@@ -99,7 +99,7 @@ class Campus:
 
     @property
     def env(self) -> dict[str, str]:
-        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        kept = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
         return kept | {
             "HOME": str(self.folder),
             "LABMON_CONFIG": str(self.folder / "config.toml"),

@@ -3,12 +3,15 @@
 import os
 import shutil
 import subprocess
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from labmon.collect import probe
+from labmon.collect.hostkeys import FILE
+from labmon.collect.pins import Pins
 from tests.conftest import started
 from tests.sshd import Sshd, can_make_accounts
 
@@ -144,7 +147,7 @@ def test_a_server_that_takes_no_keys_says_what_it_takes(own_sshd, measure):
     assert "takes only: password" in detail
 
 
-def test_a_changed_host_key_is_refused_until_its_line_is_removed(own_sshd, measure, tmp_path):
+def test_a_changed_host_key_is_refused_until_it_is_trusted(own_sshd, measure, tmp_path):
     assert measure(own_sshd)[0].failure is None
     own_sshd.stop()
     own_sshd.keygen("host_key")
@@ -154,8 +157,8 @@ def test_a_changed_host_key_is_refused_until_its_line_is_removed(own_sshd, measu
     assert reason == "host key changed"
     assert detail.count("SHA256:") == 2
 
-    command = detail.split("installed anew: ")[1].split(";")[0]
-    subprocess.run(command, shell=True, check=True, capture_output=True)
+    with closing(Pins(tmp_path / "state" / FILE)) as pins:
+        pins.trust(pins.refused())
     assert measure(own_sshd)[0].failure is None
 
 
@@ -188,7 +191,6 @@ def test_strict_wants_the_key_beforehand(sshd, measure, tmp_path):
     assert reason == "host key unknown"
     assert "SHA256:" in detail
 
-    (tmp_path / "state").mkdir()
     with open(tmp_path / "state" / "known_hosts", "w") as file:
         subprocess.run(
             ["ssh-keyscan", "-p", str(sshd.port), "127.0.0.1"], stdout=file, stderr=subprocess.DEVNULL
@@ -337,3 +339,84 @@ def test_an_account_that_may_not_log_in_says_so(many_shells, measure):
     reason, detail = failure(measure(many_shells, user="unologin")[0])
     assert reason == "probe failed"
     assert "not available" in detail
+
+
+def authorized_line(monkeypatch, capsys, sshd, **options):
+    """The line that `labmon collect --print-authorized-key` prints for the server's client key."""
+    from labmon.cli.authorized_key import print_lines
+    from labmon.config import Collect, Config
+
+    config = Config(collect=Collect(key_files=[str(sshd.key_file)], user=sshd.user))
+    print_lines(config, options.get("sources", "127.0.0.0/8"), options.get("probe"))
+    return capsys.readouterr().out
+
+
+def ssh(sshd, *arguments, user=None):
+    """The real client, with the server's client key."""
+    options = [
+        "StrictHostKeyChecking=no",
+        "UserKnownHostsFile=/dev/null",
+        "BatchMode=yes",
+        "IdentitiesOnly=yes",
+    ]
+    command = ["ssh", "-F", "/dev/null", "-i", sshd.key_file, "-p", str(sshd.port)]
+    for option in options:
+        command += ["-o", option]
+    command += ["-l", user or sshd.user, *arguments]
+    return subprocess.run(command, input="echo from stdin\n", capture_output=True, text=True, timeout=20)
+
+
+def test_the_printed_line_lets_labmon_measure_and_do_nothing_else(
+    own_sshd, measure, tmp_path, monkeypatch, capsys
+):
+    own_sshd.authorized.write_text(authorized_line(monkeypatch, capsys, own_sshd))
+
+    [result] = measure(own_sshd)
+    assert result.failure is None, result.failure
+    assert result.readings.cpu_percent is not None
+
+    # Whatever else is asked for, on the command line or standard input, gets the probe's output.
+    own_sshd.folder.chmod(0o777)
+    target = own_sshd.folder / "touched"
+    for command in (f"touch {target}", f"sh -c 'touch {target}'", "sh -s", ""):
+        done = ssh(own_sshd, "127.0.0.1", *command.split())
+        assert "#labmon" in done.stdout and "from stdin" not in done.stdout, command
+    assert not target.exists()
+    # No terminal, no forwarding, no other subsystem.
+    assert "PTY allocation request failed" in ssh(own_sshd, "-tt", "127.0.0.1").stderr
+    forward = ssh(own_sshd, "-W", f"127.0.0.1:{own_sshd.port}", "127.0.0.1")
+    assert "administratively prohibited" in forward.stderr and "SSH-2.0" not in forward.stdout
+
+
+def test_the_printed_line_is_good_from_there_only(own_sshd, measure, monkeypatch, capsys):
+    own_sshd.authorized.write_text(authorized_line(monkeypatch, capsys, own_sshd, sources="10.0.0.1"))
+    assert failure(measure(own_sshd)[0])[0] == "auth failed"
+
+
+def test_the_printed_line_may_name_the_probe_as_a_file(own_sshd, measure, monkeypatch, capsys):
+    from labmon.cli.authorized_key import print_probe
+
+    line = authorized_line(monkeypatch, capsys, own_sshd, probe=str(own_sshd.folder / "labmon-probe"))
+    assert len(line) < 300
+    own_sshd.authorized.write_text(line)
+    print_probe()
+    installed = own_sshd.folder / "labmon-probe"
+    installed.write_text(capsys.readouterr().out)
+    installed.chmod(0o755)
+    [result] = measure(own_sshd)
+    assert result.failure is None, result.failure
+
+
+@needs_accounts
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_printed_line_suits_any_login_shell(many_shells, measure, monkeypatch, capsys, shell):
+    if f"u{shell}" not in many_shells.accounts:
+        pytest.skip(f"{shell} is not installed")
+    before = many_shells.authorized.read_text()
+    many_shells.authorized.write_text(authorized_line(monkeypatch, capsys, many_shells))
+    try:
+        [result] = measure(many_shells, user=f"u{shell}")
+    finally:
+        many_shells.authorized.write_text(before)
+    assert result.failure is None, result.failure
+    assert result.readings.cpu_percent is not None

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from labmon.collect.login import Logins
+from labmon.collect.ssh_config import Options
 from labmon.config import Collect
 from labmon.errors import ConfigError
 
@@ -31,7 +32,7 @@ def secret(path, text, mode=0o600):
 
 
 def names(login):
-    return [name for name, _ in login.keys]
+    return [name for name, _ in login.of(Options()).keys]
 
 
 def test_key_files_are_read_in_their_order_and_nothing_else_is(home):
@@ -41,9 +42,10 @@ def test_key_files_are_read_in_their_order_and_nothing_else_is(home):
         keygen(home / "a", "-t", "rsa", "-m", "PEM"),
         keygen(home / "c", "-t", "ecdsa"),
     ]
-    login = Logins.load(Collect(key_files=[*files[:2], "~/c"], user="alice"))
+    logins = Logins.load(Collect(key_files=[*files[:2], "~/c"], user="alice"))
+    login = logins.of(Options())
     assert login.user == "alice"
-    assert names(login) == [files[0], files[1], "~/c"]
+    assert names(logins) == [files[0], files[1], "~/c"]
     assert [key.get_name() for _, key in login.keys] == ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256"]
 
 
@@ -85,9 +87,10 @@ def test_a_key_file_that_cannot_be_used_is_named(home, make, words):
 
 def test_the_password_is_the_first_line_and_never_shown(home, caplog):
     with caplog.at_level(logging.DEBUG):
-        login = Logins.load(Collect(password_file=secret(home / "pw", " correct horse \r\nsecond\n")))
+        logins = Logins.load(Collect(password_file=secret(home / "pw", " correct horse \r\nsecond\n")))
+        login = logins.of(Options())
     assert login.password == " correct horse "
-    assert "horse" not in repr(login) + caplog.text
+    assert "horse" not in repr(login) + repr(logins) + caplog.text
 
 
 @pytest.mark.parametrize(
@@ -114,3 +117,48 @@ def test_an_agent_that_is_not_there_is_no_trouble(home, monkeypatch):
     monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "gone"))
     keygen(home / ".ssh" / "id_ed25519")
     assert names(Logins.load(Collect())) == ["~/.ssh/id_ed25519"]
+
+
+def test_the_password_may_come_from_the_environment_which_wins(home, monkeypatch, caplog):
+    from labmon import settings
+
+    monkeypatch.setenv("LABMON_COLLECT_PASSWORD", "correct horse")
+    loaded = settings.load(environ=dict(os.environ))
+    config = loaded.config.collect
+    with caplog.at_level(logging.DEBUG):
+        assert Logins.load(config).of(Options()).password == "correct horse"
+    assert "horse" not in caplog.text + str(loaded.rows())
+
+
+@pytest.mark.parametrize("options", [[], ["-t", "rsa", "-m", "PEM"]])
+def test_a_passphrase_opens_the_keys_that_have_one(home, options):
+    files = [keygen(home / "a", *options, passphrase="open sesame"), keygen(home / "b")]
+    settings = Collect(key_files=files, key_passphrase_file=secret(home / "pp", "open sesame\n"))
+    assert names(Logins.load(settings)) == files
+    with pytest.raises(ConfigError, match="its passphrase is another"):
+        Logins.load(Collect(key_files=files, key_passphrase="wrong"))
+
+
+def test_a_machine_is_offered_its_own_keys_first_and_each_once(home):
+    usual = keygen(home / ".ssh" / "id_ed25519")
+    own = keygen(home / "own")
+    logins = Logins.load(Collect())
+    assert logins.user == ""
+
+    login = logins.of(Options(user="bob", identity_files=(own, usual, str(home / "none"))))
+    assert (login.user, [name for name, _ in login.keys]) == ("bob", [own, usual])
+    login = logins.of(Options(identity_files=(own,), identities_only=True))
+    assert [name for name, _ in login.keys] == [own]
+
+
+def test_what_labmon_is_told_wins_over_the_ssh_config(home):
+    mine, theirs = keygen(home / "mine"), keygen(home / "theirs")
+    logins = Logins.load(Collect(user="alice", key_files=[mine]))
+    login = logins.of(Options(user="bob", identity_files=(theirs,)))
+    assert (login.user, [name for name, _ in login.keys]) == ("alice", [mine])
+
+
+def test_keys_of_the_ssh_config_may_be_all_there_is(home):
+    own = keygen(home / "own")
+    login = Logins.load(Collect(), more_keys=True).of(Options(identity_files=(own,)))
+    assert [name for name, _ in login.keys] == [own]
