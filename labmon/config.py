@@ -267,9 +267,30 @@ class Collect(Struct, frozen=True, kw_only=True):
         _says("OpenSSH's files that know keys of machines which labmon sees for the first time."),
     ] = msgspec.field(default_factory=lambda: ["~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts"])
     concurrency: Annotated[int, _says("Machines measured at the same time.", ge=1, le=10000)] = 64
+    per_subnet: Annotated[
+        int,
+        _says(
+            "Machines of one /24 (IPv6: /64) that are logged in to at the same moment at most, for the sake "
+            "of a firewall that counts new connections, or a bastion's MaxStartups. 0: any number.",
+            ge=0,
+        ),
+    ] = 32
     deadline: Annotated[
         Seconds, _says("Hard limit per machine: connecting, logging in, measuring, reading.", least=1)
     ] = Seconds(20)
+    retry_first: Annotated[
+        Seconds,
+        _says(
+            "A machine that failed is left out for so long, and for twice as long each time it fails again."
+        ),
+    ] = Seconds(60)
+    retry_max: Annotated[
+        Seconds,
+        _says(
+            "But never longer than this. It is tried at once when a scan sees it, when its lab is switched "
+            "on, and with --retry-all. 0s: every time."
+        ),
+    ] = Seconds(1800)
 
 
 class Consume(Struct, frozen=True, kw_only=True):

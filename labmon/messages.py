@@ -1,8 +1,8 @@
 """The messages of the pipeline, and their JSON.
 
 `Discovery`, `Metrics` and `Alert` have exactly the bodies of the message guide; any program may send
-them. `ScanFinished` closes a scan. Unknown fields are ignored, so a newer sender does no harm; a missing
-or wrong one raises `Undecodable` with the field's path.
+them. `ScanFinished` closes a scan, `SystemStatus` says how a machine fares. Unknown fields are ignored, so a
+newer sender does no harm; a missing or wrong one raises `Undecodable` with the field's path.
 """
 
 import random
@@ -37,6 +37,16 @@ MAX_RANGE = 16_384
 OURSELVES = 0
 """The `system_id` of an alert that is about labmon, not about a machine."""
 Severity = Literal["info", "warning", "critical"]
+
+Status = Literal[
+    "active",  # it was measured
+    "offline",  # nothing at its address answers: switched off, or a firewall swallows everything
+    "unreachable",  # the network says that there is no way to it, which says nothing about the machine
+    "refused",  # it is there, and nothing listens on its SSH port
+    "auth failed",  # it is there, and lets us in with none of our keys and passwords
+    "timed out",  # it is there, and did not finish within the deadline
+    "failed",  # it is there, and something else went wrong: the error begins with what
+]
 
 
 def _check_moment(name: str, moment: datetime) -> None:
@@ -88,6 +98,27 @@ class ScanFinished(Struct, frozen=True, kw_only=True):
     @property
     def routing_key(self) -> str:
         return "discovery.finished"
+
+
+class SystemStatus(Struct, frozen=True, kw_only=True):
+    """What came of trying to measure a machine, sent when that has changed. Routing key `discovery.status`.
+
+    `checked_at`, by the clock of who tried, decides which of two is newer; `since` is when it began to be so.
+    """
+
+    system_id: Id
+    status: Status
+    since: Moment
+    checked_at: Moment
+    error: Line | None = None
+
+    def __post_init__(self) -> None:
+        _check_moment("since", self.since)
+        _check_moment("checked_at", self.checked_at)
+
+    @property
+    def routing_key(self) -> str:
+        return "discovery.status"
 
 
 class Readings(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -157,15 +188,16 @@ class Alert(Struct, frozen=True, kw_only=True):
         return f"alerts.{self.severity}"
 
 
-AnyMessage = Discovery | ScanFinished | Metrics | Alert
+AnyMessage = Discovery | ScanFinished | SystemStatus | Metrics | Alert
 BY_NAME: dict[str, type[AnyMessage]] = {
     "discovery": Discovery,
     "scan-finished": ScanFinished,
+    "system-status": SystemStatus,
     "metrics": Metrics,
     "alert": Alert,
 }
 
-M = TypeVar("M", Discovery, ScanFinished, Metrics, Alert)
+M = TypeVar("M", Discovery, ScanFinished, SystemStatus, Metrics, Alert)
 
 _encoder = msgspec.json.Encoder()
 
@@ -175,8 +207,12 @@ def _decoder(kind: type[M]) -> msgspec.json.Decoder[M]:
     return msgspec.json.Decoder(kind)
 
 
-class _Finish(Struct):
+class _Marks(Struct):
+    """The fields that tell the kinds of the discovery queue apart."""
+
+    scan_id: msgspec.Raw = msgspec.Raw()
     finished_at: msgspec.Raw = msgspec.Raw()
+    checked_at: msgspec.Raw = msgspec.Raw()
 
 
 def encode(message: AnyMessage) -> bytes:
@@ -197,16 +233,21 @@ def decode(kind: type[M], body: bytes) -> M:
         raise Undecodable(f"not JSON: {error}") from error
 
 
-def decode_discovery(body: bytes) -> Discovery | ScanFinished:
-    """Read a body of the discovery queue, which holds two kinds.
+def decode_discovery(body: bytes) -> Discovery | ScanFinished | SystemStatus:
+    """Read a body of the discovery queue, which holds three kinds.
 
-    Told apart by `finished_at` and not by a header, since other senders set no headers. Raises `Undecodable`.
+    Told apart by their fields and not by a header, since other senders set no headers: `finished_at` is of
+    the end of a scan only; `checked_at`, without a scan, of a status. Raises `Undecodable`.
     """
     try:
-        is_finish = bool(bytes(msgspec.json.decode(body, type=_Finish).finished_at))
+        marks = msgspec.json.decode(body, type=_Marks)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        is_finish = False
-    return decode(ScanFinished, body) if is_finish else decode(Discovery, body)
+        marks = _Marks()
+    if bytes(marks.finished_at):
+        return decode(ScanFinished, body)
+    if bytes(marks.checked_at) and not bytes(marks.scan_id):
+        return decode(SystemStatus, body)
+    return decode(Discovery, body)
 
 
 def schema(kind: type[AnyMessage]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Self
 from labmon.brokers.base import Broker, Message
 from labmon.config import Queue
 from labmon.errors import LabmonError
-from labmon.messages import Alert, AnyMessage, Discovery, Metrics, ScanFinished, encode
+from labmon.messages import Alert, AnyMessage, Discovery, Metrics, ScanFinished, SystemStatus, encode
 from labmon.priority import Priorities
 from labmon.spool import Spool, SpoolError
 
@@ -31,7 +31,7 @@ MANY = 20_000
 def queue_of(message: AnyMessage, names: Queue) -> str:
     """The configured queue that a message belongs to."""
     match message:
-        case Discovery() | ScanFinished():
+        case Discovery() | ScanFinished() | SystemStatus():
             return names.discovery_queue
         case Metrics():
             return names.metrics_queue
@@ -67,14 +67,14 @@ class Publisher:
         self._spool = spool
         self._say = say
         self._clock = clock
-        self._pause = _Pause(clock)
+        self._pause = Pause(clock)
         self._broker: Broker | None = None
         self._declared: set[str] = set()
         self._waiting: dict[str, list[Message]] = {}
         self._room = BATCH
         self._due = 0.0
         self.rejected = 0  #: as a sink has it: what a queue cannot store is found out later
-        self._spooled = 0
+        self.spooled = 0  #: how many wait in the spool since
         self._trouble = ""  # with the broker
         self._defect = ""  # of the spool
 
@@ -133,7 +133,7 @@ class Publisher:
                 self._spool.remove(batch)
                 yield batch.count
             if mine:
-                self._spooled = 0
+                self.spooled = 0
 
     def summary(self) -> str | None:
         """What the user should know about the spool, in one line. None while all is well."""
@@ -143,11 +143,11 @@ class Publisher:
             return str(error)
         if not self._trouble or not waiting:
             return self._defect or None
-        all_in_all = f" ({waiting:,} in all)" if 0 < self._spooled < waiting else ""
+        all_in_all = f" ({waiting:,} in all)" if 0 < self.spooled < waiting else ""
         dropped = f", {self._spool.dropped:,} older ones were dropped" if self._spool.dropped else ""
         return (
             f"{self._trouble}{'' if self._trouble[-1] in '.?!' else '.'} "
-            f"Messages waiting in the spool: {self._spooled or waiting:,}{all_in_all}{dropped}; "
+            f"Messages waiting in the spool: {self.spooled or waiting:,}{all_in_all}{dropped}; "
             "they go out first next time, or by: labmon spool flush"
         )
 
@@ -181,7 +181,7 @@ class Publisher:
             raise SpoolError(
                 f"{count:,} messages were neither sent nor kept: {error}; {self._trouble}"
             ) from error
-        self._spooled += len(batch)
+        self.spooled += len(batch)
 
     def _contact(self, queue: str = "", batch: Sequence[Message] = ()) -> bool:
         """Send what is in the spool, then these. False, and a pause begins, when the broker takes none."""
@@ -227,11 +227,11 @@ class Publisher:
             raise
 
 
-class _Pause:
-    """When a broker that failed may be asked again: 0.5 s later at first, 30 s at most, jittered.
+class Pause:
+    """When a server that failed may be asked again: 0.5 s later at first, 30 s at most, jittered.
 
     At least three times as long as the failure took, so that a run spends no more than a quarter of its time
-    on a broker that does not answer at all.
+    on one that does not answer at all.
     """
 
     FIRST, LONGEST = 0.5, 30.0

@@ -22,6 +22,7 @@ from labmon.cli import (
     demo,
     departments,
     doctor,
+    labs,
     queues,
     scan,
     spool,
@@ -152,6 +153,7 @@ app.add_typer(spool.app, name="spool", rich_help_panel=QUEUE)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(systems.app, name="systems", rich_help_panel=LOOK)
 app.add_typer(departments.app, name="departments", rich_help_panel=LOOK)
+app.add_typer(labs.app, name="labs", rich_help_panel=LOOK)
 app.add_typer(db.app, name="db", rich_help_panel=LOOK)
 app.add_typer(config.app, name="config", rich_help_panel=LOOK)
 

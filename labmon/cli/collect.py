@@ -1,17 +1,16 @@
 """`labmon collect`: measure machines over SSH."""
 
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labmon.cli import authorized_key
-from labmon.cli.output import Column, Format, percent, print_rows, say, span, stderr
+from labmon.cli import collect_view as view
+from labmon.cli.output import Format, say
+from labmon.cli.targets import Choice, open_fleet
 from labmon.cli.wiring import (
     LARGEST,
     As,
@@ -22,51 +21,16 @@ from labmon.cli.wiring import (
     interactive,
     load,
     open_sink,
-    open_store,
     stops_on_interrupt,
 )
+from labmon.config import Config, Seconds
 from labmon.errors import Exit, UsageError
 
 if TYPE_CHECKING:
-    from labmon.collect.runner import Result, Target
-    from labmon.store.inventory import System
+    from labmon.collect.runner import Result
 
-
-@dataclass(frozen=True)
-class _Row:
-    """A result as it is printed."""
-
-    system_id: int | None
-    address: str
-    name: str | None
-    collected_at: datetime | None
-    cpu_percent: float | None
-    ram_percent: float | None
-    disk_percent: float | None
-    network_recv_mbps: float | None
-    network_sent_mbps: float | None
-    logged_in_users: int | None
-    uptime_seconds: int | None
-    seconds: float
-    failure: str | None
-
-
-COLUMNS = [
-    Column("system_id", "ID", right=True),
-    Column("address", "Address"),
-    Column("name", "Name", gives=True),
-    Column("cpu_percent", "CPU", percent, right=True),
-    Column("ram_percent", "RAM", percent, right=True),
-    Column("disk_percent", "Disk", percent, right=True),
-    Column("network_recv_mbps", "In Mbit/s", lambda rate: f"{rate:.1f}", right=True, extra=True),
-    Column("network_sent_mbps", "Out Mbit/s", lambda rate: f"{rate:.1f}", right=True, extra=True),
-    Column("logged_in_users", "Users", right=True),
-    Column("uptime_seconds", "Up", span, right=True),
-    Column("seconds", "Took", lambda seconds: f"{seconds:.1f} s", right=True, extra=True),
-    Column("failure", "Failure", absent="", gives=True),
-]
-
-Ids = list[int] | None
+SHORTEST = 5.0
+"""Seconds between two rounds at least: a machine is not measured to death."""
 
 
 def collect(
@@ -77,10 +41,11 @@ def collect(
         typer.Option(min=1, max=LARGEST, help="The machines of a department.", show_default=False),
     ] = None,
     lab: Annotated[
-        int | None, typer.Option(min=1, max=LARGEST, help="The machines of a lab.", show_default=False)
+        str | None,
+        typer.Option(metavar="LAB", help="The machines of a lab, by number or name.", show_default=False),
     ] = None,
     system: Annotated[
-        Ids,
+        list[int] | None,
         typer.Option(
             min=1, max=LARGEST, metavar="ID", help="This machine; may be repeated.", show_default=False
         ),
@@ -102,6 +67,17 @@ def collect(
     ] = None,
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Their SSH port.", show_default="config")
+    ] = None,
+    retry_all: Annotated[
+        bool, typer.Option("--retry-all", help="Those too that failed before and would be left for later.")
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help='Again and again, such as every "60s", until SIGTERM; SIGHUP reads everything anew.',
+            show_default=False,
+        ),
     ] = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Machines at the same time.", show_default="config")
@@ -144,135 +120,106 @@ def collect(
 ) -> None:
     """Measure machines over SSH, all at the same time, with nothing installed on them.
 
-    Exit code 6 when some of them could not be measured; the others are stored all the same.
+    Exit code 6 when some of them could not be measured; the others are stored all the same. Who failed before
+    is tried again at growing intervals ([collect] retry_max), and is left out in between. Exit code 7 when
+    another run over the same machines has not ended yet.
 
     labmon collect --all --queue-enabled
-    """
-    from labmon.collect import runner
-    from labmon.collect.hostkeys import report_changes
-    from labmon.store import inventory
 
-    config = load(
-        ctx,
-        {
-            "collect.user": user,
-            "collect.key_files": str(key) if key else None,
-            "collect.port": port,
-            "collect.concurrency": concurrency,
-            "collect.deadline": deadline,
-            "collect.proxy_jump": jump,
-            "queue.enabled": queue_enabled,
-            "queue.host": queue_host,
-        },
-    )
+    labmon collect --all --queue-enabled --every 60s
+    """
+
+    def configure() -> Config:
+        return load(
+            ctx,
+            {
+                "collect.user": user,
+                "collect.key_files": str(key) if key else None,
+                "collect.port": port,
+                "collect.concurrency": concurrency,
+                "collect.deadline": deadline,
+                "collect.proxy_jump": jump,
+                "queue.enabled": queue_enabled,
+                "queue.host": queue_host,
+            },
+        )
+
     if print_probe:
         authorized_key.print_probe()
         return
     if print_authorized_key:
-        authorized_key.print_lines(config, sources, probe)
+        authorized_key.print_lines(configure(), sources, probe)
         return
-    chosen = [all_systems, dept is not None, lab is not None, bool(system), bool(host)]
-    if sum(chosen) != 1:
-        raise UsageError("collect: say which machines, by one of --all, --dept, --lab, --system or --host")
+    choice = Choice(all_systems, dept, lab, tuple(system or ()), tuple(host or ()))
+    if every is None:
+        _once(configure(), choice, retry_all=retry_all, form=form, quiet=quiet)
+        return
+    if form is not Format.table:
+        raise UsageError("collect: --every prints a line per round and no results; leave out --format")
+    from labmon.cli.collect_every import collect_every
 
-    with open_store(config) as store:
-        with store.transaction() as connection:
-            known = inventory.systems(connection, dept=dept, lab=lab, ids=system)
-        targets = _targets(known, config.collect.port, system, host)
-        place = {one.system_id: (one.dept_id, one.lab_id) for one in known}
-        if not targets:
+    collect_every(configure, choice, every=_interval(every), retry_all=retry_all, quiet=quiet)
+
+
+def _interval(text: str) -> float:
+    try:
+        interval = Seconds.parse(text)
+    except ValueError as error:
+        raise UsageError(f"collect: --every {text!r}: {error}") from error
+    if interval < SHORTEST:
+        raise UsageError(f"collect: --every {text!r}: at least {SHORTEST:g}s")
+    return interval
+
+
+def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quiet: bool) -> None:
+    from labmon.cli.collect_run import Run, held
+    from labmon.collect import runner
+    from labmon.collect.hostkeys import report_changes
+    from labmon.collect.memory import Memory
+
+    with ExitStack() as stack:
+        store, fleet = stack.enter_context(open_fleet(config, choice))
+        run = Run(config, choice)
+        due = run.look(fleet, retry=retry_all or choice.names_machines)
+        if not due.now:
             if form is not Format.table:
-                print_rows(COLUMNS, [], form)
+                view.print_results([], form)
             if not quiet:
-                say("no systems to measure. Find some with: labmon scan 10.30.5.0/24 --dept 1")
+                say(view.nothing_to_do(due))
             return
         stop = threading.Event()
         results: list[Result] = []
-        sent = 0
-        with open_sink(config, store) as sink, stops_on_interrupt(stop):
-            found = runner.collect(targets, config.collect, state_dir=config.state.path, stop=stop)
-            for result in _drawn(found, len(targets)) if interactive(quiet) else found:
-                results.append(result)
-                if message := result.message:
-                    sent += 1
-                    dept, lab = place[message.system_id]
-                    sink.send(message, dept=dept, lab=lab)
-            changed = report_changes(config.state.path, sink)
+        with (
+            held(config, choice, run.machines),
+            open_sink(config, store, away=store is None) as sink,
+            stops_on_interrupt(stop),
+        ):
+            memory = Memory(config.state.path / "counters")
+            found = runner.collect(
+                run.targets(due), config.collect, state_dir=config.state.path, stop=stop, memory=memory
+            )
+            try:
+                for result in view.drawn(found, len(due.now)) if interactive(quiet) else found:
+                    results.append(result)
+                    run.take(result, sink)
+                changed = report_changes(config.state.path, sink)
+            finally:
+                memory.save()
+                run.lane.save()
 
     lost = sink.rejected
-    failures = Counter(result.failure.reason for result in results if result.failure)
+    failed = any(result.failure for result in results)
     if not (quiet and form is Format.table):
-        _print(results, form)
-    if not quiet or failures or lost:
-        measured = len(results) - failures.total()
-        stored = destination(config, config.queue.metrics_queue) if sent else "only shown"
-        said = f"{measured} of {len(targets)} measured" + (f", {stored}" if measured else "")
-        said += f"; {lost} could not be stored" if lost else ""
-        if failures:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in failures.most_common())
-            said += f"; {failures.total()} failed: {reasons}"
-        say(said)
+        view.print_results(results, form)
+    if not quiet or failed or lost:
+        stored = destination(config, config.queue.metrics_queue, sink)
+        say(view.summary(results, len(due.now), due, stored, lost))
     if changed:
         say(f"{changed} changed their host key, which is reported as an alert. See: labmon systems trust")
+    if not quiet and (wrong := view.clocks(results)):
+        say(wrong)
     if stop.is_set():
         say("interrupted: what was measured by then is kept")
         raise typer.Exit(Exit.INTERRUPTED)
-    if failures or lost:
+    if failed or lost:
         raise typer.Exit(Exit.SOME_FAILED)
-
-
-def _targets(known: "list[System]", port: int, system: Ids, host: list[str] | None) -> "list[Target]":
-    from labmon.collect.runner import Target
-
-    missing = set(system or []) - {one.system_id for one in known}
-    if missing:
-        raise UsageError(f"there is no system {min(missing)}. See: labmon systems list")
-    by_address = {
-        one.ip_address: Target(one.ip_address, one.ssh_port or port, one.system_id, one.hostname)
-        for one in known
-        if one.ip_address
-    }
-    if host is None:
-        return list(by_address.values())
-    return [by_address.get(address) or Target(address, port, None, None) for address in dict.fromkeys(host)]
-
-
-def _print(results: "list[Result]", form: Format) -> None:
-    # Machines in the inventory's order, not in that of their answers: two runs can be compared.
-    results.sort(key=lambda one: (one.target.system_id is None, one.target.system_id, one.target.address))
-    print_rows(COLUMNS, [_row(one) for one in results], form)
-
-
-def _row(result: "Result") -> _Row:
-    values: dict[str, Any] = {
-        name: getattr(result.readings, name, None) for name in _Row.__dataclass_fields__
-    }
-    values |= {
-        "system_id": result.target.system_id,
-        "address": result.target.address,
-        "name": result.target.name,
-        "collected_at": result.collected_at,
-        "seconds": result.seconds,
-        "failure": f"{result.failure.reason}: {result.failure.detail}" if result.failure else None,
-    }
-    return _Row(**values)
-
-
-def _drawn(results: "Iterable[Result]", total: int) -> "Iterator[Result]":
-    """The results, with a line on the terminal that tells how many there are."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    failed = 0
-    with Progress(
-        TextColumn("measuring"),
-        BarColumn(),
-        TextColumn("{task.completed:,}/{task.total:,}, {task.fields[failed]:,} failed"),
-        TimeElapsedColumn(),
-        console=stderr(),
-        transient=True,
-    ) as bar:
-        task = bar.add_task("", total=total, failed=0)
-        for result in results:
-            failed += result.failure is not None
-            bar.update(task, advance=1, failed=failed)
-            yield result

@@ -70,7 +70,7 @@ def check(ctx: typer.Context) -> None:
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(help="discovery, scan-finished, metrics or alert")],
+    name: Annotated[str, typer.Argument(help="discovery, scan-finished, system-status, metrics or alert")],
 ) -> None:
     """Print the JSON Schema of a message, for programs that send their own."""
     import json

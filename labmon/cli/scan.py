@@ -85,7 +85,7 @@ def scan(
 
     labmon scan 10.30.5.0/24 --dept 1
     """
-    from labmon.cli import scan_lock, scan_range
+    from labmon.cli import address_lock, scan_range
     from labmon.messages import ScanFinished, new_scan_id, utcnow
     from labmon.scan.sweep import Sweep
 
@@ -105,7 +105,8 @@ def scan(
         if not targets:
             store = stack.enter_context(open_store(config))
         addresses = scan_range.targets(targets or [], exclude or [], dept, config, store, force=force)
-        stack.enter_context(scan_lock.held(config.state.path, addresses.spans))
+        running = "a scan of these addresses is running"
+        stack.enter_context(address_lock.held(config.state.path / "scans", addresses.spans, running))
         if store is None and not dry_run and not config.queue.enabled:
             store = stack.enter_context(open_store(config))
         sweep = Sweep(addresses, config.scan, method=type.value, stop=stop)
@@ -143,9 +144,13 @@ def scan(
             for note in sweep.notes:
                 say(note)
             lost = f"; {sink.rejected} messages could not be stored" if sink.rejected else ""
-            done = "not stored (--dry-run)" if dry_run else destination(config, config.queue.discovery_queue)
+            done = (
+                "not stored (--dry-run)"
+                if dry_run
+                else destination(config, config.queue.discovery_queue, sink)
+            )
             say(f"{len(hosts)} of {len(addresses)} addresses answered in {seconds:.1f} s; {done}{lost}")
-            if store and not dry_run and not config.queue.enabled:
+            if store and not (dry_run or config.queue.enabled or sink.spooled):
                 _say_changes(store, scan_id)
     if stop.is_set():
         say("interrupted: what was found by then is kept")

@@ -40,6 +40,10 @@ class Sink(Protocol):
     rejected: int
     """How many could not be stored, as far as is known by now."""
 
+    @property
+    def spooled(self) -> int:
+        """How many wait on the disk of this machine."""
+
     def send(self, message: "AnyMessage", *, dept: int | None = None, lab: int | None = None) -> None:
         """Take it, now or with the next `flush`. Raises LabmonError when it can be kept nowhere."""
 
@@ -75,16 +79,20 @@ def open_broker(config: Config, store: "Store | None" = None) -> Iterator["Broke
 
 
 @contextmanager
-def open_sink(config: Config, store: "Store | None" = None, *, queued: bool | None = None) -> Iterator[Sink]:
-    """The queue when it is enabled (or `queued`), else the handlers. A queue that is away: see `spool`.
+def open_sink(
+    config: Config, store: "Store | None" = None, *, queued: bool | None = None, away: bool = False
+) -> Iterator[Sink]:
+    """The queue when it is enabled (or `queued`), else the handlers. While either is away: see `spool`.
+    `away`: the store is known to be, and that has been said.
 
     Leaving the block flushes, also when it raises: what was found by then is kept.
     """
+    from labmon.spool import Spool
+
     with ExitStack() as stack:
         sink: Sink
         if config.queue.enabled if queued is None else queued:
             from labmon.publish import Publisher
-            from labmon.spool import Spool
 
             sink = stack.enter_context(
                 Publisher(
@@ -97,8 +105,15 @@ def open_sink(config: Config, store: "Store | None" = None, *, queued: bool | No
         else:
             from labmon.consume.direct import Direct
 
-            store = store or stack.enter_context(open_store(config))
-            sink = Direct(store, config, lambda _, rejection: say(f"labmon: not stored: {rejection.reason}"))
+            sink = stack.enter_context(
+                Direct(
+                    lambda: store or stack.enter_context(open_store(config)),
+                    config,
+                    Spool.of(config),
+                    lambda line: say(f"labmon: {line}"),
+                    away=away,
+                )
+            )
         try:
             yield sink
         finally:
@@ -118,6 +133,7 @@ class Nowhere:
     """The sink of a dry run."""
 
     rejected = 0
+    spooled = 0
 
     def send(self, message: "AnyMessage", *, dept: int | None = None, lab: int | None = None) -> None:
         """Drop it."""
@@ -126,9 +142,11 @@ class Nowhere:
         """Nothing to do."""
 
 
-def destination(config: Config, queue: str) -> str:
-    """Where a sink's messages go, for the closing line."""
-    return f"queued for {queue}" if config.queue.enabled else "stored"
+def destination(config: Config, queue: str, sink: Sink) -> str:
+    """Where a sink's messages went, for the closing line."""
+    if config.queue.enabled:
+        return f"queued for {queue}"
+    return "kept in the spool" if sink.spooled else "stored"
 
 
 @contextmanager

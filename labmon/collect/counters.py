@@ -38,10 +38,11 @@ _VIRTUAL_DISK = re.compile(r"(loop|ram|zram|dm-|md|drbd|nbd|fd|sr)\d+.*")
 
 @dataclass(frozen=True)
 class Sample:
-    """One look. A file that was not there leaves its field None or empty."""
+    """One look. A file that was not there leaves its field None or empty. msgspec can write and read it."""
 
     uptime: float | None = None  #: seconds; the clock of the sample
-    cpu: tuple[int, ...] | None = None  #: user nice system idle iowait irq softirq steal, in ticks
+    boot_id: str | None = None  #: which boot these counters are of, where the machine tells
+    cpu: tuple[int, ...] | None = None  #: ticks: user nice system idle, on Linux iowait irq softirq steal
     events: Mapping[str, int] = field(default_factory=dict)  #: those of EVENTS
     links: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  #: name: bytes (received, sent)
     disks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  #: name: bytes (read, written)
@@ -58,8 +59,11 @@ class Hardware:
 def rates(before: Sample, after: Sample, hardware: Hardware) -> dict[str, float]:
     """What happened between two samples, under the names and in the units of `messages.Readings`.
 
-    Only what can be told is in it.
+    They may be a second or a day apart. Only what can be told is in it: nothing across a restart, nor when
+    `after` is the earlier one.
     """
+    if before.boot_id != after.boot_id:
+        return {}
     seconds = None
     if before.uptime is not None and after.uptime is not None:
         seconds = after.uptime - before.uptime
@@ -134,8 +138,10 @@ def _cpu(before: tuple[int, ...] | None, after: tuple[int, ...] | None) -> dict[
     Guests' time is within user and nice already. Idle, iowait and steal go back a little now and then
     (proc(5) calls iowait unreliable), which counts as nothing; when any other does, they were reset.
     """
-    if before is None or after is None:
+    if before is None or after is None or len(before) != len(after):
         return {}
+    tells_iowait = len(after) > 4
+    before, after = ((*ticks, 0, 0, 0, 0)[:8] for ticks in (before, after))
     user, nice, system, idle, iowait, irq, softirq, steal = (
         new - old for old, new in zip(before, after, strict=True)
     )
@@ -146,7 +152,5 @@ def _cpu(before: tuple[int, ...] | None, after: tuple[int, ...] | None) -> dict[
     total = busy + idle + iowait
     if total == 0:
         return {}
-    return {
-        "cpu_percent": round(100 * busy / total, 2),
-        "cpu_iowait_percent": round(100 * iowait / total, 2),
-    }
+    found = {"cpu_percent": round(100 * busy / total, 2)}
+    return found | {"cpu_iowait_percent": round(100 * iowait / total, 2)} if tells_iowait else found

@@ -36,7 +36,7 @@ class Deadline:
 
 @dataclass
 class _Watch:
-    expire: Callable[[], None] | None = field(repr=False)
+    expire: Callable[[], float | None] | None = field(repr=False)
 
 
 class Watchdog:
@@ -55,9 +55,9 @@ class Watchdog:
         self._thread.start()
 
     @contextmanager
-    def watch(self, deadline: Deadline, expire: Callable[[], None]) -> Iterator[None]:
-        """Call `expire`, once and from another thread, if the block is still running at the deadline or when
-        the watchdog is closed."""
+    def watch(self, deadline: Deadline, expire: Callable[[], float | None]) -> Iterator[None]:
+        """Call `expire` from another thread if the block is still running at the deadline or when the
+        watchdog is closed. When it returns a time, on the monotonic clock, it is called again then."""
         watch = _Watch(expire)
         with self._changed:
             closed = self._closed
@@ -90,15 +90,24 @@ class Watchdog:
                     if wait is not None and wait <= 0:
                         break
                     self._changed.wait(wait)
-                late = self._queue if self._closed else [heapq.heappop(self._queue)]
-                if self._closed:
+                closed = self._closed
+                late = self._queue if closed else [heapq.heappop(self._queue)]
+                if closed:
                     self._queue = []
             for _, _, watch in late:
-                expire, watch.expire = watch.expire, None
-                if expire is not None:
-                    try:
-                        expire()
-                    except Exception:
-                        logger.exception("while ending something that was late")
-            if self._closed:
+                again = self._expire(watch)
+                if again is not None and not closed:
+                    with self._changed:
+                        heapq.heappush(self._queue, (again, next(self._numbers), watch))
+            if closed:
                 return
+
+    def _expire(self, watch: _Watch) -> float | None:
+        expire = watch.expire
+        if expire is None:
+            return None
+        try:
+            return expire()
+        except Exception:
+            logger.exception("while ending something that was late")
+            return None

@@ -3,10 +3,11 @@
 import errno
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from labmon.errors import LabmonError
+from labmon.messages import Status
 
 Reason = Literal[
     "unreachable",  # no way to the address
@@ -32,17 +33,34 @@ class Failure:
 
     reason: Reason
     detail: str
+    silent: bool = field(default=False, compare=False)  #: nothing at the address has said a word
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
+
+    @property
+    def status(self) -> Status | None:
+        """What this says about the machine. None when it is about us."""
+        if self.silent:
+            return "offline"
+        return _STATUS.get(self.reason, "failed")
+
+
+_STATUS: dict[Reason, Status | None] = {
+    "unreachable": "unreachable",
+    "refused": "refused",
+    "timed out": "timed out",
+    "auth failed": "auth failed",
+    "local error": None,
+}
 
 
 class HostFailed(LabmonError):
     """Ends the measuring of one machine. Never leaves `labmon.collect`: the runner makes it a result."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, *, silent: bool = False) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.failure = Failure(reason, detail)
+        self.failure = Failure(reason, detail, silent)
 
 
 def one_line(text: str | bytes, limit: int = 200) -> str:
@@ -63,7 +81,19 @@ _UNREACHABLE = {
     errno.EPERM,
     errno.EINVAL,
 }
+_SILENT = {errno.EHOSTUNREACH, errno.EHOSTDOWN}
+"""What comes of an address that nobody answers for, on our own network or behind a router that says so."""
+
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
+
+
+CONNECTING = "connecting"
+"""How the phase of a session begins in which nothing has come from the machine yet."""
+
+
+def timed_out(seconds: float, phase: str) -> HostFailed:
+    """The deadline of so many seconds has struck in this phase."""
+    return HostFailed("timed out", f"after {seconds:g} s, {phase}", silent=phase.startswith(CONNECTING))
 
 
 def os_failure(error: OSError, doing: str) -> HostFailed:
@@ -74,7 +104,7 @@ def os_failure(error: OSError, doing: str) -> HostFailed:
     if isinstance(error, ConnectionRefusedError):
         return HostFailed("refused", "nothing listens on that port")
     if error.errno in _UNREACHABLE:
-        return HostFailed("unreachable", said)
+        return HostFailed("unreachable", said, silent=error.errno in _SILENT)
     if error.errno in _OURS:
         return HostFailed("local error", said)
     return HostFailed("connection lost", f"while {doing}: {said}")

@@ -1,15 +1,22 @@
-# What labmon runs on a machine: reads /proc and /sys, prints counters, changes nothing, needs no privilege.
+# What labmon runs on a machine: reads counters and prints them, changes nothing, needs no privilege.
 #
 # POSIX sh; bash, dash and busybox are tested. It comes on the standard input of `sh -s`, so the account may
 # have any login shell: that one only has to start `sh`. A program that stands in for it (a forced command
-# in authorized_keys) may ignore its input and print the same text.
+# in authorized_keys) may ignore its input and print the same text. What is asked of it are its arguments, or
+# the words of SSH_ORIGINAL_COMMAND, which is where sshd puts them beside a forced command:
+#
+#   since BOOT_ID   whoever asks has counters of that boot: one sample is enough, and no second is waited
+#   loop            then print everything again for each line `next` on standard input, until that ends
 #
 # Each part starts with a line `#name` and is optional: where a file or a program is missing, its lines are.
 # Counters are printed as they are, with the file they come from; all arithmetic is left to the collector.
 # `#end` comes last, so that half an output is known for one. Comment lines are not sent.
 #
-# All of it is one function, called by the last line: a script cut short on the way does nothing at all, and
-# no program called here can read the rest of the script from standard input.
+# What a program costs is its start, a millisecond each. So the shell reads small files by itself, and one
+# grep reads all others.
+#
+# All of it is one function, called by the last line: a script cut short on the way does nothing at all. No
+# program called here reads standard input, where the rest of the script or the next line may be.
 labmon_probe() {
 	LC_ALL=C
 	PATH=${PATH:-/bin}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
@@ -31,117 +38,191 @@ labmon_probe() {
 		}
 	fi
 
-	# The uptime comes first: it is the sample's clock, and no clock setting moves it.
+	# sample PATTERN FILE...: the counters, and what else matches. The uptime comes first: it is the sample's
+	# clock, and no clock setting moves it.
 	sample() {
+		pattern=$1
+		shift
 		printf '#sample\n'
-		show '^[0-9.]+ [0-9.]+$|^(cpu|ctxt|pgmajfault|pswpin|pswpout) |^ *[0-9]+ +[0-9]+ [A-Za-z]|:' \
-			/proc/uptime /proc/stat /proc/vmstat /proc/net/dev /proc/diskstats
+		show "^[0-9.]+ [0-9.]+\$|^(cpu|ctxt|pgmajfault|pswpin|pswpout) |^ *[0-9]+ +[0-9]+ [A-Za-z]|: *[0-9]+ +[0-9]$pattern" \
+			/proc/uptime /proc/stat /proc/vmstat /proc/net/dev /proc/diskstats "$@"
 	}
-
-	# A line of its own, whatever the login printed before.
-	printf '\n#labmon 1\n'
-
-	# Network cards and disks that are hardware have a `device`; bridges, tunnels, loops and volumes do not.
-	printf '#hardware\n'
-	[ -d /sys/class/net ] && printf 'sys net\n'
-	[ -d /sys/block ] && printf 'sys block\n'
-	for file in /sys/class/net/*/device /sys/block/*/device; do
-		[ -e "$file" ] && printf '%s\n' "$file"
-	done
-
-	# Only the processor's own sensors are read: asking a disk for its temperature can wake it up.
-	printf '#temperature\n'
-	for chip in /sys/class/hwmon/hwmon*; do
-		name=
-		read -r name <"$chip/name"
-		case $name in
-		coretemp | k8temp | k10temp | zenpower | cpu_thermal | cpu-thermal) ;;
-		*) continue ;;
-		esac
-		for file in "$chip"/temp*_input; do
-			value=
-			label=
-			read -r value <"$file" && read -r label <"${file%_input}_label"
-			printf 'hwmon %s %s %s\n' "$name" "$value" "$label"
-		done
-	done
-	for zone in /sys/class/thermal/thermal_zone*; do
-		name=
-		value=
-		read -r name <"$zone/type" && read -r value <"$zone/temp" && printf 'zone %s %s\n' "$value" "$name"
-	done
-
-	# logind knows who sits here also where nobody writes utmp any more (Wayland, Debian 13); where it runs
-	# there is a seat0, while the folders alone may be there without it. The *.ref beside the sessions are
-	# pipes: reading one would wait for ever. A utmp that does not exist or is empty (containers, musl) has
-	# no record of anyone, and `who` would say 0 whoever is there.
-	printf '#users\n'
-	if [ -e /run/systemd/seats/seat0 ]; then
-		printf 'logind %s\n' "$(id -u)"
-		set --
-		for file in /run/systemd/sessions/*; do
-			case $file in *.ref) continue ;; esac
-			[ -f "$file" ] && set -- "$@" "$file"
-		done
-		[ $# -gt 0 ] && show '^(UID|STATE|CLASS|TTY|SEAT)=' "$@"
-	elif [ -s /run/utmp ] || [ -s /var/run/utmp ]; then
-		users=$(who) && printf 'utmp\n%s\n' "$users"
-	fi
-
-	# Without /proc/1 the processes of others are hidden (hidepid), and the count would be of ours alone.
-	printf '#processes\n'
-	if [ -d /proc/1 ]; then
-		set -- /proc/[0-9]*
-		printf '%s\n' $#
-	fi
-
-	# The root file system and no other is asked, and only when it is local: a dead network mount hangs
-	# whoever touches it, and so can `df -l`, which looks at each mount before it leaves it out.
-	printf '#root\n'
-	mount=$(show '^[^ ]+ / ' /proc/mounts)
-	kind=${mount##*" / "}
-	kind=${kind%% *}
-	case $kind in
-	ext[234] | xfs | btrfs | zfs | f2fs | jfs | reiserfs | bcachefs | nilfs2 | overlay | aufs | tmpfs | ubifs | vfat | ntfs3)
-		printf 'type %s\n' "$kind"
-		stat -f -c 'statfs %b %f %a' / || df -P -k /
-		;;
-	*) printf 'skipped %s\n' "$kind" ;;
-	esac
 
 	# A wedged driver leaves nvidia-smi unkillable, so it is watched and never waited for (`timeout` would
 	# wait), and while one hangs no other is started.
-	printf '#gpu\n'
-	if command -v nvidia-smi >/dev/null; then
+	nvidia() {
 		if [ -n "$(show '^[0-9]+ \(nvidia-smi\) D ' /proc/[0-9]*/stat)" ]; then
 			printf 'hangs\n'
-		else
-			nvidia-smi --format=csv,noheader,nounits \
-				--query-gpu=utilization.gpu,memory.used,memory.total,temperature.gpu &
-			job=$!
-			tenths=0
-			while kill -0 "$job"; do
-				if [ "$tenths" -ge 50 ]; then
-					kill -9 "$job"
-					printf '\nhangs\n'
-					break
-				fi
-				sleep 0.1 && tenths=$((tenths + 1)) || { sleep 1 && tenths=$((tenths + 10)); } || break
-			done
+			return
 		fi
-	fi
+		nvidia-smi --format=csv,noheader,nounits \
+			--query-gpu=utilization.gpu,memory.used,memory.total,temperature.gpu &
+		job=$!
+		tenths=0
+		while kill -0 "$job"; do
+			if [ "$tenths" -ge 50 ]; then
+				kill -9 "$job"
+				printf '\nhangs\n'
+				break
+			fi
+			sleep 0.1 && tenths=$((tenths + 1)) || { sleep 1 && tenths=$((tenths + 10)); } || break
+		done
+	}
 
-	sample
-	sleep 1
-	sample
+	now() {
+		printf '#time\n'
+		if [ "$EPOCHREALTIME" ]; then printf '%s\n' "$EPOCHREALTIME"; else date -u +%s.%N; fi
+	}
 
-	printf '#time\n'
-	date -u +%s.%N
+	# begin KIND: a line of its own, whatever the login printed before.
+	begin() { printf '\n#labmon 1%s\n' "$1"; }
 
-	printf '#now\n'
-	show '^(MemTotal|MemFree|MemAvailable|Buffers|Cached|SReclaimable|Shmem|SwapTotal|SwapFree):|^[0-9.]+ [0-9.]+ [0-9.]+ |^[0-9a-f-]+$' \
-		/proc/meminfo /proc/loadavg /proc/sys/kernel/random/boot_id
+	linux() {
+		begin ''
 
-	printf '\n#end\n'
+		# Network cards and disks that are hardware have a `device`; bridges, tunnels, loops, volumes do not.
+		printf '#hardware\n'
+		[ -d /sys/class/net ] && printf 'sys net\n'
+		[ -d /sys/block ] && printf 'sys block\n'
+		for file in /sys/class/net/*/device /sys/block/*/device; do
+			[ -e "$file" ] && printf '%s\n' "$file"
+		done
+
+		# Only the processor's own sensors are read: asking a disk for its temperature can wake it up.
+		printf '#temperature\n'
+		for chip in /sys/class/hwmon/hwmon*; do
+			name=
+			read -r name <"$chip/name"
+			case $name in
+			coretemp | k8temp | k10temp | zenpower | cpu_thermal | cpu-thermal) ;;
+			*) continue ;;
+			esac
+			for file in "$chip"/temp*_input; do
+				value=
+				label=
+				read -r value <"$file" && read -r label <"${file%_input}_label"
+				printf 'hwmon %s %s %s\n' "$name" "$value" "$label"
+			done
+		done
+		for zone in /sys/class/thermal/thermal_zone*; do
+			name=
+			value=
+			read -r name <"$zone/type" && read -r value <"$zone/temp" && printf 'zone %s %s\n' "$value" "$name"
+		done
+
+		# Without /proc/1 the processes of others are hidden (hidepid), and the count would be of ours alone.
+		printf '#processes\n'
+		if [ -d /proc/1 ]; then
+			set -- /proc/[0-9]*
+			printf '%s\n' $#
+		fi
+
+		# The root file system and no other is asked, and only when it is local: a dead network mount hangs
+		# whoever touches it, and so can `df -l`, which looks at each mount before it leaves it out. A
+		# "rootfs" is what the kernel started with, under the real one.
+		printf '#root\n'
+		kind=
+		while read -r line folder type rest; do
+			[ "$folder $type" != '/ rootfs' ] && [ "$folder" = / ] && kind=$type && break
+		done </proc/mounts
+		case $kind in
+		ext[234] | xfs | btrfs | zfs | f2fs | jfs | reiserfs | bcachefs | nilfs2 | overlay | aufs | tmpfs | ubifs | vfat | ntfs3)
+			printf 'type %s\n' "$kind"
+			stat -f -c 'statfs %b %f %a' / || df -P -k /
+			;;
+		*) printf 'skipped %s\n' "$kind" ;;
+		esac
+
+		# A card that sleeps is not waked: a look at its load would.
+		printf '#gpu\n'
+		command -v nvidia-smi >/dev/null && nvidia
+		for card in /sys/class/drm/card[0-9]*/device; do
+			[ -r "$card/gpu_busy_percent" ] || continue
+			unset state busy used total value
+			read -r state <"$card/power/runtime_status"
+			if [ "$state" = suspended ]; then
+				busy=0
+			else
+				read -r busy <"$card/gpu_busy_percent"
+				read -r used <"$card/mem_info_vram_used"
+				read -r total <"$card/mem_info_vram_total"
+				for file in "$card"/hwmon/hwmon*/temp1_input; do read -r value <"$file"; done
+			fi
+			printf 'amd %s %s %s %s\n' "${busy:--}" "${used:--}" "${total:--}" "${value:--}"
+		done
+
+		# logind knows who sits here also where nobody writes utmp any more (Wayland, Debian 13); where it
+		# runs there is a seat0, while the folders alone may be there without it. The *.ref beside the
+		# sessions are pipes: reading one would wait for ever. A utmp that does not exist or is empty
+		# (containers, musl) has no record of anyone, and `who` would say 0 whoever is there.
+		printf '#users\n'
+		set --
+		if [ -e /run/systemd/seats/seat0 ]; then
+			printf 'logind\n'
+			for file in /run/systemd/sessions/*; do
+				case $file in *.ref) continue ;; esac
+				[ -f "$file" ] && set -- "$@" "$file"
+			done
+		elif [ -s /run/utmp ] || [ -s /var/run/utmp ]; then
+			line=$(who) && printf 'utmp\n%s\n' "$line"
+		fi
+
+		if [ "$pause" ]; then
+			sample ''
+			sleep 1
+		fi
+		sample '|^(MemTotal|MemFree|MemAvailable|Buffers|Cached|SReclaimable|Shmem|SwapTotal|SwapFree):|^[0-9.]+ [0-9.]+ [0-9.]+ |^[0-9a-f-]+$|^Uid:|^(UID|STATE|CLASS|TTY|SEAT)=' \
+			/proc/meminfo /proc/loadavg /proc/sys/kernel/random/boot_id /proc/self/status "$@"
+		now
+	}
+
+	# Not yet seen by a Mac: after the manual pages. No tool prints the processors' counters, so top watches
+	# them for a second, whatever was asked. zsh has the clock that date has not.
+	darwin() {
+		begin ' darwin'
+		printf '#users\n'
+		line=$(who) && printf 'utmp\n%s\n' "$line"
+		printf '#root\n'
+		# The system is on a sealed volume of its own; what fills up is beside it.
+		file=/System/Volumes/Data
+		[ -d "$file" ] || file=/
+		df -P -k "$file"
+		printf '#gpu\n'
+		ioreg -r -d 1 -w 0 -c IOAccelerator | grep '"PerformanceStatistics"'
+		darwin_sample
+		printf '#top\n'
+		top -l 2 -s 1 -n 0
+		darwin_sample
+		printf '#now\n'
+		sysctl hw.memsize vm.loadavg vm.swapusage
+		now
+	}
+
+	darwin_sample() {
+		printf '#sample\n'
+		printf 'clock: %s\n' "$(zsh -f -c 'zmodload zsh/datetime && print -r -- $EPOCHREALTIME')"
+		sysctl kern.boottime kern.bootsessionuuid
+		netstat -i -b -n
+		ioreg -r -d 2 -w 0 -c IOBlockStorageDriver | grep -E '"(Statistics|BSD Name)"'
+		vm_stat
+	}
+
+	round() {
+		"$system"
+		printf '\n#end\n'
+	}
+
+	asked=" $* $SSH_ORIGINAL_COMMAND "
+	system=linux
+	[ -e /proc/self ] || [ "$(uname)" != Darwin ] || system=darwin
+	boot=
+	read -r boot </proc/sys/kernel/random/boot_id
+	pause=yes
+	case $asked in *" since ${boot:-?} "*) pause= ;; esac
+	round </dev/null
+	pause=
+	case $asked in
+	*' loop '*) while read -r line; do [ "$line" = next ] && round </dev/null; done ;;
+	esac
 }
-labmon_probe </dev/null 2>/dev/null
+labmon_probe "$@" 2>/dev/null

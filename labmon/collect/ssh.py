@@ -17,7 +17,7 @@ import paramiko  # type: ignore[import-untyped]
 
 from labmon.collect.bastion import Bastion, Way
 from labmon.collect.deadline import Deadline
-from labmon.collect.failures import HostFailed, one_line, os_failure
+from labmon.collect.failures import CONNECTING, HostFailed, one_line, os_failure, timed_out
 from labmon.collect.hostkeys import HostKeys
 from labmon.collect.ssh_keys import log_in
 from labmon.collect.ssh_transport import WINDOW, Transport, prefer_cheap
@@ -27,6 +27,9 @@ from labmon.errors import ConfigError
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 if logging.getLogger("paramiko").level == logging.NOTSET:
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+LIMIT = 1 << 20
+"""Bytes of one answer. A machine with a thousand disks says a fifth of that."""
 
 MAX_STDERR = 4096
 
@@ -41,19 +44,20 @@ class Output:
 
 
 class Session:
-    """A connection to one machine: `open`, then `run` as often as wanted, then `close`.
+    """A connection to one machine: `open`, then `run` as often as wanted, then `close`, then perhaps `open`.
 
-    One thread uses it; any thread may `abort` it. Every method raises `HostFailed` and nothing else when the
-    machine or the way to it is at fault, and "timed out" when the deadline has passed.
+    One thread at a time uses it; any thread may `abort` it. Every method raises `HostFailed` and nothing else
+    when the machine or the way to it is at fault, and "timed out" when the deadline has passed.
     """
 
     def __init__(self, address: str, find_way: Callable[[], Way], host_keys: HostKeys) -> None:
         self.address = address  #: or name, for the report
         self._find_way = find_way
         self._host_keys = host_keys
-        self._phase = "connecting"
+        self._phase = CONNECTING
         self._socket: Any = None  # a socket, or a channel of a bastion's
         self._transport: Transport | None = None
+        self._channel: paramiko.Channel | None = None
         self._through: Bastion | None = None
         self._aborted = False
 
@@ -64,6 +68,12 @@ class Session:
         if self._phase == "waiting for its banner" and transport is not None and transport.remote_version:
             return "exchanging keys"
         return self._phase
+
+    @property
+    def server(self) -> str:
+        """The software it names in its version line, such as "OpenSSH_9.2p1 Debian-2"; "" before `open`."""
+        said = self._transport.remote_version if self._transport else ""
+        return said.split("-", 2)[-1]
 
     @property
     def alive(self) -> bool:
@@ -101,30 +111,82 @@ class Session:
             with suppress(OSError):
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
+    @property
+    def is_talking(self) -> bool:
+        """True when what `start` has started can be asked again."""
+        channel = self._channel
+        return (
+            self.alive
+            and channel is not None
+            and not (channel.closed or channel.eof_received or channel.exit_status_ready())
+        )
+
     def run(
-        self, command: str, stdin: bytes, deadline: Deadline, *, until: bytes = b"", limit: int = 1 << 20
+        self, command: str, stdin: bytes, deadline: Deadline, *, until: bytes = b"", limit: int = LIMIT
     ) -> Output:
         """Run a command with `stdin` as its whole input and read what it says.
 
         Returns when it has ended, or as soon as its output ends with `until`, whatever still holds the
         other end open. More than `limit` bytes are "output unusable".
         """
-        assert self._transport is not None, "open() comes first"
         with self._failures(deadline):
-            self._phase = "starting the probe"
-            channel = self._transport.open_session(window_size=WINDOW, timeout=deadline.left)
+            channel = self._exec(command, deadline)
             try:
-                channel.settimeout(deadline.left)
-                channel.exec_command(command)
-                self._phase = "running the probe"
                 # A forced command may end without reading its input: what it says still counts.
                 with suppress(OSError):
                     channel.sendall(stdin)
                 channel.shutdown_write()
                 return _read(channel, deadline, until, limit)
             finally:
-                with suppress(OSError, EOFError, paramiko.SSHException):
-                    channel.close()
+                _close(channel)
+
+    def start(
+        self, command: str, stdin: bytes, deadline: Deadline, *, until: bytes, limit: int = LIMIT
+    ) -> Output:
+        """Like `run`, but leaves the command its input, to be asked for more by `ask` if it stays."""
+        with self._failures(deadline):
+            if self._channel is not None:
+                _close(self._channel)
+            # The session may now be idle for hours, and needs no look at the clock every second meanwhile.
+            if self._socket is not None:
+                self._socket.settimeout(None)
+            self._channel = channel = self._exec(command, deadline)
+            with suppress(OSError):
+                channel.sendall(stdin)
+            return _read(channel, deadline, until, limit)
+
+    def ask(self, line: bytes, deadline: Deadline, *, until: bytes, limit: int = LIMIT) -> Output:
+        """Write a line to what `start` has started, and read what it says to that up to `until`."""
+        channel = self._channel
+        assert channel is not None, "start() comes first"
+        with self._failures(deadline):
+            self._phase = "running the probe"
+            channel.settimeout(deadline.left)
+            unasked = 0
+            while channel.recv_ready():
+                unasked += len(channel.recv(65536))
+                if unasked > limit:
+                    raise HostFailed("output unusable", f"more than {limit} bytes that nobody asked for")
+            try:
+                channel.sendall(line)
+            except OSError as error:
+                if channel.closed or not self.alive:
+                    raise EOFError from error
+                raise
+            return _read(channel, deadline, until, limit)
+
+    def _exec(self, command: str, deadline: Deadline) -> paramiko.Channel:
+        assert self._transport is not None, "open() comes first"
+        self._phase = "starting the probe"
+        channel = self._transport.open_session(window_size=WINDOW, timeout=deadline.left)
+        try:
+            channel.settimeout(deadline.left)
+            channel.exec_command(command)
+        except BaseException:
+            _close(channel)
+            raise
+        self._phase = "running the probe"
+        return channel
 
     def abort(self) -> None:
         """End whatever the session waits for, now. Never waits; harmless at any time, also after `close`."""
@@ -138,6 +200,7 @@ class Session:
         """Let go of the connection. Repeatable."""
         self._phase = self.phase  # the transport knows it, and is about to be forgotten
         sock, transport, self._socket, self._transport = self._socket, self._transport, None, None
+        self._channel = None
         if sock is not None:
             _hang_up(sock)  # wakes paramiko's thread, which then ends
             with suppress(OSError, EOFError, paramiko.SSHException):  # on a channel they tell the bastion
@@ -154,7 +217,7 @@ class Session:
     def _reach(self, way: Way, types: Sequence[str], deadline: Deadline) -> list[str]:
         """Connect and check the host key, asking for one of these types first. Returns nothing when that went
         well, and otherwise the types to ask for instead."""
-        self._phase = "connecting"
+        self._phase = CONNECTING
         sock = self._connect(way, deadline)
         self._phase = "waiting for its banner"
         transport = self._handshake(sock, types, deadline)
@@ -206,7 +269,7 @@ class Session:
             raise
         except Exception as error:
             if self._aborted or deadline.passed or isinstance(error, TimeoutError):
-                raise HostFailed("timed out", f"after {deadline.seconds:g} s, {self.phase}") from error
+                raise timed_out(deadline.seconds, self.phase) from error
             if self._through is not None and self._socket is not None and not _holds(self._socket):
                 raise self._through.lost(f"the connection to it ended while {self.phase}") from error
             if isinstance(error, ConfigError):
@@ -256,6 +319,11 @@ def _hang_up(sock: Any) -> None:
 def _holds(channel: Any) -> bool:
     """False when the bastion behind it is gone."""
     return bool(channel.get_transport().is_active())
+
+
+def _close(channel: paramiko.Channel) -> None:
+    with suppress(OSError, EOFError, paramiko.SSHException):
+        channel.close()
 
 
 def _read(channel: paramiko.Channel, deadline: Deadline, until: bytes, limit: int) -> Output:

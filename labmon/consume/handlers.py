@@ -19,6 +19,7 @@ from labmon.messages import (
     Discovery,
     Metrics,
     ScanFinished,
+    SystemStatus,
     decode,
     decode_discovery,
     utcnow,
@@ -27,6 +28,7 @@ from labmon.store import inventory
 from labmon.store.alerts import record_alerts
 from labmon.store.metrics import record_metrics
 from labmon.store.scans import record_scans
+from labmon.store.statuses import record_statuses
 
 T = TypeVar("T")
 
@@ -52,10 +54,14 @@ def handlers(config: Config) -> dict[str, Handler]:
 
 
 def handle_discoveries(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
-    """Machines and finished scans."""
+    """Machines, finished scans, and how machines fare."""
     found, rejected = _decoded(bodies, decode_discovery)
     inventory.record_discoveries(connection, [one for one in found.values() if isinstance(one, Discovery)])
     record_scans(connection, [one for one in found.values() if isinstance(one, ScanFinished)])
+    told = {place: one for place, one in found.items() if isinstance(one, SystemStatus)}
+    if told:
+        _reject_strangers(connection, told, rejected)
+        record_statuses(connection, _kept(told, rejected))
     return rejected
 
 
@@ -98,7 +104,9 @@ def _decoded(
 
 
 def _reject_strangers(
-    connection: Connection[Any], found: Mapping[int, Metrics | Alert], rejected: dict[int, Rejection]
+    connection: Connection[Any],
+    found: Mapping[int, Metrics | Alert | SystemStatus],
+    rejected: dict[int, Rejection],
 ) -> None:
     known = inventory.hold(connection, (one.system_id for one in found.values()))
     for place, one in found.items():

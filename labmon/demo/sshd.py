@@ -23,7 +23,7 @@ import paramiko  # type: ignore[import-untyped]
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from labmon.collect.probe import COMMAND, SCRIPT
+from labmon.collect.probe import COMMANDS, SCRIPT
 from labmon.collect.ssh_transport import BoundedPacketizer
 from labmon.errors import UsageError
 
@@ -176,12 +176,13 @@ class DemoServer:
         command = asked.command(channel)
         if command is None:
             return
-        script = _read(channel, len(SCRIPT) + 1) if command == COMMAND.encode() else b""
+        words = command.decode("ascii", "replace")
+        script = _read(channel, len(SCRIPT) + 1) if COMMANDS.fullmatch(words) else b""
         if script != SCRIPT:
             channel.sendall_stderr(b"labmon demo: this server runs labmon's probe and nothing else\n")
             channel.send_exit_status(NOT_PERMITTED)
             return
-        with subprocess.Popen(["sh", "-s"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as probe:
+        with subprocess.Popen(words.split(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as probe:
             self._probes.add(probe)
             try:
                 output, _ = probe.communicate(SCRIPT, PROBE_TIMEOUT)

@@ -21,8 +21,10 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from labmon.messages import Discovery
-from labmon.store import history, scans
+from labmon.errors import UsageError
+from labmon.fleet import Fleet, Machine
+from labmon.messages import Discovery, utcnow
+from labmon.store import history, labs, scans
 
 _FOUND = """
 CREATE TEMPORARY TABLE IF NOT EXISTS found (
@@ -182,11 +184,14 @@ class System:
     system_id: int
     dept_id: int
     lab_id: int | None
+    lab: str | None  #: its name
     ip_address: str | None
     hostname: str | None
     mac_address: str | None
     mac_flag: str | None  #: "shared" or "random": see above
     status: str
+    status_since: datetime | None
+    status_error: str | None
     ssh_port: int | None
     first_seen: datetime
     last_seen: datetime | None
@@ -231,6 +236,35 @@ def hold(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
     return {row[0] for row in rows}
 
 
+def check_known(connection: Connection[Any], system_ids: Iterable[int]) -> None:
+    """Raises UsageError for the first number that no machine has."""
+    row = connection.execute(
+        "SELECT min(number) FROM unnest(%s::bigint[]) number "
+        "WHERE NOT EXISTS (SELECT FROM systems WHERE system_id = number)",
+        [[min(number, 2**63 - 1) for number in system_ids]],
+    ).fetchone()
+    if row and row[0] is not None:
+        raise UsageError(f"there is no system {row[0]}. See: labmon systems list")
+
+
+def edit(
+    connection: Connection[Any],
+    system_ids: Sequence[int],
+    *,
+    hostname: str | None = None,
+    port: int | None = None,
+) -> None:
+    """Change what is given, None leaves as it is. Port 0 is the usual one again."""
+    connection.execute(
+        """
+        UPDATE systems SET hostname = COALESCE(%(hostname)s, hostname),
+            ssh_port = NULLIF(COALESCE(%(port)s, ssh_port), 0)
+        WHERE system_id = ANY(%(ids)s)
+        """,
+        {"hostname": hostname, "port": port, "ids": list(system_ids)},
+    )
+
+
 def systems(
     connection: Connection[Any],
     *,
@@ -238,25 +272,50 @@ def systems(
     lab: int | None = None,
     ids: Sequence[int] | None = None,
     gone: bool | None = None,
+    statuses: Sequence[str] | None = None,
 ) -> list[System]:
     """Machines by address, each with its newest readings; None does not restrict."""
     with connection.cursor(row_factory=class_row(System)) as cursor:
         cursor.execute(
             """
-            SELECT system_id, dept_id, lab_id, host(ip_address) AS ip_address, hostname,
-                   mac_address::text AS mac_address, mac_flag, status, ssh_port, first_seen, last_seen,
+            SELECT system_id, systems.dept_id, lab_id, labs.name AS lab, host(ip_address) AS ip_address,
+                   hostname, mac_address::text AS mac_address, mac_flag, status,
+                   COALESCE(status_since, CASE status WHEN 'discovered' THEN first_seen END) AS status_since,
+                   status_error, ssh_port, first_seen, last_seen,
                    CASE WHEN gone_since > last_seen THEN gone_since END AS gone_since, last_collected,
                    cpu_percent, ram_percent, disk_percent, logged_in_users, uptime_seconds
-            FROM systems LEFT JOIN LATERAL (
+            FROM systems LEFT JOIN labs USING (lab_id) LEFT JOIN LATERAL (
                 SELECT * FROM metrics
                 WHERE metrics.system_id = systems.system_id AND collected_at = systems.last_collected
             ) latest USING (system_id)
-            WHERE (%(dept)s::integer IS NULL OR dept_id = %(dept)s)
+            WHERE (%(dept)s::integer IS NULL OR systems.dept_id = %(dept)s)
               AND (%(lab)s::integer IS NULL OR lab_id = %(lab)s)
               AND (%(ids)s::integer[] IS NULL OR system_id = ANY(%(ids)s))
               AND (%(gone)s::boolean IS NULL OR COALESCE(gone_since > last_seen, false) = %(gone)s)
+              AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
             ORDER BY systems.ip_address NULLS LAST, system_id
             """,
-            {"dept": dept, "lab": lab, "ids": list(ids) if ids is not None else None, "gone": gone},
+            {
+                "dept": dept,
+                "lab": lab,
+                "ids": list(ids) if ids is not None else None,
+                "gone": gone,
+                "statuses": list(statuses) if statuses is not None else None,
+            },
         )
         return cursor.fetchall()
+
+
+def fleet(connection: Connection[Any]) -> Fleet:
+    """What collecting has to know of the machines, by address. Cheaper than `systems`: no readings."""
+    with connection.cursor(row_factory=class_row(Machine)) as cursor:
+        cursor.execute(
+            """
+            SELECT host(ip_address) AS address, system_id, dept_id, lab_id, hostname AS name,
+                   ssh_port AS port,
+                   GREATEST(seen_at, last_collected, CASE status WHEN 'active' THEN status_at END) AS seen_at
+            FROM systems WHERE ip_address IS NOT NULL ORDER BY systems.ip_address
+            """
+        )
+        machines = cursor.fetchall()
+    return Fleet(utcnow(), machines, labs.names(connection))

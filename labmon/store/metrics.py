@@ -21,11 +21,18 @@ _INSERT = SQL(
     "ON CONFLICT DO NOTHING"
 ).format(names=_NAMES)
 
-_SEEN = """
+# A reading that is older than the last word on a machine, or comes again, says nothing about its status. Of a
+# machine that was only discovered, whose clock may be that much behind ours, any is news that came since.
+_IS_NEWS = "status <> 'maintenance' AND newest.at > COALESCE(status_at, first_seen - interval '5 minutes')"
+
+_SEEN = f"""
 UPDATE systems SET
     last_collected = GREATEST(last_collected, newest.at),
     last_seen = GREATEST(last_seen, newest.at),
-    status = CASE WHEN status IN ('discovered', 'offline') THEN 'active' ELSE status END
+    status = CASE WHEN {_IS_NEWS} THEN 'active' ELSE status END,
+    status_since = CASE WHEN {_IS_NEWS} AND status <> 'active' THEN newest.at ELSE status_since END,
+    status_at = CASE WHEN {_IS_NEWS} THEN LEAST(newest.at, now()) ELSE status_at END,
+    status_error = CASE WHEN {_IS_NEWS} THEN NULL ELSE status_error END
 FROM (SELECT system_id, max(collected_at) AS at FROM arrived GROUP BY system_id) newest
 WHERE systems.system_id = newest.system_id AND newest.at > COALESCE(last_collected, '-infinity')
 """

@@ -18,6 +18,9 @@ from labmon.store.embedded import Embedded
 
 logger = logging.getLogger(__name__)
 
+# The pool tells of each try to connect on several lines, on stderr where nobody listens. We say it once.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+
 
 class Store:
     """A pool of connections to the configured database, or to the embedded one where none is configured.

@@ -59,6 +59,25 @@ def test_scan_and_collect_and_consume(broker, lab):
         assert depth(lab)["ready"] == 0
 
 
+def test_a_machine_that_cannot_be_measured_is_told_through_the_queue(broker, lab, postgres_url):
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("UPDATE systems SET ip_address = '127.0.0.1', ssh_port = 1 WHERE system_id = 42")
+    lab.run("setup-queues")
+    (lab.folder / "password").write_text("x\n")
+    lab.environ["LABMON_COLLECT_PASSWORD_FILE"] = str(lab.folder / "password")
+    lab.run("collect", "--all", "--queue-enabled", code=6)
+    assert (depth(lab, "discovery_queue")["ready"], depth(lab)["ready"]) == (1, 0)
+    if lab.environ["QUEUE_TYPE"] == "rabbitmq":  # the exchange takes another program's to the same queue
+        body = {"system_id": 42, "status": "offline", "since": "2025-11-25T10:00:00Z"}
+        payload = json.dumps(body | {"checked_at": "2025-11-25T10:35:00Z"})
+        message = {"properties": {}, "routing_key": "discovery.status", "payload": payload}
+        routed = broker.api("POST", "exchanges/%2F/labmon/publish", message | {"payload_encoding": "string"})
+        assert routed == {"routed": True}
+    assert "to the dead letters" not in lab.run("consume", "--until-empty").stderr
+    (row,) = json.loads(lab.run("systems", "list", "--status", "refused", "-f", "json").stdout)
+    assert (row["system_id"], row["status_error"]) == (42, "refused: nothing listens on that port")
+
+
 FOREIGN = {
     "postgres": lambda server, body: server.execute(
         psycopg.sql.SQL("SELECT labmon_publish('metrics_queue', {})").format(body)

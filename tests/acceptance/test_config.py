@@ -50,5 +50,5 @@ def test_the_file_in_the_working_folder_is_found(lab):
 
 
 def test_the_schema_of_each_message_is_printed(lab):
-    for name in ("discovery", "scan-finished", "metrics", "alert"):
+    for name in ("discovery", "scan-finished", "system-status", "metrics", "alert"):
         assert json.loads(lab.run("config", "schema", name).stdout)["$schema"]

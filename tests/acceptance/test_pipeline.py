@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from datetime import datetime
 
 import psycopg
 import pytest
@@ -69,7 +70,7 @@ def test_scan_then_collect_then_consume(stored_lab, machines):
     assert (depth(lab)["ready"], depth(lab)["in_flight"], depth(lab)["dead"]) == (0, 0, 0)
     stored = systems(lab)
     assert stored["127.0.0.1"]["status"] == "active"
-    assert stored["127.0.0.3"]["status"] == "discovered"
+    assert stored["127.0.0.3"]["status"] == "refused"
     for name in ("cpu_percent", "ram_percent", "disk_percent", "uptime_seconds"):
         assert stored["127.0.0.2"][name] == pytest.approx(results["127.0.0.2"][name], rel=1e-5)
 
@@ -113,7 +114,8 @@ def test_machines_are_chosen_by_department_system_and_address(stored_lab, machin
     assert measured("--dept", "2") == [(2, "127.0.0.2")]
     assert measured("--system", "1") == [(1, "127.0.0.1")]
     assert measured("--host", "127.0.0.2") == [(2, "127.0.0.2")]
-    assert "no systems" in lab.run("collect", "--lab", "9").stderr
+    assert "there is no lab '9'" in lab.run("collect", "--lab", "9", code=2).stderr
+    assert "no systems" in lab.run("collect", "--dept", "9").stderr
 
 
 def test_an_address_that_the_inventory_does_not_know_is_only_shown(lab, machines):
@@ -122,6 +124,23 @@ def test_an_address_that_the_inventory_does_not_know_is_only_shown(lab, machines
     assert row["system_id"] is None
     assert row["uptime_seconds"] > 0
     assert systems(lab) == {}
+
+
+def test_a_machine_whose_clock_is_wrong_is_told(lab, machines, monkeypatch):
+    """The machines' shell is one that says it is ten minutes ago."""
+    folder = lab.folder / "bin"
+    folder.mkdir()
+    past = int(time.time()) - 600
+    (folder / "sh").write_text(f"#!/bin/sh\n/bin/sh \"$@\" | sed '/^#time/{{n;s/^[0-9]*/{past}/}}'\n")
+    (folder / "sh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    done = lab.run("collect", "--host", "127.0.0.1", "-f", "json")
+    (row,) = json.loads(done.stdout)
+    assert -620 < row["clock_skew"] < -595
+    assert abs(datetime.fromisoformat(row["collected_at"]).timestamp() - time.time()) < 60
+    assert "127.0.0.1: its clock is 60" in done.stderr
+    assert "s behind, so its measurements carry the time of this machine\n" in done.stderr
+    assert "clock" not in lab.run("collect", "--host", "127.0.0.1", "--quiet").stderr
 
 
 def test_messages_of_the_guide_put_in_by_plain_sql_are_stored(stored_lab, database):

@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from typing import get_args
 
 import jsonschema
 import msgspec
@@ -16,6 +17,8 @@ from labmon.messages import (
     Metrics,
     Readings,
     ScanFinished,
+    Status,
+    SystemStatus,
     decode,
     decode_discovery,
     encode,
@@ -53,6 +56,13 @@ SEED_ALERT = b"""{
   "value": 95.5,
   "threshold": 90.0,
   "timestamp": "2025-11-25T10:40:00Z"
+}"""
+STATUS = b"""{
+  "system_id": 42,
+  "status": "refused",
+  "since": "2025-11-25T10:00:00Z",
+  "checked_at": "2025-11-25T10:35:00Z",
+  "error": "refused: nothing listens on that port"
 }"""
 
 lines = st.text(
@@ -93,6 +103,14 @@ finishes = st.builds(
     systems_found=big,
     status=st.sampled_from(["completed", "interrupted"]),
 )
+statuses = st.builds(
+    SystemStatus,
+    system_id=ids,
+    status=st.sampled_from(get_args(Status)),
+    since=moments,
+    checked_at=moments,
+    error=st.none() | lines,
+)
 whole = {"uptime_seconds", "logged_in_users", "ram_total_bytes", "process_count"}
 readings = (
     st.fixed_dictionaries(
@@ -127,14 +145,25 @@ def test_routing_keys_are_those_of_the_guide():
     assert decode(Alert, SEED_ALERT).routing_key == "alerts.warning"
 
 
-@given(st.one_of(discoveries, finishes, metrics, alerts))
+def test_what_the_discovery_queue_holds_besides_is_of_its_key():
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    told = SystemStatus(system_id=1, status="offline", since=at, checked_at=at)
+    assert told.routing_key == "discovery.status"
+
+
+@given(st.one_of(discoveries, finishes, statuses, metrics, alerts))
 def test_what_is_written_is_read_back(message):
     assert decode(type(message), encode(message)) == message
 
 
-@given(st.one_of(discoveries, finishes))
-def test_the_two_kinds_of_the_discovery_queue_are_told_apart(message):
+@given(st.one_of(discoveries, finishes, statuses))
+def test_the_kinds_of_the_discovery_queue_are_told_apart(message):
     assert decode_discovery(encode(message)) == message
+
+
+def test_a_discovery_of_another_program_may_have_any_fields_more():
+    body = json.loads(SEED_DISCOVERY) | {"checked_at": "now", "system_id": 5, "status": "up", "since": None}
+    assert decode_discovery(json.dumps(body).encode()) == decode(Discovery, SEED_DISCOVERY)
 
 
 jsonlike = st.recursive(
@@ -200,6 +229,10 @@ def test_a_body_over_the_limit_is_undecodable():
         (Discovery, SEED_DISCOVERY, {"hostname": "a\x00b"}, "hostname"),
         (Discovery, SEED_DISCOVERY, {"hostname": "a\x1b[31m"}, "hostname"),
         (Alert, SEED_ALERT, {"severity": "panic"}, "severity"),
+        (SystemStatus, STATUS, {"status": "maintenance"}, "status"),
+        (SystemStatus, STATUS, {"checked_at": "2025-11-25"}, "checked_at"),
+        (SystemStatus, STATUS, {"since": "9999-01-01T00:00:00Z"}, "since"),
+        (SystemStatus, STATUS, {"error": "a\nb"}, "error"),
         (Alert, SEED_ALERT, {"timestamp": ...}, "timestamp"),
     ],
 )

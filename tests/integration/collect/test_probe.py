@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from labmon.collect import probe
 from labmon.collect.parse import parse
-from labmon.collect.probe import END, SCRIPT
+from labmon.collect.probe import END, NEXT, SCRIPT, request
 from tests.sshd import can_make_accounts
 
+DATA = Path(__file__).parents[2] / "data" / "probe"
+PROBE = Path(probe.__file__).with_name("probe.sh")
 SHELLS = ["dash", "bash", "busybox sh", "mksh"]
 
 needs_mounts = pytest.mark.skipif(
@@ -72,9 +75,82 @@ def test_every_shell_reads_what_this_kernel_says(shell):
     assert report.readings.network_recv_mbps is not None
     assert report.readings.disk_write_mbps is not None
     assert report.readings.process_count > 5
-    assert report.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert report.sample.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert abs(report.clock_skew) < 1
     assert set(report.missing) <= {"users"}
+
+
+def this_boot():
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@every_shell
+def test_who_has_counters_of_this_boot_waits_for_no_second_sample(shell):
+    command, script = request(since=this_boot())
+    started = time.monotonic()
+    done = subprocess.run([*shell, *command.split()[1:]], input=script, capture_output=True)
+    assert time.monotonic() - started < 0.9
+    assert done.stdout.count(b"#sample") == 1
+    assert done.stdout.endswith(END)
+
+
+@every_shell
+def test_who_has_counters_of_another_boot_gets_two_samples(shell):
+    command, script = request(since="00000000-0000-0000-0000-000000000000")
+    done = subprocess.run([*shell, *command.split()[1:]], input=script, capture_output=True)
+    assert done.stdout.count(b"#sample") == 2
+
+
+class Loop:
+    """The probe that stays, in a shell of this machine."""
+
+    def __init__(self, command, **options):
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+
+    def write(self, data):
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def block(self):
+        output = b""
+        while END not in output:
+            more = os.read(self.process.stdout.fileno(), 65536)
+            assert more, output
+            output += more
+        assert output.count(END) == 1
+        return output
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+@every_shell
+@pytest.mark.parametrize("way", ["from its input", "as a forced command"])
+def test_the_probe_stays_and_rates_are_over_the_time_between_the_rounds(shell, way):
+    command, script = request(since=this_boot(), loop=True)
+    argv, environ = [*shell, *command.split()[1:]], dict(os.environ)
+    if way == "as a forced command":
+        argv, environ["SSH_ORIGINAL_COMMAND"] = [*shell, str(PROBE)], command
+    with Loop(argv, env=environ) as loop:
+        loop.write(script)
+        report = parse(loop.block(), datetime.now(UTC))
+        assert report.readings.cpu_percent is None
+        for _ in range(2):
+            time.sleep(0.6)
+            loop.write(NEXT)
+            report = parse(loop.block(), datetime.now(UTC), report.sample)
+            assert report.readings.cpu_percent is not None
+            assert report.readings.network_recv_mbps is not None
+            assert report.readings.context_switch_rate > 0
+        loop.process.stdin.close()
+        assert loop.process.wait(5) == 0
+        assert loop.process.stdout.read() == b""
 
 
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
@@ -82,11 +158,6 @@ def test_a_script_cut_off_on_its_way_does_nothing(part):
     script = SCRIPT[: int(len(SCRIPT) * part)]
     done = subprocess.run(["dash", "-s"], input=script, capture_output=True)
     assert done.stdout == b""
-
-
-def test_the_script_is_sent_without_its_comments():
-    assert b"\n#" not in SCRIPT and b"\n\n" not in SCRIPT and b"\t#" not in SCRIPT
-    assert SCRIPT.count(b"labmon_probe") == 2
 
 
 @every_shell
@@ -196,6 +267,93 @@ def test_the_processors_temperature_is_read_and_no_disks(shell):
     report = run(shell, before=SENSORS)
     assert report.readings.cpu_temperature_celsius == 51
     assert report.readings.disk_write_mbps is not None  # by the names of the disks
+
+
+AMD = """
+mount -t tmpfs none /sys
+mkdir -p /sys/class/drm/card0 /sys/class/drm/card1-DP-1 /sys/class/drm/card1 /sys/class/drm/card2
+cd /sys/class/drm
+mkdir -p card0/device card1/device/hwmon/hwmon3 card1/device/power card2/device/power
+echo 1234 >card0/device/vendor
+echo active >card1/device/power/runtime_status
+echo 30 >card1/device/gpu_busy_percent
+echo 1073741824 >card1/device/mem_info_vram_used
+echo 4294967296 >card1/device/mem_info_vram_total
+echo 61000 >card1/device/hwmon/hwmon3/temp1_input
+echo suspended >card2/device/power/runtime_status
+mkfifo card2/device/gpu_busy_percent
+"""
+
+
+@needs_mounts
+@every_shell
+def test_amds_cards_are_read_and_one_that_sleeps_is_let_sleep(shell):
+    """Who would read the load of the second would wait for ever."""
+    readings = run(shell, before=AMD).readings
+    assert (readings.gpu_percent, readings.gpu_memory_percent, readings.gpu_temperature_celsius) == (
+        15,
+        25,
+        61,
+    )
+
+
+MAC = (DATA / "macos-14.txt").read_text()
+
+
+def recorded(name, which=-1):
+    """The lines of a part of the recording from a Mac."""
+    return re.findall(rf"(?m)^#{name}\n((?:[^#\n].*\n|\n(?!#))*)", MAC)[which]
+
+
+def mac_tools(folder):
+    """The programs of a Mac, which print what was recorded; what counts, another time another sample."""
+
+    def tool(name, *outputs):
+        """`outputs` are those of one call after another."""
+        for number, output in enumerate(outputs):
+            (folder / f"{name}.{number}").write_text(output)
+        fake(
+            folder,
+            name,
+            f"""cd {folder}
+read number 2>/dev/null <{name}.calls || number=0
+echo $(((number + 1) % {len(outputs)})) >{name}.calls
+while IFS= read -r line; do printf '%s\\n' "$line"; done <{name}.$number""",
+        )
+
+    folder.mkdir()
+    samples = [recorded("sample", which) for which in (0, 1)]
+
+    def of(pattern, sample):
+        return "".join(re.findall(rf"(?m)^{pattern}.*\n", sample))
+
+    tool("uname", "Darwin\n")
+    tool("who", recorded("users").removeprefix("utmp\n"))
+    tool("df", recorded("root"))
+    tool("top", recorded("top"))
+    tool("date", recorded("time"))
+    tool("zsh", *(of("clock", sample).removeprefix("clock: ") for sample in samples))
+    tool("sysctl", *(of(r"kern\.", sample) for sample in samples), recorded("now"))
+    tool("vm_stat", *(sample[sample.index("Mach Virtual") :] for sample in samples))
+    tool("netstat", *(of(r"(?:Name|[a-z]+\d\*?) ", sample) for sample in samples))
+    disks = [of(r"  .*(?:Statistics|BSD Name)", sample) for sample in samples]
+    noise = "+-o IOBlockStorageDriver  <class IOBlockStorageDriver>\n    | {\n"
+    tool("ioreg", noise + recorded("gpu"), *(noise + disk for disk in disks))
+    return folder
+
+
+@needs_mounts
+@every_shell
+def test_on_a_mac_its_own_programs_are_asked(shell, tmp_path):
+    """The script's branch for macOS, with programs that print what is on file: it has to print all of it."""
+    tools = mac_tools(tmp_path / "bin")
+    command = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc; exec "$@"', "sh", *shell, "-s"]
+    environ = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    environ.pop("EPOCHREALTIME", None)
+    done = subprocess.run(command, input=SCRIPT, capture_output=True, env=environ, timeout=15)
+    # Some shells tell the time themselves.
+    got = re.sub(rb"(?m)^\d{10}\.\d{6,9}$", b"1772442002.N", done.stdout)
+    assert got.decode() == MAC
 
 
 @needs_mounts

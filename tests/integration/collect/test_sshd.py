@@ -228,6 +228,7 @@ def test_the_least_privilege_line_lets_the_probe_through(own_sshd, measure):
         ("yes >&2", "timed out", "running the probe"),
         ("sleep 60", "timed out", "running the probe"),
         ("sh {probe} | head -c 700; sleep 60", "timed out", "running the probe"),
+        ("sh {probe} | head -c 700; kill -9 $PPID", "connection lost", "while running the probe"),
     ],
 )
 def test_a_command_that_does_not_do_its_work(own_sshd, measure, no_leaks, command, reason, words):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labmon.collect.counters import Sample
 from labmon.collect.failures import HostFailed
 from labmon.collect.parse import MAX_SKEW, parse
 from labmon.messages import Metrics, Readings, decode, encode
@@ -36,7 +38,7 @@ def test_outputs_on_file_give_what_is_written_beside_them(case):
     assert list(report.missing) == expected["missing"]
     assert report.collected_at == datetime.fromisoformat(expected["collected_at"])
     assert report.clock_skew == expected["clock_skew"]
-    assert report.boot_id == expected["boot_id"]
+    assert report.sample.boot_id == expected["boot_id"]
 
 
 def test_every_output_on_file_has_its_expectation():
@@ -53,7 +55,6 @@ def test_every_output_on_file_has_its_expectation():
         "root": {"disk_percent"},
         "gpu": {"gpu_percent", "gpu_memory_percent", "gpu_temperature_celsius"},
         "time": set(),
-        "now": {"ram_percent", "ram_total_bytes", "swap_percent", "load1"},
     }.items(),
 )
 def test_a_missing_part_costs_only_itself(part, fields):
@@ -66,17 +67,33 @@ def test_a_missing_part_costs_only_itself(part, fields):
     assert left == {name: value for name, value in whole.items() if name not in fields}
 
 
+EVENTS = {"swap_in_rate", "swap_out_rate", "major_page_fault_rate"}
+CPU = {"cpu_percent", "cpu_iowait_percent"}
+NETWORK = {"network_recv_mbps", "network_sent_mbps"}
+DISKS = {"disk_read_mbps", "disk_write_mbps"}
+
+
 @pytest.mark.parametrize(
-    "file", ["/proc/uptime", "/proc/stat", "/proc/vmstat", "/proc/net/dev", "/proc/diskstats"]
+    "file, fields",
+    {
+        "/proc/uptime": {"uptime_seconds", "context_switch_rate"} | EVENTS | NETWORK | DISKS,
+        "/proc/stat": CPU | {"context_switch_rate"},
+        "/proc/vmstat": EVENTS,
+        "/proc/net/dev": NETWORK,
+        "/proc/diskstats": DISKS,
+        "/proc/meminfo": {"ram_percent", "ram_total_bytes", "swap_percent"},
+        "/proc/loadavg": {"load1"},
+    }.items(),
 )
-def test_a_missing_file_costs_only_what_was_in_it(file):
+def test_a_missing_file_costs_only_what_was_in_it(file, fields):
+    whole = msgspec.to_builtins(parse(DESKTOP, NOW).readings)
     without = b"\n".join(line for line in DESKTOP.split(b"\n") if not line.startswith(file.encode() + b":"))
 
     report = parse(without, NOW)
 
     assert report.missing
-    assert report.readings.ram_percent == 75.0
-    assert (report.readings.cpu_percent is None) == (file == "/proc/stat")
+    left = msgspec.to_builtins(report.readings)
+    assert left == {name: value for name, value in whole.items() if name not in fields}
 
 
 def test_a_believable_clock_is_the_targets_and_another_is_ours():
@@ -90,6 +107,30 @@ def test_a_believable_clock_is_the_targets_and_another_is_ours():
     assert collected_at(-limit - 1) == NOW
     assert collected_at(limit + 1) == NOW
     assert parse(DESKTOP.replace(b"1772442000.25", b"99999999999999"), NOW).collected_at == NOW
+
+
+def one_sample(output):
+    before, _, rest = output.partition(b"#sample\n")
+    return before + b"#sample\n" + rest.partition(b"#sample\n")[2]
+
+
+def test_rates_are_those_since_the_sample_of_an_earlier_run():
+    first = parse(DESKTOP, NOW).sample
+    kept = msgspec.json.decode(msgspec.json.encode(first), type=Sample)
+    assert kept == first
+
+    later = one_sample(DESKTOP).replace(b"uptime:345601.00", b"uptime:345611.00")
+    later = later.replace(b"enp3s0: 1001000000", b"enp3s0: 1011000000")
+    assert parse(later, NOW).readings.network_recv_mbps is None
+    assert parse(later, NOW, kept).readings.network_recv_mbps == 8.0
+
+
+def test_after_a_restart_the_earlier_sample_says_nothing():
+    kept = dataclasses.replace(parse(DESKTOP, NOW).sample, uptime=5.0)
+    other = dataclasses.replace(kept, boot_id="0" * 8 + "-0000" * 3 + "-" + "0" * 12)
+    assert parse(one_sample(DESKTOP), NOW, kept).readings.context_switch_rate is not None
+    assert parse(one_sample(DESKTOP), NOW, other).readings.context_switch_rate is None
+    assert parse(DESKTOP, NOW, other).readings == parse(DESKTOP, NOW).readings
 
 
 def test_what_is_read_can_be_sent():

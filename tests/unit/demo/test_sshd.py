@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from labmon.collect.probe import COMMAND, END, SCRIPT
+from labmon.collect.probe import COMMAND, END, SCRIPT, request
 from labmon.collect.runner import Target, collect
 from labmon.config import Collect, Seconds
 from labmon.demo.sshd import DemoServer
@@ -61,6 +61,13 @@ def test_it_runs_the_probe_for_any_client(ssh):
     assert done.stdout.endswith(END)
 
 
+def test_it_runs_the_probe_for_who_has_counters_already(ssh):
+    boot_id = "d0e086e9-6b4c-48e2-91fb-18d2e85aa30f"
+    command, script = request(since=boot_id)
+    done = ssh([command], script)
+    assert done.stdout.endswith(END), done.stderr
+
+
 @pytest.mark.parametrize(
     "command, stdin",
     [
@@ -71,6 +78,7 @@ def test_it_runs_the_probe_for_any_client(ssh):
         ("sh -s", SCRIPT[:-1]),
         ("sh -s ", SCRIPT),
         ("sh -s; id", SCRIPT),
+        ("sh -s since 1; id", SCRIPT),
     ],
 )
 def test_it_runs_nothing_else(ssh, command, stdin):

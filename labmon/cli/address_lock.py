@@ -1,6 +1,7 @@
-"""Two scans never ask the same address at the same time: each holds its range for as long as it runs.
+"""Two scans never ask the same address at the same time, nor do two runs of collecting: each holds its
+addresses for as long as it runs.
 
-A running scan has a file in the state folder that says who it is and what it asks, locked by flock(2). The
+Whoever runs has a file in a folder of its kind that says who it is and what it asks, locked by flock(2). The
 kernel lets go when the process dies in whatever way, so a file that nobody holds means nothing.
 """
 
@@ -32,24 +33,27 @@ class _Holder(msgspec.Struct):
 
 
 @contextmanager
-def held(state: Path, spans: Sequence[Span]) -> Iterator[None]:
-    """Hold these addresses (as numbers). Raises AlreadyRunning when another scan has any of them."""
-    folder = state / "scans"
+def held(folder: Path, spans: Sequence[Span], running: str) -> Iterator[None]:
+    """Hold these addresses (as numbers, ascending, in a folder of the state folder).
+
+    Raises AlreadyRunning when somebody else has any of them; which says `running`, by whom, and
+    since when.
+    """
     lock: FileIO | None = None
     ours = folder / f"{os.getpid()}-{secrets.token_hex(4)}.lock"
     try:
-        state.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
         with open(folder / "entry", "w") as entry:
             fcntl.flock(entry, fcntl.LOCK_EX)  # for a moment: one looks and writes at a time
-            _check(folder, spans)
+            _check(folder, spans, running)
             lock = open(ours, "wb", buffering=0)
             fcntl.flock(lock, fcntl.LOCK_EX)
             lock.write(msgspec.json.encode(_Holder(os.getpid(), utcnow(), list(spans))))
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            # Better two scans at once than none: the queue may still take what is found.
-            logger.warning("%s: the disk is full, so nobody is kept from scanning the same addresses", folder)
+            # Better two at once than none: the queue may still take what is found.
+            logger.warning("%s: the disk is full, so nobody is kept from asking the same addresses", folder)
             if lock is not None:
                 lock.close()
                 lock = None
@@ -65,7 +69,7 @@ def held(state: Path, spans: Sequence[Span]) -> Iterator[None]:
             lock.close()
 
 
-def _check(folder: Path, spans: Sequence[Span]) -> None:
+def _check(folder: Path, spans: Sequence[Span], running: str) -> None:
     for path in folder.glob("*.lock"):
         with open(path, "rb") as other:
             try:
@@ -74,11 +78,11 @@ def _check(folder: Path, spans: Sequence[Span]) -> None:
                 holder = msgspec.json.decode(other.read(), type=_Holder)
                 if _overlap(spans, holder.spans):
                     raise AlreadyRunning(
-                        f"a scan of these addresses is running: process {holder.pid}, "
-                        f"since {holder.since.astimezone():%Y-%m-%d %H:%M:%S}"
+                        f"{running}: process {holder.pid}, since "
+                        f"{holder.since.astimezone():%Y-%m-%d %H:%M:%S}"
                     ) from None
             else:
-                path.unlink(missing_ok=True)  # of a scan that died
+                path.unlink(missing_ok=True)  # of one that died
 
 
 def _overlap(ours: Sequence[Span], theirs: Sequence[Span]) -> bool:

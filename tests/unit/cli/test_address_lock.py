@@ -3,14 +3,14 @@ import sys
 
 import pytest
 
-from labmon.cli.scan_lock import _overlap, held
+from labmon.cli.address_lock import _overlap, held
 from labmon.errors import AlreadyRunning, PermissionNeeded
 
 HOLDER = """
 import sys
 from pathlib import Path
-from labmon.cli.scan_lock import held
-with held(Path(sys.argv[1]), [(10, 20)]):
+from labmon.cli.address_lock import held
+with held(Path(sys.argv[1]), [(10, 20)], "running"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -20,7 +20,7 @@ with held(Path(sys.argv[1]), [(10, 20)]):
 def holder(tmp_path):
     """Another process that has 10 to 20."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        [sys.executable, "-c", HOLDER, str(tmp_path / "scans")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -33,20 +33,23 @@ def holder(tmp_path):
 
 def test_an_overlapping_scan_is_refused_and_says_who_has_the_addresses(tmp_path, holder):
     for spans in ([(20, 30)], [(1, 2), (5, 10)], [(12, 13)], [(0, 99)]):
-        with pytest.raises(AlreadyRunning, match=f"process {holder.pid}, since 20"):
-            with held(tmp_path, spans):
+        with pytest.raises(AlreadyRunning, match=f"running: process {holder.pid}, since 20"):
+            with held(tmp_path / "scans", spans, "running"):
                 pass
 
 
 def test_a_scan_of_other_addresses_runs_beside_it(tmp_path, holder):
-    with held(tmp_path, [(1, 9), (21, 30)]), held(tmp_path, [(40, 50)]):
+    with (
+        held(tmp_path / "scans", [(1, 9), (21, 30)], "running"),
+        held(tmp_path / "scans", [(40, 50)], "running"),
+    ):
         pass
 
 
 def test_the_kernel_lets_go_when_the_holder_is_killed(tmp_path, holder):
     holder.kill()
     holder.wait()
-    with held(tmp_path, [(10, 20)]):
+    with held(tmp_path / "scans", [(10, 20)], "running"):
         assert len(list((tmp_path / "scans").glob("*.lock"))) == 1
     assert list((tmp_path / "scans").glob("*.lock")) == []
 
@@ -54,7 +57,7 @@ def test_the_kernel_lets_go_when_the_holder_is_killed(tmp_path, holder):
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(PermissionNeeded, match=r"\[state\] dir"):
-        with held(tmp_path / "file", [(1, 2)]):
+        with held(tmp_path / "file" / "scans", [(1, 2)], "running"):
             pass
 
 

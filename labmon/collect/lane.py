@@ -1,0 +1,220 @@
+"""The slow lane: machines that failed are tried again at growing intervals, and never forgotten.
+
+The first failure leaves a machine out for `retry_first`, each further one for twice as long, up to
+`retry_max`; each time a random quarter less, so that those which failed together drift apart. It is tried at
+once, and the intervals begin anew, when the store has a newer sign of life (a scan, another collector), when
+somebody asks (`--retry-all`), or when it answers. And when a machine that was offline is back, those of its
+lab which are offline too are tried in the next round: labs are switched on together.
+
+What that costs and brings, with the defaults (1 and 30 minutes, deadline 20 s, 64 at a time):
+
+* A machine that is off keeps a place in the pool for a whole deadline. 1,000 of them in every round would
+  take 1000 x 20 / 64 = 312 s of each minute; tried every 26 minutes on average they take 12 s of it.
+* A machine that is switched on alone is measured 13 minutes later on average, 30 at most. In a lab of 30 that
+  is switched on at once, somebody is tried within 1 minute on average (30 / 31), and the others follow in the
+  next round. A scan sees them all at once, whenever it runs.
+"""
+
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import msgspec
+from msgspec import Struct
+
+from labmon import config, files
+from labmon.collect.runner import Result
+from labmon.fleet import Fleet, Machine
+from labmon.messages import Status, SystemStatus
+
+logger = logging.getLogger(__name__)
+
+JITTER = 0.25
+"""The part of an interval that chance may take away. Less than half, so that intervals grow all the same."""
+
+REFRESH = timedelta(hours=1)
+"""A status that has not changed is told again after so long: a message may have been lost."""
+
+
+class Due(NamedTuple):
+    """Some machines, sorted by when they are to be tried."""
+
+    now: list[Machine]
+    later: int
+    next_at: datetime | None  #: when the first of those left for later is due
+
+
+class _Entry(Struct, omit_defaults=True):
+    """A machine that failed the last time."""
+
+    status: Status
+    error: str
+    since: datetime
+    failed_at: datetime
+    due_at: datetime
+    failures: int = 1  #: since the intervals began
+    seen_at: datetime | None = None  #: the newest sign of life that was known then
+    told_at: datetime | None = None
+
+
+class Lane:
+    """Who failed and is to be tried when, kept in a small file.
+
+    `update` with the inventory, ask who is `due`, `record` each result, `save`; leaving the block saves, too.
+    Times are the caller's. The file holds the machines that failed and no others. Several processes may use
+    it, each for machines of its own: saving writes what changed here, and keeps what others wrote meanwhile.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: config.Collect,
+        *,
+        uniform: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        """A file that cannot be read is as good as none: then everybody is tried."""
+        self._path = path
+        self._first = float(settings.retry_first)
+        self._longest = timedelta(seconds=settings.retry_max)
+        self._uniform = uniform
+        self._failed = _read(path)
+        self._touched: set[int] = set()  #: those to be written
+        self._seen: dict[int, datetime | None] = {}
+        self._place: dict[int, str] = {}
+        self._mates: defaultdict[str, list[int]] = defaultdict(list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.save()
+
+    def __len__(self) -> int:
+        """How many failed the last time they were tried."""
+        return len(self._failed)
+
+    def update(self, fleet: Fleet) -> None:
+        """Take in the inventory: who is no longer in it is dropped, who was seen since it failed is due."""
+        machines = {one.system_id: one for one in fleet.machines if one.system_id is not None}
+        self._touched.update(self._failed.keys() - machines.keys())
+        self._failed = {number: entry for number, entry in self._failed.items() if number in machines}
+        self._seen = {number: one.seen_at for number, one in machines.items()}
+        self._place = {number: machines[number].neighbourhood for number in self._failed}
+        self._mates.clear()
+        for number, place in self._place.items():
+            self._mates[place].append(number)
+        for number, entry in self._failed.items():
+            seen_at = machines[number].seen_at
+            # Newer than what was known before, too: somebody's clock may be ahead of ours.
+            if seen_at and (entry.seen_at is None or seen_at > entry.seen_at):
+                if seen_at > entry.failed_at:
+                    entry.told_at = None  # the store may believe that all is well
+                    self._reset(number)
+                entry.seen_at = seen_at
+                self._touched.add(number)
+
+    def due(self, machines: Iterable[Machine], now: datetime) -> Due:
+        """Sort out who is to be tried now. Machines that the inventory does not know always are."""
+        tried, waits = [], []
+        for one in machines:
+            entry = self._failed.get(one.system_id) if one.system_id is not None else None
+            until = self._due_at(entry) if entry else now
+            # A clock that was set back makes nobody wait for it.
+            if entry is None or until <= now or now < entry.failed_at:
+                tried.append(one)
+            else:
+                waits.append(until)
+        return Due(tried, len(waits), min(waits, default=None))
+
+    def retry(self, machines: Iterable[Machine]) -> None:
+        """They are due, and their intervals begin anew."""
+        for one in machines:
+            if one.system_id is not None and one.system_id in self._failed:
+                self._reset(one.system_id)
+
+    def record(self, result: Result, now: datetime) -> SystemStatus | None:
+        """Take in what came of a machine. Returns what the store should be told, if anything is new."""
+        number = result.target.system_id
+        if number is None:
+            return None
+        if result.failure is None:
+            return self._recovered(number, now)
+        status = result.failure.status
+        if status is None:  # our own fault: it is tried again as if it had not been
+            return None
+        error = str(result.failure)[:253]
+        before = self._failed.get(number)
+        failures = before.failures + 1 if before else 1
+        self._touched.add(number)
+        entry = self._failed[number] = _Entry(
+            status=status,
+            error=error,
+            since=before.since if before and before.status == status else now,
+            failed_at=now,
+            due_at=now + self._interval(failures),
+            failures=failures,
+            seen_at=before.seen_at if before else self._seen.get(number),
+            told_at=before.told_at if before else None,
+        )
+        same = before and (before.status, before.error) == (status, error)
+        if same and entry.told_at and timedelta(0) <= now - entry.told_at < REFRESH:
+            return None
+        entry.told_at = now
+        return SystemStatus(
+            system_id=number, status=status, since=entry.since, checked_at=now, error=entry.error
+        )
+
+    def save(self) -> None:
+        """Keep it for the next run. A disk that takes nothing is logged; then more is tried than need be."""
+        if not self._touched:
+            return
+        with files.locked(self._path):
+            kept = _read(self._path)
+            for number in self._touched:
+                kept.pop(number, None)
+                if number in self._failed:
+                    kept[number] = self._failed[number]
+            if files.replace(self._path, msgspec.json.encode(kept)):
+                self._touched.clear()
+
+    def _recovered(self, number: int, now: datetime) -> SystemStatus | None:
+        entry = self._failed.pop(number, None)
+        if entry is None:
+            return None
+        self._touched.add(number)
+        if entry.status == "offline":
+            for mate in self._mates.get(self._place.get(number, ""), ()):
+                other = self._failed.get(mate)
+                if other and other.status == "offline":
+                    other.due_at = min(other.due_at, now)
+                    self._touched.add(mate)
+        return SystemStatus(system_id=number, status="active", since=now, checked_at=now)
+
+    def _interval(self, failures: int) -> timedelta:
+        longest = self._longest.total_seconds()
+        bound = min(longest, self._first * 2.0 ** min(failures - 1, 40))
+        return timedelta(seconds=self._uniform((1 - JITTER) * bound, bound))
+
+    def _due_at(self, entry: _Entry) -> datetime:
+        """Also where `retry_max` was longer when it was written."""
+        return min(entry.due_at, entry.failed_at + self._longest)
+
+    def _reset(self, number: int) -> None:
+        entry = self._failed[number]
+        entry.failures = 0
+        entry.due_at = entry.failed_at
+        self._touched.add(number)
+
+
+def _read(path: Path) -> dict[int, _Entry]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[int, _Entry])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError, ValueError) as error:
+        logger.warning("%s: cannot be read: %s", path, error)
+        return {}

@@ -1,0 +1,65 @@
+"""A machine to measure, and what came of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from ipaddress import ip_address
+
+from labmon.collect.failures import Failure
+from labmon.errors import UsageError
+from labmon.messages import Metrics, Readings
+
+
+@dataclass(frozen=True)
+class Target:
+    """A machine to measure. `system_id` is None for one that the store does not know.
+
+    `address` is an IP address: names are looked up beforehand, since a look-up has no deadline. Raises
+    UsageError for anything else.
+    """
+
+    address: str
+    port: int = 22
+    system_id: int | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            ip_address(self.address)
+        except ValueError as error:
+            raise UsageError(f"{self.address!r} is not an IP address") from error
+        if not 1 <= self.port <= 65535:
+            raise UsageError(f"{self.address}: there is no port {self.port}")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.address})" if self.name else self.address
+
+    @property
+    def key(self) -> str:
+        """Who it is from one run to the next: a system, wherever it moves; else an address."""
+        return f"[{self.address}]:{self.port}" if self.system_id is None else str(self.system_id)
+
+    @cached_property
+    def subnet(self) -> str:
+        """What it likely shares a switch or a firewall with: its /24, or its /64."""
+        return ip_address(self.address).packed[: 8 if ":" in self.address else 3].hex()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one machine: readings with their time, or a failure."""
+
+    target: Target
+    readings: Readings | None
+    collected_at: datetime | None
+    failure: Failure | None
+    seconds: float  #: from the start of the connection, or of the round where there was one already
+    missing: tuple[str, ...] = ()  #: parts that could not be read, see `parse.Report`
+    clock_skew: float | None = None  #: seconds by which the machine's clock is ahead of ours
+
+    @property
+    def message(self) -> Metrics | None:
+        """The message to publish; None after a failure, and for a machine that the store does not know."""
+        if self.target.system_id is None or self.readings is None or self.collected_at is None:
+            return None
+        return Metrics(system_id=self.target.system_id, collected_at=self.collected_at, metrics=self.readings)

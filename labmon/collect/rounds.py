@@ -1,0 +1,262 @@
+"""Measure the same machines again and again, on sessions that stay open.
+
+Each machine has its own moment in the interval, found from its name alone, so that a fleet is measured
+evenly spread and each machine at equal distances. It is put down for its next moment when it is done with
+the last: one that is slow leaves some out, and nothing ever piles up.
+
+On an open session the probe runs as a loop, which prints another block when it is told to, and ends with
+its input when the session does. Where a forced command prints one block and ends, each round starts it anew.
+"""
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from labmon import config
+from labmon.collect.access import Access
+from labmon.collect.deadline import Deadline
+from labmon.collect.descriptors import room_for
+from labmon.collect.failures import HostFailed
+from labmon.collect.memory import Memory
+from labmon.collect.parse import Report, parse
+from labmon.collect.pool import Job, Pool
+from labmon.collect.probe import END, NEXT, request
+from labmon.collect.result import Result, Target
+from labmon.collect.runner import TICK, whole
+from labmon.messages import utcnow
+
+if TYPE_CHECKING:
+    from labmon.collect.ssh import Session
+
+SPREAD = 0.5
+"""The share of the interval over which a round is spread at most. The rest is for those that are slow."""
+
+LONGEST_SPREAD = 60.0
+DISTANCE = 0.1
+"""Seconds. A round is spread no further than this times its machines."""
+
+LONGEST_IDLE = 300.0
+"""Seconds. Firewalls forget connections that say nothing for minutes: over longer intervals none is kept."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round that is over: everyone is done, or the next one begins."""
+
+    number: int
+    measured: int
+    failures: Counter[str]
+    late: int  #: still under way
+    seconds: float  #: from its beginning
+
+
+@dataclass(eq=False)
+class _Machine:
+    """What is known of a machine from one round to the next."""
+
+    target: Target
+    offset: float  #: its moment, in seconds from the beginning of a round
+    may_keep: bool  #: its session
+    due: float = 0.0
+    has_news: bool = False  #: a result that nobody has taken yet
+    session: "Session | None" = None
+    gone: bool = False
+
+    def drop(self) -> None:
+        """End its session without waiting for anything."""
+        session, self.session = self.session, None
+        if session is not None:
+            session.abort()
+
+
+class Rounds:
+    """The machines, their sessions and the clock. `with Rounds(...) as rounds: for what in rounds.run(stop)`
+
+    One thread calls its methods. Entering reads keys, password and host keys: raises ConfigError or
+    PermissionNeeded then, and nothing later. Leaving drops every session, at once.
+    """
+
+    def __init__(
+        self,
+        targets: Iterable[Target],
+        settings: config.Collect,
+        *,
+        every: float,
+        state_dir: Path,
+        memory: Memory | None = None,
+    ) -> None:
+        """`every` in seconds. `memory` is told of every round, but not saved."""
+        self._targets = list(targets)
+        self._settings = settings
+        self._every = every
+        self._state_dir = state_dir
+        self._memory = memory or Memory()
+        self._machines: dict[str, _Machine] = {}
+        self._done: SimpleQueue[tuple[int, _Machine, Result]] = SimpleQueue()
+
+    def __enter__(self) -> "Rounds":
+        self._access = Access.load(self._settings, self._state_dir)
+        self._started = time.monotonic()
+        self._spread = min(SPREAD * self._every, LONGEST_SPREAD, DISTANCE * len(self._targets))
+        self._waiting: set[_Machine] = set()
+        self._pool = Pool(
+            self._settings.concurrency,
+            min(self._settings.deadline, self._every),
+            per_subnet=self._settings.per_subnet,
+            descriptors=room_for(max(len(self._targets), self._settings.concurrency)),
+        )
+        self.update(self._targets)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.close()
+        for machine in self._machines.values():
+            machine.drop()
+        self._access.close()
+
+    def update(self, targets: Iterable[Target]) -> None:
+        """From now on measure these. Those that were there before keep their sessions."""
+        wanted = {target.key: target for target in targets}
+        for key in self._machines.keys() - wanted.keys():
+            self._forget(key)
+        room = room_for(len(wanted))
+        if room < len(wanted):
+            room -= min(room, self._settings.concurrency)  # for those whose session is not kept
+        if self._every > LONGEST_IDLE:
+            room = 0
+        for key, target in wanted.items():
+            known = self._machines.get(key)
+            if known is not None and (known.target.address, known.target.port) == (
+                target.address,
+                target.port,
+            ):
+                known.target = target  # its name may be another
+                continue
+            if known is not None:
+                self._forget(key)
+            machine = _Machine(target, offset(key) * self._spread, may_keep=len(self._machines) < room)
+            self._machines[key] = machine
+            self._put_down(machine)
+
+    def run(self, stop: threading.Event) -> Iterator[Result | Round | None]:
+        """Results as they come, each round at its end, and None now and then, until `stop` is set."""
+        self._pool.start()
+        number = 0
+        early: tuple[int, _Machine, Result] | None = None  # of a round that had begun before we looked
+        while not stop.is_set():
+            begins = self._started + number * self._every
+            ends = begins + self._every
+            self._waiting = {one for one in self._machines.values() if one.due < ends or one.has_news}
+            measured, failures, over = 0, Counter[str](), False
+            while not stop.is_set():
+                left = ends - time.monotonic()
+                try:
+                    early = early or self._done.get(timeout=max(0.0, min(TICK, left)))
+                except Empty:
+                    if left <= 0:
+                        break
+                    yield None
+                    continue
+                if early[0] > number:
+                    break
+                (_, machine, result), early = early, None
+                machine.has_news = False
+                yield result
+                measured += result.failure is None
+                if result.failure:
+                    failures[result.failure.reason] += 1
+                self._waiting.discard(machine)
+                if not (self._waiting or over):
+                    over = True
+                    yield Round(number, measured, failures, 0, time.monotonic() - begins)
+            if not (over or stop.is_set()):
+                late = len(self._waiting)
+                yield Round(number, measured, failures, late, time.monotonic() - begins)
+            number = max(number + 1, int((time.monotonic() - self._started) // self._every))
+
+    def _put_down(self, machine: _Machine) -> None:
+        """For its next moment."""
+        first = self._started + machine.offset
+        number = max(0, int((time.monotonic() - first) // self._every) + 1)
+        machine.due = first + number * self._every
+        self._pool.put(_Visit(self, machine, number), machine.due)
+
+    def _forget(self, key: str) -> None:
+        machine = self._machines.pop(key)
+        self._waiting.discard(machine)
+        machine.gone = True
+        machine.drop()
+
+
+class _Visit(Job):
+    """One machine in one round."""
+
+    def __init__(self, rounds: Rounds, machine: _Machine, number: int) -> None:
+        super().__init__(machine.target)
+        self._number = number
+        self._rounds = rounds
+        self._machine = machine
+
+    @property
+    def is_wanted(self) -> bool:
+        return not self._machine.gone
+
+    def begin(self) -> "Session":
+        if self._machine.session is None:
+            self._machine.session = self._rounds._access.session(self.target)
+        return self._machine.session
+
+    def measure(self, session: "Session", deadline: Deadline, logged_in: Callable[[], None]) -> Report:
+        rounds, key = self._rounds, self.target.key
+        kept = False
+        try:
+            output = self._again(session, deadline, logged_in) if session.is_talking else None
+            before = rounds._memory.of(key)
+            if output is None:
+                if not session.alive:
+                    session.close()
+                    session.open(deadline)
+                logged_in()
+                since = before.boot_id if before else None
+                output = whole(
+                    session.start(*request(session.server, since=since, loop=True), deadline, until=END)
+                )
+            report = parse(output, utcnow(), before)
+            kept = self._machine.may_keep
+            return report
+        finally:
+            if not kept:
+                session.close()
+
+    def _again(self, session: "Session", deadline: Deadline, logged_in: Callable[[], None]) -> bytes | None:
+        """Another block of the loop. None when it turns out to be there no more: it may be started anew."""
+        logged_in()
+        try:
+            output = session.ask(NEXT, deadline, until=END).stdout
+        except HostFailed as error:
+            if error.failure.reason not in ("connection lost", "unreachable"):  # to its bastion
+                raise
+            return None
+        return output if END in output else None
+
+    def deliver(self, result: Result, report: Report | None) -> None:
+        machine = self._machine
+        if report is not None:
+            self._rounds._memory.keep(self.target.key, report)
+        if result.failure:
+            machine.session = None
+        if not machine.gone:
+            machine.has_news = True
+            self._rounds._put_down(machine)
+            self._rounds._done.put((self._number, machine, result))
+
+
+def offset(key: str) -> float:
+    """A machine's place in the round, 0 to 1: the same on every day and every computer."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) / 2**64

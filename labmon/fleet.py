@@ -1,0 +1,103 @@
+"""The machines as collecting has to know them: read from the store, kept on disk for when it is away."""
+
+import logging
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from labmon import files
+from labmon.errors import UsageError
+
+logger = logging.getLogger(__name__)
+
+
+class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a machine is, and whose. `system_id` is None for an address that the inventory does not have."""
+
+    address: str
+    system_id: int | None = None
+    dept_id: int | None = None
+    lab_id: int | None = None
+    name: str | None = None
+    port: int | None = None  #: of SSH, where it is not the usual one
+    seen_at: datetime | None = None
+    """The newest sign of life that the store has: a scan, a reading, somebody who said that it is well."""
+
+    @property
+    def neighbourhood(self) -> str:
+        """Who is switched on and off together with it: its lab; without one, its /24 (IPv6: /64)."""
+        if self.lab_id is not None:
+            return f"lab {self.lab_id}"
+        return str(ip_network(f"{self.address}/{64 if ':' in self.address else 24}", strict=False))
+
+
+class Lab(Struct, frozen=True):
+    """A room of machines, and what people call it."""
+
+    lab_id: int
+    dept_id: int
+    name: str
+
+
+class _File(Struct, frozen=True):
+    """What is kept of a fleet. Its time is that of the file: most of the time nothing else changes."""
+
+    machines: list[Machine]
+    labs: list[Lab]
+
+
+class Fleet(Struct, frozen=True):
+    """All machines that have an address, and the labs, as they were at `read_at`."""
+
+    read_at: datetime
+    machines: Sequence[Machine] = ()
+    labs: Sequence[Lab] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> "Fleet | None":
+        """The last one that was saved. None when there is none that can be read."""
+        try:
+            kept = msgspec.json.decode(path.read_bytes(), type=_File)
+            return cls(datetime.fromtimestamp(path.stat().st_mtime, UTC), kept.machines, kept.labs)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.MsgspecError, ValueError) as error:
+            logger.warning("%s: cannot be read: %s", path, error)
+            return None
+
+    def save(self, path: Path) -> None:
+        """Keep it, whole or not at all. A disk that takes nothing is only logged: this is for bad days."""
+        # Signs of life come with every round, and who is read from here has to be tried anyway.
+        kept = [msgspec.structs.replace(one, seen_at=None) for one in self.machines]
+        content = msgspec.json.encode(_File(kept, list(self.labs)))
+        try:
+            if path.read_bytes() == content:
+                os.utime(path)
+                return
+        except OSError:
+            pass
+        files.replace(path, content)
+
+
+def labs_called(text: str, labs: Sequence[Lab]) -> list[Lab]:
+    """Those that somebody means by `text`: a number, or a name in whatever case."""
+    text = text.strip().casefold()
+    return [one for one in labs if text == str(one.lab_id)] or [
+        one for one in labs if text == one.name.casefold()
+    ]
+
+
+def find_lab(text: str, labs: Sequence[Lab]) -> int:
+    """The number of the one lab of that name or number. Raises UsageError when there is none, or several."""
+    found = labs_called(text, labs)
+    if len(found) > 1:
+        numbers = ", ".join(f"{one.lab_id} (department {one.dept_id})" for one in found)
+        raise UsageError(f"several labs are called {text!r}: say which by its number: {numbers}")
+    if not found:
+        raise UsageError(f"there is no lab {text!r}. See: labmon labs list")
+    return found[0].lab_id
