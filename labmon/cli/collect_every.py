@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from pathlib import Path
 
 import typer
 
@@ -17,6 +18,7 @@ from labmon.cli.output import say
 from labmon.cli.targets import Choice, open_fleet, read_fleet
 from labmon.cli.wiring import Sink, interactive, open_sink, open_store, stops_on_interrupt
 from labmon.collect.clocks import Clocks
+from labmon.collect.hostkeys import report_changes
 from labmon.collect.memory import MAX_AGE, Memory
 from labmon.collect.rounds import Round, Rounds
 from labmon.collect.runner import Result
@@ -120,6 +122,7 @@ class _Service:
                         line.add(event)
                 elif isinstance(event, Round):
                     outlet.flush()
+                    outlet.report_changes(state_dir)
                     self._memory.save()
                     self._run.lane.save()
                     self._tell(event, view.round_line(event, due, outlet.lost(), outlet.spooled))
@@ -194,6 +197,12 @@ class _Outlet:
             self._since = None
             with self._told():
                 self._sink.flush()
+
+    def report_changes(self, state_dir: Path) -> None:
+        """Of host keys, as alerts, unless something failed a moment ago."""
+        if time.monotonic() >= self._not_before:
+            with self._told():
+                report_changes(state_dir, self._sink)
 
     @property
     def spooled(self) -> int:

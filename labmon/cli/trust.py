@@ -10,12 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labmon.cli.output import Column, Format, ago, print_rows, say
-from labmon.cli.wiring import LARGEST, As, load, open_store
+from labmon.cli.targets import Choice, open_fleet
+from labmon.cli.wiring import LARGEST, As, load
 from labmon.errors import UsageError
+from labmon.fleet import Fleet, Machine, find_lab
 
 if TYPE_CHECKING:
     from labmon.collect.pins import Pins
-    from labmon.store.inventory import System
+    from labmon.store.pool import Store
+
+Wanted = dict[str, Machine | None]
+"""Pin -> machine; None for what the inventory does not have, such as a bastion."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ def trust(
         ),
     ] = None,
     lab: Annotated[
-        int | None, typer.Option(min=1, max=LARGEST, help="The machines of a lab.", show_default=False)
+        str | None,
+        typer.Option(metavar="LAB", help="The machines of a lab, by number or name.", show_default=False),
     ] = None,
     dept: Annotated[
         int | None,
@@ -74,19 +80,19 @@ def trust(
     """
     from labmon.collect.hostkeys import FILE
     from labmon.collect.pins import Pins
-    from labmon.store import inventory
 
     config = load(ctx)
     named = bool(machines) or lab is not None or dept is not None
     if unseen and not named:
         raise UsageError("systems trust --next: say which machines, by ID, HOST, --lab or --dept")
-    with open_store(config) as store, store.transaction() as connection:
-        everyone = inventory.systems(connection)
-    with closing(Pins(config.state.path / FILE)) as pins:
+    with (
+        open_fleet(config, Choice(everything=True)) as (store, fleet),
+        closing(Pins(config.state.path / FILE)) as pins,
+    ):
         if named:
-            wanted = _chosen(everyone, machines or [], lab, dept, pins)
+            wanted = _chosen(fleet, machines or [], lab, dept, pins)
         else:
-            known = _by_pin(everyone)
+            known = _by_pin(fleet.machines)
             wanted = {one.machine: known.get(one.machine) for one in pins.refused()}
         refused = [one for one in pins.refused() if one.machine in wanted]
         rows = _rows(wanted, pins, unseen=unseen)
@@ -100,29 +106,45 @@ def trust(
             say("none of them was refused for its host key" if named else "no machine is refused for its key")
         elif named and _agreed(f"Take what these {len(refused)} show?", yes):
             pins.trust(refused)
+            _try_again(store, [wanted[one.machine] for one in refused])
             say(f"{len(refused)} new {'keys' if len(refused) > 1 else 'key'} taken")
 
 
-def _by_pin(systems: "Iterable[System]") -> "dict[str, System | None]":
+def _try_again(store: "Store | None", machines: Iterable[Machine | None]) -> None:
+    """They are well, as far as anybody knows: the next round does not leave them for later."""
+    from labmon.store import inventory, statuses
+
+    ids = [one.system_id for one in machines if one is not None and one.system_id is not None]
+    if store is not None and ids:
+        with store.transaction() as connection:
+            failed = [
+                one.system_id
+                for one in inventory.systems(connection, ids=ids)
+                if one.status not in ("active", "maintenance")
+            ]
+            statuses.set_status(connection, failed, "active")
+
+
+def _by_pin(machines: Iterable[Machine]) -> Wanted:
     from labmon.collect.hostkeys import pin_of
 
-    return {pin_of(one.system_id): one for one in systems}
+    return {pin_of(one.system_id): one for one in machines if one.system_id is not None}
 
 
-def _chosen(
-    everyone: "Sequence[System]", machines: Sequence[str], lab: int | None, dept: int | None, pins: "Pins"
-) -> "dict[str, System | None]":
-    """Whom the arguments name: pin -> system, or None for what is no system but has been seen."""
-    chosen: dict[str, System | None] = {}
+def _chosen(fleet: Fleet, machines: Sequence[str], lab: str | None, dept: int | None, pins: "Pins") -> Wanted:
+    """Whom the arguments name. Raises UsageError for what there is not."""
+    chosen: Wanted = {}
+    everyone = fleet.machines
     if lab is not None or dept is not None:
+        lab_id = find_lab(lab, fleet.labs) if lab is not None else None
         chosen |= _by_pin(
             one
             for one in everyone
-            if (lab is None or one.lab_id == lab) and (dept is None or one.dept_id == dept)
+            if (lab is None or one.lab_id == lab_id) and (dept is None or one.dept_id == dept)
         )
     for name in machines:
         meant = [
-            one for one in everyone if name.lower() in (str(one.system_id), one.ip_address, _host(one))
+            one for one in everyone if name.lower() in (str(one.system_id), one.address, _host(one))
         ] or [one for one in everyone if name.lower() == _host(one).split(".")[0]]
         if len(meant) > 1:
             raise UsageError(f"{len(meant)} machines are called {name}: say which by its ID")
@@ -135,25 +157,25 @@ def _chosen(
     return chosen
 
 
-def _host(system: "System") -> str:
-    return (system.hostname or "").lower()
+def _host(machine: Machine) -> str:
+    return (machine.name or "").lower()
 
 
-def _rows(wanted: "dict[str, System | None]", pins: "Pins", *, unseen: bool) -> list[_Row]:
+def _rows(wanted: Wanted, pins: "Pins", *, unseen: bool) -> list[_Row]:
     from labmon.collect.hostkeys import shown
 
     refused = {one.machine: one for one in pins.refused()}
     rows = []
-    for pin, system in sorted(wanted.items(), key=lambda item: item[1].system_id if item[1] else 0):
+    for pin, machine in sorted(wanted.items(), key=lambda item: item[1] and item[1].system_id or 0):
         new = refused.get(pin)
         if new is None and not unseen:
             continue
         known = ", ".join(shown(key) for key in pins.keys(pin)) or None
         rows.append(
             _Row(
-                system.system_id if system else None,
-                (system.ip_address if system else None) or (new.address if new else pin),
-                system.hostname if system else None,
+                machine.system_id if machine else None,
+                machine.address if machine else new.address if new else pin,
+                machine.name if machine else None,
                 known,
                 shown((new.kind, new.key)) if new else None,
                 new.at if new else None,
