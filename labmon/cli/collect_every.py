@@ -48,11 +48,16 @@ def collect_every(
     """
     stop, reload = threading.Event(), threading.Event()
     with stops_on_interrupt(stop) as signals, _hangup(stop, reload):
-        config = configure()
+        config, working = configure(), None
         while not stop.is_set():
-            service = _Service(config, choice, every=every, quiet=quiet, stop=stop)
-            with service:
-                config = service.run(configure, reload, retry=retry_all)
+            try:
+                with _Service(config, choice, every=every, quiet=quiet, stop=stop) as service:
+                    config, working = service.run(configure, reload, retry=retry_all), config
+            except LabmonError as error:
+                if working is None or config == working:
+                    raise
+                say(f"labmon: {error}. Going on as before")
+                config = working
             retry_all = False
     if signal.SIGINT in signals:
         raise typer.Exit(Exit.INTERRUPTED)
