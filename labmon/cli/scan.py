@@ -3,13 +3,12 @@
 import threading
 from contextlib import ExitStack, nullcontext
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labmon.cli.output import Format, print_rows, say
-from labmon.cli.scan_view import COLUMNS, Found, live, say_changes
+from labmon.cli.scan_view import COLUMNS, Found, answered, live, say_changes
 from labmon.cli.wiring import (
     LARGEST,
     As,
@@ -87,6 +86,7 @@ def scan(
     """
     from labmon.cli import scan_lock, scan_range
     from labmon.messages import ScanFinished, new_scan_id, utcnow
+    from labmon.scan.address import order
     from labmon.scan.sweep import Sweep
 
     config = load(
@@ -105,7 +105,7 @@ def scan(
         if not targets:
             store = stack.enter_context(open_store(config))
         addresses = scan_range.targets(targets or [], exclude or [], dept, config, store, force=force)
-        stack.enter_context(scan_lock.held(config.state.path, addresses.spans))
+        stack.enter_context(scan_lock.held(config.state.path, addresses.claims))
         if store is None and not dry_run and not config.queue.enabled:
             store = stack.enter_context(open_store(config))
         sweep = Sweep(addresses, config.scan, method=type.value, stop=stop)
@@ -118,7 +118,8 @@ def scan(
             with live(sweep.progress, hosts) if interactive(quiet) else nullcontext():
                 for host in sweep:
                     hosts.append(host)
-                    sink.send(host.discovery(scan_id, dept))
+                    if not host.zone:
+                        sink.send(host.discovery(scan_id, dept))
             finished_at = utcnow()
             refused = sweep.progress.refused
             asked = scan_range.asked(addresses, refused)
@@ -136,7 +137,7 @@ def scan(
                 )
             )
         seconds = (finished_at - started_at).total_seconds()
-        hosts.sort(key=lambda host: ip_address(host.address).packed)
+        hosts.sort(key=lambda host: order(host.address))
         if not (quiet and form is Format.table):
             print_rows(COLUMNS, [Found.of(host) for host in hosts], form)
         if not quiet:
@@ -144,7 +145,9 @@ def scan(
                 say(note)
             lost = f"; {sink.rejected} messages could not be stored" if sink.rejected else ""
             done = "not stored (--dry-run)" if dry_run else destination(config, config.queue.discovery_queue)
-            say(f"{len(hosts)} of {len(addresses)} addresses answered in {seconds:.1f} s; {done}{lost}")
+            say(f"{answered(hosts, addresses)} in {seconds:.1f} s; {done}{lost}")
+            if not dry_run and (homeless := sum(bool(host.zone) for host in hosts)):
+                say(f"not stored: {homeless} at link-local addresses, which mean nothing on another machine")
             if store and not dry_run and not config.queue.enabled:
                 _say_changes(store, scan_id)
     if stop.is_set():
