@@ -27,6 +27,7 @@ from labmon.errors import Exit
 
 if TYPE_CHECKING:
     from labmon.scan.host import Host
+    from labmon.scan.targets import Targets
     from labmon.store.pool import Store
 
 
@@ -47,16 +48,16 @@ def scan(
         list[str] | None,
         typer.Argument(
             metavar="[CIDR...]",
-            help="Networks, ranges (10.30.5.10-80), addresses, @FILE with such in it; without any, "
-            "the department's subnets.",
+            help="Networks, ranges (10.30.5.10-80), addresses, ff02::1%eth0 (all IPv6 of that link), "
+            "@FILE with such in it; without any, the department's subnets.",
             show_default=False,
         ),
     ] = None,
     type: Annotated[
         Type,
         typer.Option(
-            help="auto: ARP on the own link, elsewhere ping, and TCP to those that drop pings; "
-            "or one of them alone; or the installed nmap."
+            help="auto: ARP or IPv6 neighbour discovery on the own link, elsewhere ping, and TCP to those "
+            "that drop pings; or one of them alone; or the installed nmap."
         ),
     ] = Type.auto,
     exclude: Annotated[
@@ -69,7 +70,19 @@ def scan(
     ] = None,
     names: Annotated[
         bool | None,
-        typer.Option("--names/--no-names", help="Look names up by reverse DNS.", show_default="config"),
+        typer.Option(
+            "--names/--no-names",
+            help="Look names up: reverse DNS, then NetBIOS and multicast DNS.",
+            show_default="config",
+        ),
+    ] = None,
+    name_timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How much longer the scan may take for the sake of names.",
+            show_default="config",
+        ),
     ] = None,
     queue_enabled: QueueEnabled = None,
     queue_host: QueueHost = None,
@@ -94,6 +107,7 @@ def scan(
         {
             "scan.rate": rate,
             "scan.names": names,
+            "scan.name_timeout": name_timeout,
             "queue.enabled": queue_enabled,
             "queue.host": queue_host,
         },
@@ -108,7 +122,8 @@ def scan(
         stack.enter_context(scan_lock.held(config.state.path, addresses.claims))
         if store is None and not dry_run and not config.queue.enabled:
             store = stack.enter_context(open_store(config))
-        sweep = Sweep(addresses, config.scan, method=type.value, stop=stop)
+        known = _known(store, addresses) if store and addresses.on_link else []
+        sweep = Sweep(addresses, config.scan, method=type.value, stop=stop, known=known)
         scan_id = new_scan_id()
         with (
             nullcontext(Nowhere()) if dry_run else open_sink(config, store) as sink,
@@ -157,11 +172,21 @@ def scan(
         raise typer.Exit(Exit.SOME_FAILED)
 
 
+def _known(store: "Store", targets: "Targets") -> list[str]:
+    """Machines in the networks that are asked as a whole, which not everybody answers."""
+    from labmon.store import inventory
+
+    with store.transaction() as connection:
+        return inventory.addresses_in(connection, [str(one.network) for one in targets.on_link])
+
+
 def _say_changes(store: "Store", scan_id: int) -> None:
     from labmon.store import history, scans
 
     with store.transaction() as connection:
         ended = scans.outcome(connection, scan_id)
-        changes = history.changes(connection, scan_id=scan_id, kinds=["found", "moved", "gone", "shared"])
+        changes = history.changes(
+            connection, scan_id=scan_id, kinds=["found", "moved", "gone", "shared", "unshared"]
+        )
     if ended:
         say_changes(*ended, changes)

@@ -31,6 +31,8 @@ class OwnLinks:
         self.permitted = True
         self.notes: list[str] = []
         """What the user should know, a line each."""
+        self.unasked: list[str] = []
+        """Who is known to `everybody`'s caller or the kernel, and could not be asked."""
         self._settings = settings
         self._progress = progress
         self._stop = stop
@@ -82,16 +84,20 @@ class OwnLinks:
         ]
         return []
 
-    def everybody(self, networks: Iterable[OnLink], *, solicit: bool) -> Iterator[list[Host]]:
+    def everybody(
+        self, networks: Iterable[OnLink], known: Sequence[str], *, solicit: bool
+    ) -> Iterator[list[Host]]:
         """Find who is in these networks. With `solicit` each is also asked by itself, which tells the MAC
-        address, and so are those whom only the kernel knows. Raises PermissionNeeded."""
+        address, and so are those whom only the caller or the kernel knows. Raises PermissionNeeded."""
         by_device: dict[str, list[OnLink]] = {}
         for network in networks:
             by_device.setdefault(network.device, []).append(network)
         for device, wanted in by_device.items():
-            yield from self._everybody_of(device, wanted, solicit)
+            yield from self._everybody_of(device, wanted, known, solicit)
 
-    def _everybody_of(self, device: str, wanted: Sequence[OnLink], solicit: bool) -> Iterator[list[Host]]:
+    def _everybody_of(
+        self, device: str, wanted: Sequence[OnLink], known: Sequence[str], solicit: bool
+    ) -> Iterator[list[Host]]:
         own = [
             one
             for one in links6.own()
@@ -106,17 +112,18 @@ class OwnLinks:
         if not solicit:
             yield self._count(_plain(answered.values()))
             return
-        known = [one for one in neighbours6() if one not in answered and _is_wanted(one, wanted)]
         ours = [one for one in sources if _is_wanted(one, wanted)]
+        others = [one for one in (*known, *neighbours6()) if one not in ours and _is_wanted(one, wanted)]
         local: list[Host] = []  # what answers from a link-local address, and perhaps from a better one too
         macs: set[str | None] = set()
-        left = [*answered, *known]
-        asking = self._ask(device, left, ours) if left else iter(())
-        for hosts in asking:
+        left = list(dict.fromkeys([*answered, *others]))
+        for hosts in self._ask(device, left, ours) if left else ():
             found = [_merged(answered.pop(host.address, None), host) for host in hosts]
             macs |= {host.mac for host in found if not host.zone}
             local += [host for host in found if host.zone]
             yield [host for host in found if not host.zone]
+        if not self.permitted:
+            self.unasked += [one for one in others if one not in answered]
         silent = self._count(answered.values())  # who answers everybody's question, but not its own
         yield [host for host in silent if not host.zone]
         yield [host for host in [*local, *silent] if host.zone and (not host.mac or host.mac not in macs)]

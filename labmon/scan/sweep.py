@@ -64,12 +64,15 @@ class Sweep:
         *,
         method: Method = "auto",
         stop: Event | None = None,
+        known: Sequence[str] = (),
     ) -> None:
-        """`targets` are addresses, each once: `labmon.scan.targets.parse` makes them."""
+        """`targets` are addresses, each once: `labmon.scan.targets.parse` makes them. `known` are machines
+        in networks `on_link`, which are asked by themselves too."""
         self.progress = Progress()
         self.notes: list[str] = []
         """What the user should know about how it was done, a line each; complete after the last host."""
         self._targets = targets
+        self._known = known
         self._on_link = getattr(targets, "on_link", ())
         self._settings = settings
         self._method = method
@@ -119,6 +122,7 @@ class Sweep:
         else:
             yield from self._everybody()
             rest = yield from self._own_links.each(sort_targets(self._targets))
+            rest = [*rest, *self._own_links.unasked] if self._own_links.unasked else rest
             self.notes += self._own_links.notes
             if self._method == "auto":
                 pinged = yield from self._off_link(rest)
@@ -143,7 +147,7 @@ class Sweep:
         if not self._on_link:
             return
         try:
-            yield from self._own_links.everybody(self._on_link, solicit=self._method != "ping")
+            yield from self._own_links.everybody(self._on_link, self._known, solicit=self._method != "ping")
         except PermissionNeeded as error:
             if not self._targets or self._method != "auto":
                 raise
