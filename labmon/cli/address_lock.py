@@ -20,10 +20,9 @@ import msgspec
 
 from labmon.errors import AlreadyRunning, PermissionNeeded
 from labmon.messages import utcnow
+from labmon.scan.address import Span
 
 logger = logging.getLogger(__name__)
-
-Span = tuple[int, int]
 
 
 class _Holder(msgspec.Struct):

@@ -107,7 +107,8 @@ def _spool(config: "Config") -> Iterator[Finding]:
 
 def _scan() -> Iterator[Finding]:
     from labmon.errors import PermissionNeeded
-    from labmon.scan.icmp import PingSocket, how_to_grant
+    from labmon.scan.grant import how_to_grant
+    from labmon.scan.icmp import PingSocket
 
     try:
         with PingSocket():

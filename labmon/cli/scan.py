@@ -3,13 +3,12 @@
 import threading
 from contextlib import ExitStack, nullcontext
 from enum import StrEnum
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labmon.cli.output import Format, print_rows, say
-from labmon.cli.scan_view import COLUMNS, Found, live, say_changes
+from labmon.cli.scan_view import COLUMNS, Found, answered, live, say_changes
 from labmon.cli.wiring import (
     LARGEST,
     As,
@@ -28,6 +27,7 @@ from labmon.errors import Exit
 
 if TYPE_CHECKING:
     from labmon.scan.host import Host
+    from labmon.scan.targets import Targets
     from labmon.store.pool import Store
 
 
@@ -48,16 +48,16 @@ def scan(
         list[str] | None,
         typer.Argument(
             metavar="[CIDR...]",
-            help="Networks, ranges (10.30.5.10-80), addresses, @FILE with such in it; without any, "
-            "the department's subnets.",
+            help="Networks, ranges (10.30.5.10-80), addresses, ff02::1%eth0 (all IPv6 of that link), "
+            "@FILE with such in it; without any, the department's subnets.",
             show_default=False,
         ),
     ] = None,
     type: Annotated[
         Type,
         typer.Option(
-            help="auto: ARP on the own link, elsewhere ping, and TCP to those that drop pings; "
-            "or one of them alone; or the installed nmap."
+            help="auto: ARP or IPv6 neighbour discovery on the own link, elsewhere ping, and TCP to those "
+            "that drop pings; or one of them alone; or the installed nmap."
         ),
     ] = Type.auto,
     exclude: Annotated[
@@ -70,7 +70,19 @@ def scan(
     ] = None,
     names: Annotated[
         bool | None,
-        typer.Option("--names/--no-names", help="Look names up by reverse DNS.", show_default="config"),
+        typer.Option(
+            "--names/--no-names",
+            help="Look names up: reverse DNS, then NetBIOS and multicast DNS.",
+            show_default="config",
+        ),
+    ] = None,
+    name_timeout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="How much longer the scan may take for the sake of names.",
+            show_default="config",
+        ),
     ] = None,
     queue_enabled: QueueEnabled = None,
     queue_host: QueueHost = None,
@@ -87,6 +99,7 @@ def scan(
     """
     from labmon.cli import address_lock, scan_range
     from labmon.messages import ScanFinished, new_scan_id, utcnow
+    from labmon.scan.address import order
     from labmon.scan.sweep import Sweep
 
     config = load(
@@ -94,6 +107,7 @@ def scan(
         {
             "scan.rate": rate,
             "scan.names": names,
+            "scan.name_timeout": name_timeout,
             "queue.enabled": queue_enabled,
             "queue.host": queue_host,
         },
@@ -106,10 +120,11 @@ def scan(
             store = stack.enter_context(open_store(config))
         addresses = scan_range.targets(targets or [], exclude or [], dept, config, store, force=force)
         running = "a scan of these addresses is running"
-        stack.enter_context(address_lock.held(config.state.path / "scans", addresses.spans, running))
+        stack.enter_context(address_lock.held(config.state.path / "scans", addresses.claims, running))
         if store is None and not dry_run and not config.queue.enabled:
             store = stack.enter_context(open_store(config))
-        sweep = Sweep(addresses, config.scan, method=type.value, stop=stop)
+        known = _known(store, addresses) if store and addresses.on_link else []
+        sweep = Sweep(addresses, config.scan, method=type.value, stop=stop, known=known)
         scan_id = new_scan_id()
         with (
             nullcontext(Nowhere()) if dry_run else open_sink(config, store) as sink,
@@ -119,7 +134,8 @@ def scan(
             with live(sweep.progress, hosts) if interactive(quiet) else nullcontext():
                 for host in sweep:
                     hosts.append(host)
-                    sink.send(host.discovery(scan_id, dept))
+                    if not host.zone:
+                        sink.send(host.discovery(scan_id, dept))
             finished_at = utcnow()
             refused = sweep.progress.refused
             asked = scan_range.asked(addresses, refused)
@@ -137,7 +153,7 @@ def scan(
                 )
             )
         seconds = (finished_at - started_at).total_seconds()
-        hosts.sort(key=lambda host: ip_address(host.address).packed)
+        hosts.sort(key=lambda host: order(host.address))
         if not (quiet and form is Format.table):
             print_rows(COLUMNS, [Found.of(host) for host in hosts], form)
         if not quiet:
@@ -149,7 +165,9 @@ def scan(
                 if dry_run
                 else destination(config, config.queue.discovery_queue, sink)
             )
-            say(f"{len(hosts)} of {len(addresses)} addresses answered in {seconds:.1f} s; {done}{lost}")
+            say(f"{answered(hosts, addresses)} in {seconds:.1f} s; {done}{lost}")
+            if not dry_run and (homeless := sum(bool(host.zone) for host in hosts)):
+                say(f"not stored: {homeless} at link-local addresses, which mean nothing on another machine")
             if store and not (dry_run or config.queue.enabled or sink.spooled):
                 _say_changes(store, scan_id)
     if stop.is_set():
@@ -159,11 +177,21 @@ def scan(
         raise typer.Exit(Exit.SOME_FAILED)
 
 
+def _known(store: "Store", targets: "Targets") -> list[str]:
+    """Machines in the networks that are asked as a whole, which not everybody answers."""
+    from labmon.store import inventory
+
+    with store.transaction() as connection:
+        return inventory.addresses_in(connection, [str(one.network) for one in targets.on_link])
+
+
 def _say_changes(store: "Store", scan_id: int) -> None:
     from labmon.store import history, scans
 
     with store.transaction() as connection:
         ended = scans.outcome(connection, scan_id)
-        changes = history.changes(connection, scan_id=scan_id, kinds=["found", "moved", "gone", "shared"])
+        changes = history.changes(
+            connection, scan_id=scan_id, kinds=["found", "moved", "gone", "shared", "unshared"]
+        )
     if ended:
         say_changes(*ended, changes)

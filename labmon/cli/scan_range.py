@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from labmon.config import Config
 from labmon.errors import UsageError
 from labmon.messages import MAX_RANGE
+from labmon.scan import links6
 from labmon.scan.target_files import expand
 from labmon.scan.targets import Targets, parse
 
@@ -29,6 +30,7 @@ def targets(
         force=force,
         exclude=expand([*config.scan.exclude, *excluded]),
         allow=config.scan.allow,
+        links=links6.networks(links6.own()),
     )
 
 
@@ -51,8 +53,8 @@ def asked(addresses: Targets, refused: Collection[str]) -> str:
     Too long a text for the message loses its end: nobody is taken for gone who was not asked.
     """
     if refused:
-        if len(refused) >= len(addresses):
+        if len(refused) >= len(addresses) and not addresses.on_link:
             return ""
-        addresses = parse(str(addresses).split(", "), max_hosts=2**32, force=True, exclude=[*refused])
+        addresses = addresses.without(refused)
     text = str(addresses)
     return text if len(text) <= MAX_RANGE else text[:MAX_RANGE].rpartition(", ")[0]

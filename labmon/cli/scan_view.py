@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from labmon.scan.host import Host
     from labmon.scan.progress import Progress
+    from labmon.scan.targets import Targets
     from labmon.store.history import Change
     from labmon.store.scans import ScanRecord
 
@@ -101,6 +102,15 @@ def _drawn(progress: "Progress", hosts: "list[Host]", console: "Console") -> "Re
         return line
     drawn = table(COLUMNS, [Found.of(host) for host in newest], console.width)
     return Group(Text("\n".join(drawn[:1] + drawn[1:][-room:])), line)
+
+
+def answered(hosts: "list[Host]", targets: "Targets") -> str:
+    """How many, and of how many where that is known."""
+    if not targets.on_link:
+        return f"{len(hosts)} of {len(targets)} addresses answered"
+    asked = [f"{len(targets)} addresses"] if targets else []
+    asked += dict.fromkeys(f"{one} on {one.device}" for one in targets.on_link)
+    return f"{len(hosts)} of {', '.join(asked)} answered"
 
 
 def say_changes(record: "ScanRecord", before: datetime | None, changes: "list[Change]") -> None:

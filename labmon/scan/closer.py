@@ -14,9 +14,11 @@ from types import TracebackType
 
 from labmon.config import Scan
 from labmon.errors import PermissionNeeded
+from labmon.scan.address import is_ipv6
 from labmon.scan.echo import Echo
 from labmon.scan.host import Host
 from labmon.scan.icmp import PingSocket
+from labmon.scan.icmp6 import PingSocket6
 from labmon.scan.pace import Pace
 from labmon.scan.tcp import ANSWERS, knock, most_sockets, said_by_another
 from labmon.scan.timing import AT_THE_END, SLOWER
@@ -43,11 +45,8 @@ class Closer:
         self._settings = settings
         self._pace = pace
         self._ports = list(dict.fromkeys(settings.tcp_ports))
-        try:
-            self._ping: PingSocket | None = PingSocket()
-        except PermissionNeeded:
-            self._ping = None
-        self._echo = Echo(self._ping.identifier, os.urandom(8)) if self._ping else None
+        self._token = os.urandom(8)
+        self._pings: dict[bool, tuple[PingSocket, Echo] | None] = {}  # of IPv6?, as the first host needs it
         self._queue: deque[Host] = deque()
         self._looks: dict[int, _Look] = {}
         self._by_age: deque[_Look] = deque()  # ended ones too, until their time
@@ -102,9 +101,11 @@ class Closer:
         self._count += 1
         self._looks[look.number] = look
         self._by_age.append(look)
-        if self._ping and self._echo and host.seen != "ping":
+        ping = self._pinging(is_ipv6(host.address)) if host.seen != "ping" else None
+        if ping:
+            sock, echo = ping
             try:
-                self._ping.send(self._echo.question(0, look.number, time.time_ns()), host.address)
+                sock.send(echo.question(0, look.number, time.time_ns()), host.address)
                 look.missing += 1
             except OSError:
                 pass
@@ -113,21 +114,32 @@ class Closer:
             if host.seen == f"tcp/{port}":
                 continue  # that one is known
             try:
-                sock, trouble = knock(host.address, port)
+                attempt, trouble = knock(host.address, port)
             except OSError:
                 break  # no more files: the ports are a bonus
             self._pace.spend(1)
             if trouble == errno.EINPROGRESS:
                 look.missing += 1
-                look.attempts.append(sock)
+                look.attempts.append(attempt)
                 self._sockets += 1
-                self._selector.register(sock, selectors.EVENT_WRITE, (look, port))
+                self._selector.register(attempt, selectors.EVENT_WRITE, (look, port))
                 continue
-            sock.close()  # settled at once, as on loopback, or never sent
+            attempt.close()  # settled at once, as on loopback, or never sent
             if trouble == 0:
                 look.open.append(port)
         if not look.missing:
             self._finish(look)
+
+    def _pinging(self, ipv6: bool) -> tuple[PingSocket, Echo] | None:
+        """What to ping with; None where this account may not."""
+        if ipv6 not in self._pings:
+            try:
+                sock = PingSocket6() if ipv6 else PingSocket()
+            except PermissionNeeded:
+                self._pings[ipv6] = None
+            else:
+                self._pings[ipv6] = sock, Echo(sock.identifier, self._token, ipv6=ipv6)
+        return self._pings[ipv6]
 
     def _knocked(self, look: _Look, port: int, sock: object) -> None:
         assert isinstance(sock, socket.socket)
@@ -144,10 +156,12 @@ class Closer:
                 self._finish(look)
 
     def _hear(self) -> None:
-        if not (self._ping and self._echo):
-            return
-        for packet in self._ping.receive():
-            reply = self._echo.read(packet.message)
+        for ping in filter(None, self._pings.values()):
+            self._hear_from(*ping)
+
+    def _hear_from(self, sock: PingSocket, echo: Echo) -> None:
+        for packet in sock.receive():
+            reply = echo.read(packet.message)
             look = self._looks.get(reply.number) if reply else None
             if reply is None or look is None or look.host.address != packet.source:
                 continue
@@ -192,8 +206,8 @@ class Closer:
         """Close every socket."""
         self.give_up()
         self._selector.close()
-        if self._ping:
-            self._ping.close()
+        for ping in filter(None, self._pings.values()):
+            ping[0].close()
 
     def __enter__(self) -> "Closer":
         return self

@@ -1,4 +1,4 @@
-"""The ICMP echo packets of one sweep (RFC 792). No I/O.
+"""The ICMP echo packets of one sweep (RFC 792; RFC 4443, section 4). No I/O.
 
 Everything needed to judge an answer travels in the question and comes back with it, so nothing has to be
 remembered for each address: a random token (only we know it), the number of the target, and the time of
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 ECHO_REPLY = 0
 ECHO_REQUEST = 8
+ECHO_REQUEST_6 = 128
+ECHO_REPLY_6 = 129
 
 _MESSAGE = struct.Struct("!BBHHH8sIIQQ")  # type, code, checksum, id, sequence, token, number, ~, time, ~
 _M32 = 0xFFFF_FFFF
@@ -36,8 +38,12 @@ class Reply:
 class Echo:
     """Writes the questions of a sweep and recognises their answers."""
 
-    def __init__(self, identifier: int, token: bytes) -> None:
-        """`token` is 8 random bytes; the identifier is the one that the replies will carry."""
+    def __init__(self, identifier: int, token: bytes, *, ipv6: bool = False) -> None:
+        """`token` is 8 random bytes; the identifier is the one that the replies will carry.
+
+        The checksum of IPv6 covers addresses too; the kernel writes it in place of ours.
+        """
+        self._request, self._reply = (ECHO_REQUEST_6, ECHO_REPLY_6) if ipv6 else (ECHO_REQUEST, ECHO_REPLY)
         self._identifier = identifier
         self._token = token
         self._sums: dict[int, int] = {}
@@ -51,7 +57,7 @@ class Echo:
 
     def _pack(self, known: int, round_: int, number: int, sent: int) -> bytes:
         return _MESSAGE.pack(
-            ECHO_REQUEST, 0, known, self._identifier, round_,
+            self._request, 0, known, self._identifier, round_,
             self._token, number, number ^ _M32, sent, sent ^ _M64,
         )  # fmt: skip
 
@@ -62,7 +68,7 @@ class Echo:
         kind, code, _, identifier, _, token, number, not_number, sent, not_sent = _MESSAGE.unpack_from(
             message
         )
-        if (kind, code, identifier, token) != (ECHO_REPLY, 0, self._identifier, self._token):
+        if (kind, code, identifier, token) != (self._reply, 0, self._identifier, self._token):
             return None
         if number ^ _M32 != not_number or sent ^ _M64 != not_sent:
             return None

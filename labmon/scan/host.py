@@ -11,7 +11,8 @@ class Host:
     """What a sweep knows about one address that answered."""
 
     address: str
-    seen: str  #: how at first: "arp", "ping", "nmap/" and its reason, or "tcp/" and the port that answered
+    seen: str
+    """How at first: "arp", "ndp", "ping", "nmap/" and its reason, or "tcp/" and the port that answered."""
     seen_at: datetime  #: UTC, with its zone
     rtt: float | None = None  #: seconds to the answer; for TCP to when we looked, a few ms later
     port_open: bool | None = None  #: of the port in `seen`: False when it refused, which a live host does
@@ -20,6 +21,11 @@ class Host:
     ttl: int | None = None  #: of its ping reply, as it arrived
     also: tuple[str, ...] = ()  #: further ways in which it was seen, written as in `seen`
     ports: tuple[int, ...] = ()  #: open, of those that were tried; ascending
+
+    @property
+    def zone(self) -> str:
+        """The link that a link-local IPv6 address is on, without which it means nothing; else empty."""
+        return self.address.partition("%")[2]
 
     @property
     def evidence(self) -> str:
@@ -48,7 +54,7 @@ class Host:
         return self.seen.partition("/")[0]
 
     def discovery(self, scan_id: int, dept_id: int) -> Discovery:
-        """The message for this host."""
+        """The message for this host. Raises ValueError when its address has a zone."""
         return Discovery(
             scan_id=scan_id,
             dept_id=dept_id,

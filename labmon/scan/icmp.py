@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event
 from types import TracebackType
-from typing import Literal
+from typing import Any, ClassVar, Self
 
 from labmon.config import Scan
 from labmon.errors import PermissionNeeded
 from labmon.scan.echo import ECHO_REPLY, Echo, Reply, strip_ip
+from labmon.scan.grant import how_to_grant
 from labmon.scan.host import Host
 from labmon.scan.linux import (
     ICMP_FILTER,
@@ -37,13 +38,8 @@ stay charged to the socket for seconds."""
 
 TTL_OFFSET = 8  # in an IPv4 header
 
-
-def how_to_grant(what: Literal["ping", "ARP"] = "ping") -> str:
-    """What lets this Python do that, least powerful first."""
-    ping = (
-        "sysctl -w net.ipv4.ping_group_range='0 2147483647' (any user may ping), " if what == "ping" else ""
-    )
-    return f"{ping}setcap cap_net_raw+ep {os.path.realpath(sys.executable)}, or root"
+HOPS_LEFT = {(socket.IPPROTO_IP, socket.IP_TTL), (socket.IPPROTO_IPV6, socket.IPV6_HOPLIMIT)}
+"""As what the kernel tells the TTL of a packet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +56,16 @@ class Packet:
 class PingSocket:
     """Sends and receives ICMP, raw where that is allowed, else as an unprivileged datagram socket."""
 
-    def __init__(self) -> None:
-        """Raises PermissionNeeded when the system allows neither kind."""
+    family: ClassVar = socket.AF_INET
+    protocol: ClassVar = socket.IPPROTO_ICMP
+
+    def __init__(self, source: str = "") -> None:
+        """`source` is the own address to send from; without one the kernel chooses for each packet.
+
+        Raises PermissionNeeded when the system allows neither kind.
+        """
         try:
-            self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+            self._socket = socket.socket(self.family, socket.SOCK_RAW, self.protocol)
             self._raw = True
         except PermissionError:
             self._socket = self._open_datagram()
@@ -72,25 +74,29 @@ class PingSocket:
         self._enlarge(SO_RCVBUFFORCE, socket.SO_RCVBUF)
         self._enlarge(SO_SNDBUFFORCE, socket.SO_SNDBUF)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self._set_options()
+        if not self._raw or source:
+            self._socket.bind(self._to(source))
+        # The kernel writes its own identifier into what a datagram socket sends: its "port".
+        self.identifier: int = (
+            int.from_bytes(os.urandom(2), "big") if self._raw else self._socket.getsockname()[1]
+        )
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+
+    def _set_options(self) -> None:
         # Without it the kernel drops a packet that a full device queue or neighbour table has no room for,
         # and says that it was sent. With it, errors about earlier packets are told as well.
         self._socket.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         if self._raw:
             # A raw socket is given every ICMP message of the machine, our own questions on loopback too.
             self._socket.setsockopt(SOL_RAW, ICMP_FILTER, struct.pack("I", ~(1 << ECHO_REPLY) & 0xFFFF_FFFF))
-            self.identifier = int.from_bytes(os.urandom(2), "big")
         else:
-            # The kernel writes its own identifier into what a datagram socket sends: its "port".
-            self._socket.bind(("0.0.0.0", 0))
-            self.identifier = self._socket.getsockname()[1]
             self._socket.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
 
-    @staticmethod
-    def _open_datagram() -> socket.socket:
+    def _open_datagram(self) -> socket.socket:
         try:
-            return socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+            return socket.socket(self.family, socket.SOCK_DGRAM, self.protocol)
         except OSError as error:  # EACCES outside ping_group_range; EPROTONOSUPPORT in some containers
             raise PermissionNeeded(
                 f"this account may not ping; what would let it: {how_to_grant()}"
@@ -105,12 +111,12 @@ class PingSocket:
     def send(self, message: bytes, address: str) -> None:
         """Raises OSError, with an errno in BUSY when the same call may work in a moment."""
         try:
-            self._socket.sendto(message, (address, 0))
+            self._socket.sendto(message, self._to(address))
         except OSError as error:
             if error.errno in BUSY:
                 raise
             # It may have been about an earlier packet; then it is told only once.
-            self._socket.sendto(message, (address, 0))
+            self._socket.sendto(message, self._to(address))
 
     def wait(self, seconds: float) -> None:
         """Until something can be received, or the time is over."""
@@ -137,19 +143,31 @@ class PingSocket:
                 self._forget_errors()
                 continue
             at = time.time_ns()
-            ttl = data[TTL_OFFSET] if self._raw and len(data) > TTL_OFFSET else None
+            message, ttl = self._unwrap(data)
             for level, kind, value in ancillary:
                 if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS):
                     seconds, nanoseconds = struct.unpack("@ll", value)
                     at = seconds * 1_000_000_000 + nanoseconds
-                elif (level, kind) == (socket.IPPROTO_IP, socket.IP_TTL):
+                elif (level, kind) in HOPS_LEFT:
                     ttl = int.from_bytes(value[:4], sys.byteorder)
-            yield Packet(strip_ip(data) if self._raw else data, source[0], at, ttl)
+            yield Packet(message, self._from(source), at, ttl)
+
+    def _to(self, address: str) -> tuple[Any, ...]:
+        return address, 0
+
+    def _from(self, source: tuple[Any, ...]) -> str:
+        return str(source[0])
+
+    def _unwrap(self, data: bytes) -> tuple[bytes, int | None]:
+        """The message in what was received, and its TTL if that stands there."""
+        if not self._raw:
+            return data, None
+        return strip_ip(data), data[TTL_OFFSET] if len(data) > TTL_OFFSET else None
 
     def close(self) -> None:
         self._socket.close()
 
-    def __enter__(self) -> "PingSocket":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -162,6 +180,7 @@ class Ping(Rounds):
     """A sweep by echo requests."""
 
     phase = "ping"
+    ipv6: ClassVar = False
 
     def __init__(
         self,
@@ -176,7 +195,7 @@ class Ping(Rounds):
     ) -> None:
         super().__init__(targets, settings, progress, stop, pace=pace, patience=patience)
         self._socket = sock
-        self._echo = Echo(sock.identifier, os.urandom(8))
+        self._echo = Echo(sock.identifier, os.urandom(8), ipv6=self.ipv6)
 
     def _put(self, round_: int, number: int, address: str) -> None:
         self._socket.send(self._echo.question(round_, number, time.time_ns()), address)

@@ -1,17 +1,18 @@
-"""Which targets share an Ethernet with this machine, so that ARP reaches them.
+"""Which targets share an Ethernet with this machine, so that ARP or its IPv6 counterpart reaches them.
 
 Read from /proc, which costs nothing: no command is started, and no packet sent.
 """
 
-import socket
-import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from labmon.scan.neighbours import ROUTES, number
+from labmon.scan import links6
+from labmon.scan.address import number, text
+from labmon.scan.neighbours import ROUTES, in_our_order
+from labmon.scan.route import Route
 
 LOCAL = Path("/proc/net/fib_trie")
 NEIGHBOURS = Path("/proc/net/arp")
@@ -19,20 +20,8 @@ NEIGHBOURS = Path("/proc/net/arp")
 DEVICES = Path("/sys/class/net")
 
 _NO_ARP = 0x80  # IFF_NOARP
-_UNSIGNED = struct.Struct("!I")
 _UP, _GATEWAY, _REJECT = 0x1, 0x2, 0x200
 _COMPLETE = 0x2  # ATF_COM: the address in the entry is known
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A line of the kernel's table."""
-
-    device: str | None  #: None when it goes through a router, or nowhere
-    first: int
-    last: int
-    router: str | None = None
-    outward: str = ""  #: the device towards the router
 
 
 def parse_routes(table: str) -> list[Route]:
@@ -42,11 +31,11 @@ def parse_routes(table: str) -> list[Route]:
         fields = line.split()
         if len(fields) < 8 or not (flags := int(fields[3], 16)) & _UP:
             continue
-        first, mask = number(fields[1]), number(fields[7])
+        first, mask = in_our_order(fields[1]), in_our_order(fields[7])
         device = None if flags & (_GATEWAY | _REJECT) else fields[0]
-        router = socket.inet_ntoa(_UNSIGNED.pack(number(fields[2]))) if flags & _GATEWAY else None
+        router = text(in_our_order(fields[2])) if flags & _GATEWAY else None
         routes.append(Route(device, first, first | (mask ^ 0xFFFF_FFFF), router, fields[0]))
-    return sorted(routes, key=lambda route: route.last - route.first)
+    return _longest_first(routes)
 
 
 def parse_local(trie: str) -> set[str]:
@@ -93,7 +82,7 @@ class Shared:
     """The targets, sorted by how they are reached."""
 
     links: dict[str, list[str]] = field(default_factory=dict)  #: device -> those on it
-    own: dict[str, list[str]] = field(default_factory=dict)  #: device -> this machine's, which ARP cannot ask
+    own: dict[str, list[str]] = field(default_factory=dict)  #: device -> this machine's, not to be asked
     others: Sequence[str] = ()
 
 
@@ -102,8 +91,14 @@ def sort_targets(targets: Sequence[str]) -> Shared:
     try:
         routes, local = parse_routes(ROUTES.read_text()), parse_local(LOCAL.read_text())
     except OSError:
-        return Shared(others=targets)
-    return divide(targets, routes, local)
+        routes, local = [], set()
+    local |= {own.address for own in links6.own()}
+    return divide(targets, _longest_first(routes + links6.routes()), local)
+
+
+def _longest_first(routes: list[Route]) -> list[Route]:
+    """As the kernel looks things up."""
+    return sorted(routes, key=lambda route: route.last - route.first)
 
 
 def divide(targets: Sequence[str], routes: list[Route], local: Iterable[str]) -> Shared:
@@ -119,8 +114,7 @@ def divide(targets: Sequence[str], routes: list[Route], local: Iterable[str]) ->
     mine = set(local)
     shared, others = Shared(), []
     for address in targets:
-        (value,) = _UNSIGNED.unpack(socket.inet_aton(address))
-        device = devices[bisect_right(starts, value) - 1]
+        device = devices[bisect_right(starts, number(address)) - 1]
         if device is None:
             others.append(address)
         elif address in mine:
@@ -143,13 +137,14 @@ def routers(targets: Sequence[str]) -> dict[str, str]:
     try:
         routes = parse_routes(ROUTES.read_text())
     except OSError:
-        return {}
+        routes = []
+    routes = _longest_first(routes + links6.routes())
     spans = getattr(targets, "spans", None)
-    firsts = [socket.inet_ntoa(_UNSIGNED.pack(first)) for first, _ in spans] if spans else targets[:1]
+    firsts = [text(first) for first, _ in spans] if spans else targets[:1]
     found: dict[str, str] = {}
     for address in firsts:
-        (value,) = _UNSIGNED.unpack(socket.inet_aton(address))
-        route = next((route for route in routes if route.first <= value <= route.last), None)
+        place = number(address)
+        route = next((route for route in routes if route.first <= place <= route.last), None)
         if route and route.router and _is_ethernet(route.outward):
             found.setdefault(route.router, address)
     return found

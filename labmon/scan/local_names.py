@@ -1,6 +1,7 @@
 """What hosts on the same link call themselves, for want of a name in the DNS: NetBIOS and multicast DNS.
 
-Both are asked directly, not by multicast: a Windows PC answers the one, Linux with avahi and Macs the other.
+A Windows PC answers the one, Linux with avahi and Macs the other. Multicast DNS is asked of everybody at
+first, one question for many, and then host by host.
 """
 
 import secrets
@@ -11,10 +12,11 @@ from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
 
-from labmon.scan import netbios, ptr
+from labmon.scan import netbios
+from labmon.scan.address import is_ipv6
+from labmon.scan.mdns import Mdns
 
 NETBIOS_PORT = 137
-MDNS_PORT = 5353
 
 SILENCE = 0.6
 """Seconds after which nobody who is one hop away will answer any more."""
@@ -39,7 +41,8 @@ class LocalNames:
     """
 
     def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._netbios = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._mdns = Mdns()
         self._queue: deque[_Question] = deque()
         self._flying: dict[str, _Question] = {}
         self._done: list[tuple[str, str | None]] = []
@@ -63,47 +66,54 @@ class LocalNames:
                 self._done.append((question.address, None))
             elif question.tries < TRIES and now - question.sent >= SILENCE / (TRIES + 1):
                 self._send(question)
+                self._mdns.ask(question.address)
+        new = []
         while self._queue and (len(self._flying) < IN_FLIGHT or self._queue[0].until <= now):
             question = self._queue.popleft()
             self._flying[question.address] = question
             self._send(question)
+            new.append(question.address)
+        self._mdns.ask_all(new)
         done, self._done = self._done, []
         return done
 
     def wait(self, seconds: float) -> None:
         """Until `collect` has something to do, or the time is over."""
-        select.select([self._socket], [], [], 0 if self._done else min(seconds, SILENCE / (TRIES + 1)))
+        sockets = [self._netbios, *self._mdns.sockets]
+        select.select(sockets, [], [], 0 if self._done else min(seconds, SILENCE / (TRIES + 1)))
 
     def _send(self, question: _Question) -> None:
         question.sent = time.monotonic()
         question.tries += 1
-        for port, message in (
-            (NETBIOS_PORT, netbios.question(question.identifier)),
-            (MDNS_PORT, ptr.question(question.address, question.identifier)),
-        ):
-            try:
-                self._socket.sendto(message, (question.address, port))
-            except OSError:
-                pass  # as good as no answer
+        if is_ipv6(question.address):
+            return  # NetBIOS knows no IPv6
+        try:
+            self._netbios.sendto(netbios.question(question.identifier), (question.address, NETBIOS_PORT))
+        except OSError:
+            pass  # as good as no answer
 
     def _receive(self) -> None:
         for _ in range(4 * IN_FLIGHT):
             try:
-                wire, (source, port, *_) = self._socket.recvfrom(4096)
+                wire, (source, port) = self._netbios.recvfrom(4096)
             except BlockingIOError:
-                return
+                break
             except OSError:
                 continue
             question = self._flying.get(source)
-            if question is None:
-                continue
-            name = _name(wire, port, question)
-            if name:
-                del self._flying[source]
-                self._done.append((source, name))
+            told = netbios.read_answer(wire) if question and port == NETBIOS_PORT else None
+            if question and told and told[0] == question.identifier and told[1]:
+                self._settle(source, told[1])
+        for address, name in self._mdns.receive():
+            self._settle(address, name)
+
+    def _settle(self, address: str, name: str) -> None:
+        if self._flying.pop(address, None):
+            self._done.append((address, name))
 
     def close(self) -> None:
-        self._socket.close()
+        self._netbios.close()
+        self._mdns.close()
 
     def __enter__(self) -> "LocalNames":
         return self
@@ -112,15 +122,3 @@ class LocalNames:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _name(wire: bytes, port: int, question: _Question) -> str | None:
-    """What the message says, if it is that host's answer to that question."""
-    if port == NETBIOS_PORT:
-        told = netbios.read_answer(wire)
-        return told[1] if told and told[0] == question.identifier else None
-    if port == MDNS_PORT:
-        answer = ptr.read_answer(wire)
-        asked = question.identifier, question.address
-        return answer.name if answer and (answer.identifier, answer.address) == asked else None
-    return None

@@ -11,6 +11,7 @@ from typing import IO
 from labmon.config import Scan
 from labmon.errors import LabmonError, UsageError
 from labmon.messages import utcnow
+from labmon.scan.address import is_ipv6
 from labmon.scan.host import Host
 from labmon.scan.nmap_xml import NmapXml, NotNmap
 from labmon.scan.pace import TICK
@@ -21,7 +22,7 @@ GRACE = 2.0
 
 
 class Nmap:
-    """Runs `nmap -sn` and hands out the hosts as it tells them. Iterate it once.
+    """Runs `nmap -sn` and hands out the hosts as it tells them. All targets of one family. Iterate it once.
 
     Which packets it sends is nmap's affair, and depends on what this account may do; `rate` is kept.
     """
@@ -34,6 +35,8 @@ class Nmap:
         self._command = [program, "-sn", "-n", "-oX", "-", "--stats-every", "500ms", "-iL", "-"]
         if settings.rate:
             self._command += ["--max-rate", str(settings.rate)]
+        if targets and is_ipv6(targets[0]):
+            self._command.insert(1, "-6")
         self._targets = targets
         self._progress = progress
         self._stop = stop

@@ -7,6 +7,7 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import dns.resolver
 import dns.reversename
@@ -26,6 +27,46 @@ def question(address: str, identifier: int) -> bytes:
     """The message that asks for an address's name."""
     name = dns.reversename.from_address(address)
     return dns.message.make_query(name, dns.rdatatype.PTR, id=identifier).to_wire()
+
+
+def questions(addresses: Sequence[str], identifier: int) -> bytes:
+    """One message that asks for several names, as multicast DNS may (RFC 6762, section 5.3)."""
+    message = dns.message.Message(id=identifier)
+    for address in addresses:
+        name = dns.reversename.from_address(address.partition("%")[0])
+        message.find_rrset(
+            message.question, name, dns.rdataclass.IN, dns.rdatatype.PTR, create=True, force_unique=True
+        )
+    return message.to_wire()
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a message says of addresses, whatever was asked."""
+
+    identifier: int
+    names: dict[str, str]  #: by address
+
+
+def read_names(wire: bytes) -> Told | None:
+    """The names in an answer of multicast DNS, or None for anything else."""
+    try:
+        message = dns.message.from_wire(wire, ignore_trailing=True)
+    except (dns.exception.DNSException, ValueError):
+        return None
+    if not message.flags & dns.flags.QR:
+        return None
+    names: dict[str, str] = {}
+    for records in message.answer:
+        try:
+            address = dns.reversename.to_address(records.name)
+        except (dns.exception.DNSException, ValueError):
+            continue  # not the name of an address
+        if records.rdtype == dns.rdatatype.PTR:
+            told = sorted(filter(None, (_name(record.target.labels) for record in records)))
+            if told:
+                names.setdefault(address, told[0])
+    return Told(message.id, names)
 
 
 @dataclass(frozen=True, slots=True)

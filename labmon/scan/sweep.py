@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Literal
 
 from labmon.config import Scan
 from labmon.errors import PermissionNeeded, UsageError
-from labmon.messages import utcnow
+from labmon.scan.address import is_ipv6
 from labmon.scan.closer import Closer
 from labmon.scan.echo import Echo
+from labmon.scan.grant import how_to_grant
 from labmon.scan.host import Host
-from labmon.scan.icmp import Ping, PingSocket, how_to_grant
-from labmon.scan.links import Shared, neighbours, routers, sort_targets
+from labmon.scan.icmp import Ping, PingSocket
+from labmon.scan.icmp6 import Ping6, PingSocket6
+from labmon.scan.links import neighbours, routers, sort_targets
+from labmon.scan.neighbours6 import neighbours6
+from labmon.scan.own_links import OwnLinks
 from labmon.scan.pace import TICK, Pace
 from labmon.scan.progress import Progress
+from labmon.scan.targets import by_family
 from labmon.scan.tcp import Tcp
 from labmon.scan.timing import Patience
 
@@ -38,7 +43,8 @@ class Sweep:
     """Iterate it once: each host that answers comes once, complete, as soon as its name is settled.
 
     `arp`, `ping`, `tcp` and `nmap` do as they say. `auto` uses what fits each address. On an Ethernet that
-    this machine is on, ARP: who gives no answer to that is not there. Elsewhere ping, and TCP for those that
+    this machine is on, ARP, for IPv6 neighbour discovery: who gives no answer to that is not there. IPv6
+    networks `on_link` are asked as a whole at first. Elsewhere ping, and TCP for those that
     stay silent, since a Windows firewall drops pings; but only `[scan] tcp_silent_max` of them, so that a
     large and mostly empty network stays quick. Whoever `auto` finds is looked at closer (`[scan] details`).
     Where this account may not send ARP, `auto` is ping and TCP; where it may not ping, TCP alone.
@@ -47,7 +53,8 @@ class Sweep:
     the names known by then, and the iteration ends. Closing the iterator early closes its sockets.
 
     Iterating raises PermissionNeeded when `arp` or `ping` may not be done, UsageError when `tcp` has no
-    ports, `arp` no target on a link, or the machine no nmap, and LabmonError when nmap fails.
+    ports, `arp` no target on a link, the machine no nmap, or `tcp` and `nmap` a network `on_link`, and
+    LabmonError when nmap fails.
     """
 
     def __init__(
@@ -57,18 +64,22 @@ class Sweep:
         *,
         method: Method = "auto",
         stop: Event | None = None,
+        known: Sequence[str] = (),
     ) -> None:
-        """`targets` are IPv4 addresses, each once: `labmon.scan.targets.parse` makes them."""
+        """`targets` are addresses, each once: `labmon.scan.targets.parse` makes them. `known` are machines
+        in networks `on_link`, which are asked by themselves too."""
         self.progress = Progress()
         self.notes: list[str] = []
         """What the user should know about how it was done, a line each; complete after the last host."""
         self._targets = targets
+        self._known = known
+        self._on_link = getattr(targets, "on_link", ())
         self._settings = settings
         self._method = method
         self._stop = stop or Event()
         self._pace = Pace(settings.rate)
         self._closer: Closer | None = None
-        self._may_arp = True
+        self._own_links = OwnLinks(settings, self.progress, self._stop, self._pace, required=method == "arp")
         self._names: Names | None = None
         self._local_names: LocalNames | None = None
         self._nameless: dict[str, Host] = {}  # found, with the name still to come
@@ -93,21 +104,34 @@ class Sweep:
         self.progress.start("done", 0)
 
     def _find(self) -> Iterator[list[Host]]:
+        if self._on_link and self._method in ("tcp", "nmap"):
+            raise UsageError(
+                f"{self._on_link[0]}: --type {self._method} cannot find out who is in an IPv6 network; "
+                "--type auto asks all at once"
+            )
         if self._method == "tcp":
             yield from self._tcp(self._targets)
         elif self._method == "ping":
-            with PingSocket() as sock:
-                yield from self._ping(sock, self._targets, Patience(self._settings.timeout))
+            yield from self._everybody()
+            yield from self._ping(self._targets, Patience(self._settings.timeout))
         elif self._method == "nmap":
             from labmon.scan.nmap import Nmap
 
-            yield from Nmap(self._targets, self._settings, self.progress, self._stop)
+            for targets in filter(None, by_family(self._targets)):
+                yield from Nmap(targets, self._settings, self.progress, self._stop)
         else:
-            shared = sort_targets(self._targets)
-            rest = yield from self._arp(shared)
+            yield from self._everybody()
+            rest = yield from self._own_links.each(sort_targets(self._targets))
+            rest = [*rest, *self._own_links.unasked] if self._own_links.unasked else rest
+            self.notes += self._own_links.notes
             if self._method == "auto":
-                yield from self._off_link(rest)
-            elif len(rest) == len(self._targets):
+                pinged = yield from self._off_link(rest)
+                if pinged and not self._own_links.permitted:
+                    self.notes.append(
+                        "This account may not send ARP, so machines that drop pings and connections may be "
+                        f"missing; what would add it: {how_to_grant('ARP')}"
+                    )
+            elif rest and len(rest) == len(self._targets) and not self._on_link:
                 raise UsageError(
                     "--type arp: none of these addresses is on an Ethernet of this machine, "
                     "and ARP does not pass a router; --type ping does"
@@ -118,44 +142,27 @@ class Sweep:
                     "and were not asked; --type auto pings them"
                 )
 
-    def _arp(self, shared: Shared) -> Generator[list[Host], None, Sequence[str]]:
-        """Ask what is on a link, and return the targets that this is no way to ask."""
-        rest: list[str] = []
-        for device, addresses in sorted(shared.links.items()):
-            from labmon.scan.arp import Arp, ArpSocket, NoEthernet  # scapy takes 0.2 s to import
-
-            own = shared.own.pop(device, [])
-            try:
-                sock = ArpSocket(device, addresses[0])
-            except NoEthernet:
-                rest += own + addresses
-                continue
-            except PermissionNeeded:
-                if self._method == "arp":
-                    raise
-                self._may_arp = False
-                rest += own + addresses
-                continue
-            with sock:
-                now = utcnow()
-                self.progress.found += len(own)
-                yield [Host(address, "arp", now, mac=sock.mac) for address in own]
-                sweep = Arp(sock, addresses, self._settings, self.progress, self._stop, pace=self._pace)
-                yield from sweep
-            self.notes += [
-                f"{address} answered from two MAC addresses, {' and '.join(macs)}: "
-                "two machines have it, or one machine has two cards"
-                for address, macs in sweep.claimed_twice.items()
-            ]
-        rest += [address for own in shared.own.values() for address in own]
-        return [*rest, *shared.others] if rest else shared.others
-
-    def _off_link(self, targets: Sequence[str]) -> Iterator[list[Host]]:
-        """Ping these, and ask the silent ones by TCP."""
-        if not targets or self._stop.is_set():
+    def _everybody(self) -> Iterator[list[Host]]:
+        """Who is in the networks that are asked as a whole."""
+        if not self._on_link:
             return
         try:
-            sock = PingSocket()
+            yield from self._own_links.everybody(self._on_link, self._known, solicit=self._method != "ping")
+        except PermissionNeeded as error:
+            if not self._targets or self._method != "auto":
+                raise
+            self.notes.append(f"{', '.join(map(str, self._on_link))} was not asked: {error}")
+
+    def _off_link(self, targets: Sequence[str]) -> Generator[list[Host], None, bool]:
+        """Ping these, and ask the silent ones by TCP. Returns whether this account may ping."""
+        if not targets or self._stop.is_set():
+            return True
+        answered: set[str] = set()
+        patience = Patience(self._settings.timeout)
+        try:
+            for hosts in self._ping(targets, patience):
+                answered.update(host.address for host in hosts)
+                yield hosts
         except PermissionNeeded:
             if not self._settings.tcp_ports:
                 raise
@@ -164,18 +171,7 @@ class Sweep:
                 f"what would add ping: {how_to_grant()}"
             )
             yield from self._tcp(targets)
-            return
-        answered: set[str] = set()
-        if not self._may_arp:
-            self.notes.append(
-                "This account may not send ARP, so machines that drop pings and connections may be missing; "
-                f"what would add it: {how_to_grant('ARP')}"
-            )
-        patience = Patience(self._settings.timeout)
-        with sock:
-            for hosts in self._ping(sock, targets, patience):
-                answered.update(host.address for host in hosts)
-                yield hosts
+            return False
         if self._settings.tcp_ports and not self._stop.is_set():
             silent, most = len(targets) - len(answered), self._settings.tcp_silent_max
             if silent <= most:
@@ -186,6 +182,23 @@ class Sweep:
                     f"{silent:,} addresses did not answer a ping and were not asked by TCP, since they are "
                     f"more than [scan] tcp_silent_max = {most:,}; --type tcp asks them"
                 )
+        return True
+
+    def _ping(self, targets: Sequence[str], patience: Patience) -> Iterator[list[Host]]:
+        """Raises PermissionNeeded before anything was sent."""
+        ipv4, ipv6 = by_family(targets)
+        if ipv4:
+            with PingSocket() as sock:
+                yield from self._meet_routers(sock, ipv4)
+                yield from Ping(
+                    sock, ipv4, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
+                )
+        if ipv6 and not self._stop.is_set():
+            with PingSocket6() as sock:
+                yield from self._meet_routers(sock, ipv6)
+                yield from Ping6(
+                    sock, ipv6, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
+                )
 
     def _meet_routers(self, sock: PingSocket, targets: Sequence[str]) -> Iterator[list[Host]]:
         """See to it that the kernel knows the MAC of each router before thousands of packets go to it.
@@ -194,11 +207,12 @@ class Sweep:
         its answer is lost, a fast sweep would be over before the second.
         """
         waiting = {router: target for router, target in routers(targets).items() if router != target}
-        echo = Echo(sock.identifier, os.urandom(8))
+        ipv6 = any(map(is_ipv6, waiting))
+        echo = Echo(sock.identifier, os.urandom(8), ipv6=ipv6)
         deadline = time.monotonic() + ROUTER_WAIT
         asked = 0
         while waiting and time.monotonic() < deadline and not self._stop.is_set():
-            known = neighbours()
+            known = neighbours6() if ipv6 else neighbours()
             waiting = {router: target for router, target in waiting.items() if router not in known}
             if asked % 100 == 0:
                 for target in waiting.values():
@@ -208,12 +222,6 @@ class Sweep:
             if waiting:
                 time.sleep(0.01)
                 yield []
-
-    def _ping(self, sock: PingSocket, targets: Sequence[str], patience: Patience) -> Iterator[list[Host]]:
-        yield from self._meet_routers(sock, targets)
-        yield from Ping(
-            sock, targets, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
-        )
 
     def _tcp(self, addresses: Sequence[str], patience: Patience | None = None) -> Iterator[list[Host]]:
         if addresses:
@@ -227,6 +235,8 @@ class Sweep:
         if all(host.mac for host in hosts):
             return hosts
         known = neighbours()
+        if any(is_ipv6(host.address) for host in hosts):
+            known |= neighbours6()
         return [host if host.mac else replace(host, mac=known.get(host.address)) for host in hosts]
 
     def _looked(self, hosts: list[Host]) -> list[Host]:

@@ -1,23 +1,31 @@
 """What an administrator types, as addresses to ask. No I/O."""
 
-import socket
-import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, ip_address, ip_interface
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from itertools import accumulate
 from typing import overload
 
 from labmon.errors import UsageError
+from labmon.scan.address import IPV6, Span, is_ipv6, number
+from labmon.scan.address import text as text_of
 
-VALID = "write 10.30.5.0/24, 10.30.5.10, 10.30.5.10-80 or 10.30.5.10-10.30.5.80"
+VALID = "write 10.30.5.0/24, 10.30.5.10, 10.30.5.10-80, 10.30.5.10-10.30.5.80 or fd00:5::/64"
 
-Span = tuple[int, int]  # first and last address, both included
+ALL_NODES = "ff02::1"
+"""Every IPv6 machine on a link listens to it (RFC 4291, section 2.7.1)."""
+
+SWEPT = 1 << 32
+"""IPv6 addresses that a network or range may have at most to be asked one by one: as many as IPv4 has."""
+
+A_MILLION_A_SECOND = 1_000_000 * 60 * 60 * 24 * 365
 
 
 def _span(network: str) -> Span:
-    net = IPv4Network(network)
-    return int(net.network_address), int(net.broadcast_address)
+    net = ip_network(network)
+    beginning = IPV6 if net.version == 6 else 0
+    return beginning + int(net.network_address), beginning + int(net.broadcast_address)
 
 
 NEARBY = sorted(
@@ -30,29 +38,66 @@ NEARBY = sorted(
             "100.64.0.0/10",  # carrier-grade NAT, RFC 6598
             "127.0.0.0/8",  # loopback, RFC 1122
             "169.254.0.0/16",  # link-local, RFC 3927
+            "::1/128",
+            "fc00::/7",  # unique local, RFC 4193
         ],
     )
 )
 """Where one's own computers are. Anything else is somebody's on the Internet."""
 
-NOBODY = [_span("0.0.0.0/8"), _span("224.0.0.0/3")]
-""""This network", multicast and reserved (RFC 1122, 5771, 1112): no computer has such an address."""
+NOBODY = [_span("0.0.0.0/8"), _span("224.0.0.0/3"), _span("::/128"), _span("ff00::/8")]
+""""This network", multicast and reserved (RFC 1122, 5771, 1112, 4291): no computer has such an address."""
+
+LINK_LOCAL = _span("fe80::/10")
+
+
+@dataclass(frozen=True, slots=True)
+class OnLink:
+    """Whoever is in these spans on that link, found by one question to all: an IPv6 network is too large to
+    ask each address."""
+
+    device: str
+    network: IPv6Network
+    spans: tuple[Span, ...]  #: of the network, without what is excluded
+
+    def __contains__(self, address: str) -> bool:
+        place = number(address)
+        return any(first <= place <= last for first, last in self.spans)
+
+    def __str__(self) -> str:
+        return str(self.network) if self.spans == (_span(str(self.network)),) else _words(self.spans)
 
 
 class Targets(Sequence[str]):
-    """Addresses in ascending order, each once. Holds the spans, and makes an address when it is asked for."""
+    """Addresses in ascending order, each once. Holds the spans, and makes an address when it is asked for.
 
-    def __init__(self, spans: Iterable[Span]) -> None:
+    `on_link` is beside that: whoever is there, at addresses that nobody can list.
+    """
+
+    def __init__(self, spans: Iterable[Span], on_link: Iterable[OnLink] = ()) -> None:
         self.spans = _merged(spans)
+        self.on_link = tuple(on_link)
         self._ends = list(accumulate(last - first + 1 for first, last in self.spans))
+
+    @property
+    def claims(self) -> list[Span]:
+        """All that may be asked. Link-local addresses are left out: they are others on each link."""
+        found = [span for one in self.on_link for span in one.spans]
+        return _merged([*self.spans, *_without(_merged(found), [LINK_LOCAL])])
+
+    def without(self, addresses: Iterable[str]) -> "Targets":
+        """The same but for these."""
+        return Targets(
+            _without(self.spans, _merged((place, place) for place in map(number, addresses))), self.on_link
+        )
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
     def __iter__(self) -> Iterator[str]:
         for first, last in self.spans:
-            for number in range(first, last + 1):
-                yield _text(number)
+            for place in range(first, last + 1):
+                yield text_of(place)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -66,20 +111,35 @@ class Targets(Sequence[str]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         at = bisect_right(self._ends, index)
-        return _text(self.spans[at][1] + 1 - (self._ends[at] - index))
+        return text_of(self.spans[at][1] + 1 - (self._ends[at] - index))
 
     def __contains__(self, address: object) -> bool:
         try:
-            number = int(IPv4Address(address))
-        except ValueError:
+            place = number(str(ip_address(str(address))))
+        except (ValueError, OSError):
             return False
-        return any(first <= number <= last for first, last in self.spans)
+        return any(first <= place <= last for first, last in self.spans)
 
     def __str__(self) -> str:
         """The spans, such as "10.30.5.1-10.30.5.254, 10.30.6.10"."""
-        return ", ".join(
-            _text(first) if first == last else f"{_text(first)}-{_text(last)}" for first, last in self.spans
-        )
+        return ", ".join(filter(None, [_words(self.spans), *dict.fromkeys(map(str, self.on_link))]))
+
+
+def by_family(targets: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """The IPv4 addresses and the IPv6 ones. Of `Targets` without making a list of them."""
+    if not isinstance(targets, Targets):
+        ipv6 = [address for address in targets if is_ipv6(address)]
+        return ([address for address in targets if not is_ipv6(address)], ipv6) if ipv6 else (targets, [])
+    return (
+        Targets(span for span in targets.spans if span[0] < IPV6),
+        Targets(span for span in targets.spans if span[0] >= IPV6),
+    )
+
+
+def _words(spans: Iterable[Span]) -> str:
+    return ", ".join(
+        text_of(first) if first == last else f"{text_of(first)}-{text_of(last)}" for first, last in spans
+    )
 
 
 def parse(
@@ -89,6 +149,7 @@ def parse(
     force: bool = False,
     exclude: Sequence[str] = (),
     allow: Sequence[str] = (),
+    links: Sequence[tuple[str, IPv6Network]] = (),
 ) -> Targets:
     """Read networks, addresses and ranges; overlaps and repeats count once.
 
@@ -96,23 +157,36 @@ def parse(
     named by themselves. Host bits are fine, since 10.30.5.7/24 can only mean that /24. A range is taken
     as it is written. `exclude` is taken away, `allow` is all that may be asked; there a network is all of it.
 
+    An IPv6 network of more than `max_hosts` cannot be asked one by one; it is taken `on_link` when it is in
+    one of `links`, the networks of this machine, each with its device. ff02::1%eth0 is all those of eth0.
+
     Raises UsageError naming what cannot be read, lies outside `allow`, outside private, loopback and
     link-local ranges, or makes more than `max_hosts`. `force` lifts the last two, and what `allow` names
     is one's own wherever it lies.
     """
     if not texts:
         raise UsageError(f"no addresses to scan: {VALID}")
-    allowed = [_read(text, whole=True) for text in allow]
-    spans = []
+    allowed = _merged(_read(text, whole=True) for text in allow)
+    holes = _merged(_read(text, whole=True) for text in exclude)
+    spans: list[Span] = []
+    nearby: dict[tuple[str, IPv6Network], None] = {}  # in order, each once
     for text in texts:
-        span = _read(text)
-        _check_place(span, text, _merged([*allowed, *NEARBY]), force)
-        spans.append(span)
-    targets = Targets(_without(_merged(spans), _merged(_read(text, whole=True) for text in exclude)))
-    if not targets:
+        if _is_all_nodes(text):
+            nearby |= dict.fromkeys(_all_of_link(text, links))
+        elif network := _too_large(text, max_hosts):
+            nearby[_link_of(network, text, links)] = None
+        else:
+            span = _read(text)
+            _check_place(span, text, _merged([*allowed, *NEARBY]), force)
+            spans.append(span)
+    on_link = [
+        OnLink(device, network, tuple(_without([_span(str(network))], holes))) for device, network in nearby
+    ]
+    targets = Targets(_without(_merged(spans), holes), filter(lambda one: one.spans, on_link))
+    if not (targets or targets.on_link):
         raise UsageError("nothing is left to scan: every address is excluded")
     if allow:
-        _check_allowed(targets, _merged(allowed), allow)
+        _check_allowed(targets, allowed, allow)
     if len(targets) > max_hosts and not force:
         what = _shown(texts[0]) if len(texts) == 1 else f"these {len(texts)} ranges"
         raise UsageError(
@@ -124,73 +198,122 @@ def parse(
 
 def check(text: str) -> None:
     """Raises UsageError when this is nothing that `parse` can read."""
-    _read(text)
+    if not _is_all_nodes(text):
+        _read(text, whole=True)
+
+
+def _is_all_nodes(text: str) -> bool:
+    address, percent, device = text.strip().partition("%")
+    return address.lower() == ALL_NODES and not (percent and not device)
+
+
+def _all_of_link(text: str, links: Sequence[tuple[str, IPv6Network]]) -> list[tuple[str, IPv6Network]]:
+    _, _, device = text.strip().partition("%")
+    found = [(name, network) for name, network in links if name == device]
+    if not found:
+        names = ", ".join(f"{ALL_NODES}%{name}" for name in dict.fromkeys(name for name, _ in links))
+        known = f"write {names}" if names else "this machine has no IPv6 address on any link"
+        raise UsageError(f"{_shown(text)} names no link of this machine: {known}")
+    return found
+
+
+def _too_large(text: str, max_hosts: int) -> IPv6Network | None:
+    """The IPv6 network, if it is one with more addresses than can be asked one by one."""
+    if "/" not in text or ":" not in text or "-" in text:
+        return None
+    span = _read(text, whole=True)
+    size = span[1] - span[0] + 1
+    if span[0] < IPV6 or size <= min(max_hosts, SWEPT):
+        return None
+    return IPv6Network((span[0] - IPV6, 128 - (size.bit_length() - 1)))
+
+
+def _link_of(
+    network: IPv6Network, text: str, links: Sequence[tuple[str, IPv6Network]]
+) -> tuple[str, IPv6Network]:
+    for device, near in links:
+        if network.subnet_of(near):
+            return device, network
+    years = network.num_addresses / A_MILLION_A_SECOND
+    time = f"{years:,.0f} years" if years >= 1 else f"{years * 365 * 24:,.1f} hours"
+    raise UsageError(
+        f"{_shown(text)} is on no link of this machine, and cannot be swept: at a million packets a second "
+        f"that takes {time}; name its addresses, or scan it from a machine on that link"
+    )
 
 
 def _read(text: str, *, whole: bool = False) -> Span:
     plain = text.strip()
     if not plain:
         raise UsageError(f"an empty address: {VALID}")
-    if "-" in plain:
+    if "-" in plain and "%" not in plain:
         return _read_range(plain)
     try:
         found = ip_interface(plain)
     except ValueError:
         raise UsageError(f"{_shown(text)} is no address, network or range: {VALID}") from None
-    if isinstance(found, IPv6Interface) and found.network.prefixlen < 128 and not found.ip.ipv4_mapped:
-        raise UsageError(
-            f"{_shown(text)}: an IPv6 network cannot be swept, since at a million packets a second a /64 "
-            "takes 584,942 years; name IPv4 networks"
-        )
-    _check_family(found.ip, text)
-    network = IPv4Network(str(found.network))
-    first, last = int(network.network_address), int(network.broadcast_address)
-    return (first, last) if whole or network.prefixlen >= 31 else (first + 1, last - 1)
+    _check_form(found.ip, text, plain.partition("%")[2].partition("/")[0])
+    first, last = _span(str(found.network))
+    if whole or last - first <= 1:
+        return first, last
+    # The last address of an IPv6 network is as good as any, the first is any router's (RFC 4291, 2.6.1).
+    return first + 1, last if first >= IPV6 else last - 1
 
 
 def _read_range(text: str) -> Span:
     left, _, right = (part.strip() for part in text.partition("-"))
-    if right.isascii() and right.isdigit():
-        right = f"{left.rpartition('.')[0]}.{right}"
+    mark = ":" if ":" in left else "."
+    if mark not in right and right.isascii() and right.isalnum():  # the last part of it alone
+        right = f"{left.rpartition(mark)[0]}{mark}{right}"
     try:
         ends = ip_address(left), ip_address(right)
     except ValueError:
         raise UsageError(f"{_shown(text)} is no range of addresses: {VALID}") from None
     for end in ends:
-        _check_family(end, text)
-    first, last = map(int, ends)
+        _check_form(end, text)
+    if ends[0].version != ends[1].version:
+        raise UsageError(f"{_shown(text)} begins in IPv{ends[0].version} and ends in IPv{ends[1].version}")
+    first, last = number(str(ends[0])), number(str(ends[1]))
     if first > last:
         raise UsageError(f"{_shown(text)} runs backwards: write {ends[1]}-{ends[0]}")
+    if last - first >= SWEPT:
+        raise UsageError(f"{_shown(text)}: {last - first + 1:,} addresses cannot be asked one by one")
     return first, last
 
 
-def _check_family(address: IPv4Address | IPv6Address, text: str) -> None:
+def _check_form(address: IPv4Address | IPv6Address, text: str, zone: str = "") -> None:
     if isinstance(address, IPv4Address):
         return
     if address.ipv4_mapped:
         raise UsageError(f"{_shown(text)} is an IPv4 address in IPv6 form: write {address.ipv4_mapped}")
-    raise UsageError(f"{_shown(text)} is IPv6, which labmon cannot scan yet: {VALID}")
+    if address.is_link_local:
+        raise UsageError(
+            f"{_shown(text)}: a link-local address means nothing on another machine; "
+            f"write {ALL_NODES}%{zone or 'eth0'} to see everybody on that link"
+        )
+    if zone:
+        raise UsageError(f"{_shown(text)}: only link-local addresses have a link: leave %{zone} out")
 
 
 def _check_place(span: Span, text: str, nearby: list[Span], force: bool) -> None:
     for first, last in NOBODY:
         if span[0] <= last and first <= span[1]:
-            address = _text(max(span[0], first))
+            address = text_of(max(span[0], first))
             raise UsageError(f"{_shown(text)}: {address} is reserved or multicast, no computer's address")
     outside = _first_outside(span, nearby)
     if outside is not None and not force:
         raise UsageError(
-            f"{_shown(text)}: {_text(outside)} is outside the private, loopback and link-local ranges; "
+            f"{_shown(text)}: {text_of(outside)} is outside the private, loopback and link-local ranges; "
             "if it is yours to scan, say --force"
         )
 
 
 def _check_allowed(targets: Targets, allowed: list[Span], texts: Sequence[str]) -> None:
-    for span in targets.spans:
+    for span in [*targets.spans, *(span for one in targets.on_link for span in one.spans)]:
         outside = _first_outside(span, allowed)
         if outside is not None:
             shown = ", ".join(texts[:5]) + (", ..." if len(texts) > 5 else "")
-            raise UsageError(f"{_text(outside)} may not be scanned: [scan] allow is {shown}")
+            raise UsageError(f"{text_of(outside)} may not be scanned: [scan] allow is {shown}")
 
 
 def _first_outside(span: Span, spans: list[Span]) -> int | None:
@@ -229,10 +352,6 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
         else:
             merged.append((first, last))
     return merged
-
-
-def _text(number: int) -> str:
-    return socket.inet_ntoa(struct.pack("!I", number))  # five times as fast as IPv4Address
 
 
 def _shown(text: str) -> str:

@@ -19,8 +19,10 @@ from threading import Event
 from labmon.config import Scan
 from labmon.errors import UsageError
 from labmon.messages import utcnow
+from labmon.scan.address import is_ipv6
 from labmon.scan.host import Host
-from labmon.scan.linux import IP_RECVERR
+from labmon.scan.links6 import socket_address
+from labmon.scan.linux import IP_RECVERR, IPV6_RECVERR
 from labmon.scan.neighbours import safe_rate
 from labmon.scan.pace import TICK, Pace
 from labmon.scan.progress import Progress
@@ -40,6 +42,7 @@ SPARE_FILES = 64
 _ABORT = struct.pack("ii", 1, 0)
 
 _OFFENDER = 16 + 4  # struct sock_extended_err, then the address in a sockaddr_in
+_OFFENDER6 = 16 + 8  # or in a sockaddr_in6
 
 ANSWERS = {0, errno.ECONNREFUSED}
 """How a connection ends that somebody has answered."""
@@ -214,8 +217,12 @@ class Tcp:
 
 def knock(address: str, port: int) -> tuple[socket.socket, int]:
     """Begin to connect: the socket, and EINPROGRESS or what has come of it already. Raises OSError."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    family = socket.AF_INET6 if is_ipv6(address) else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_RECVERR, 1)
+        return sock, sock.connect_ex(socket_address(address, port))
     sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
     return sock, sock.connect_ex((address, port))
 
@@ -233,4 +240,7 @@ def said_by_another(sock: socket.socket, address: str) -> bool:
     for level, kind, value in ancillary:
         if (level, kind) == (socket.IPPROTO_IP, IP_RECVERR) and len(value) >= _OFFENDER + 4:
             return socket.inet_ntoa(value[_OFFENDER : _OFFENDER + 4]) != address
+        if (level, kind) == (socket.IPPROTO_IPV6, IPV6_RECVERR) and len(value) >= _OFFENDER6 + 16:
+            offender = socket.inet_ntop(socket.AF_INET6, value[_OFFENDER6 : _OFFENDER6 + 16])
+            return offender != address.partition("%")[0]
     return False

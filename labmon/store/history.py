@@ -6,7 +6,8 @@ lost        another machine has its address now          old address
 renamed     its name changed                             old and new name
 mac         its MAC address became known, or changed     old and new MAC address
 department  a scan for another department found it       old and new number
-shared      its MAC address is at several addresses      the MAC address
+shared      its MAC address is at several addresses      new: the MAC address
+unshared    and is at one only again                     old: the MAC address
 gone        a completed scan of its address missed it    old: its address
 back        seen again                                   new: its address
 """
@@ -33,6 +34,27 @@ WITH flagged AS (
 )
 INSERT INTO system_history (system_id, at, scan_id, change, new_value)
 SELECT system_id, at, scan_id, 'shared', mac_address::text FROM flagged
+"""
+
+# A whole scan met the MAC address once, and those who had it too are gone, by this scan or an earlier one.
+UNSHARED = """
+WITH alone AS (
+    SELECT systems.mac_address, max(scans.scan_id) AS scan_id, max(finished_at) AS at
+    FROM scans JOIN systems ON seen_scan = scans.scan_id AND seen_at >= started_at
+    WHERE scans.scan_id = ANY(%s) AND scans.status = 'completed' AND mac_flag = 'shared'
+      AND NOT EXISTS (
+        SELECT FROM systems other
+        WHERE other.mac_address = systems.mac_address AND other.system_id <> systems.system_id
+          AND other.ip_address IS NOT NULL AND COALESCE(other.gone_since <= other.last_seen, true)
+      )
+    GROUP BY systems.mac_address
+), cleared AS (
+    UPDATE systems SET mac_flag = CASE WHEN labmon_mac_is_random(systems.mac_address) THEN 'random' END
+    FROM alone WHERE systems.mac_address = alone.mac_address AND mac_flag = 'shared'
+    RETURNING system_id, alone.at, alone.scan_id, systems.mac_address
+)
+INSERT INTO system_history (system_id, at, scan_id, change, old_value)
+SELECT system_id, at, scan_id, 'unshared', mac_address::text FROM cleared ORDER BY system_id
 """
 
 # The end of a scan may be stored before the last of what it found: workers do not wait for each other.

@@ -4,13 +4,18 @@ A machine is its MAC address when one is known, else its address. A known MAC at
 that the machine moved, with its history, and whoever had that address before has lost it. Two kinds of MAC
 address say less than that, and their machines are flagged:
 
-* shared: one scan saw it at several addresses, as with a router that answers for others, cloned machines, or
-  one machine with several addresses. Nobody can tell these apart, so from then on a machine with that MAC
-  is its address, and never moves.
+* shared: one scan saw it at several IPv4 addresses, as with a router that answers for others, cloned
+  machines, or one machine with several addresses. Nobody can tell these apart, so from then on a machine
+  with that MAC is its address, and does not move, until a whole scan meets the MAC at one address and the
+  others are gone. Whoever then comes back where one of them was is that one again.
 * random: made by software (the second-lowest bit of the first byte), as phones do and virtual machines. Seen
   again it is the same machine, so these move like others. But a new one does not make a new machine of the
   address's owner, if that has a random one too and the names do not contradict: else a phone would be
   another machine every day. QEMU's 52:54:00 stays with its machine, and counts as a real one.
+
+A machine has several IPv6 addresses as a rule, and often an IPv4 address too. It stands at one of them: the
+IPv4 address for as long as it answers there, else the IPv6 address that it had, or the newest. Several IPv6
+addresses of a MAC say nothing about sharing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,10 +50,10 @@ WHERE mac = '00:00:00:00:00:00' OR mac & '01:00:00:00:00:00' <> '00:00:00:00:00:
 # other senders may use the same scan_id for ever.
 _SHARED = """
 WITH sighting AS (
-    SELECT mac, ip, scan_id, at FROM found WHERE mac IS NOT NULL
+    SELECT mac, ip, scan_id, at FROM found WHERE mac IS NOT NULL AND family(ip) = 4
     UNION ALL
     SELECT mac_address, ip_address, seen_scan, seen_at FROM systems
-    WHERE mac_address IN (SELECT mac FROM found) AND ip_address IS NOT NULL AND seen_scan IS NOT NULL
+    WHERE mac_address IN (SELECT mac FROM found) AND family(ip_address) = 4 AND seen_scan IS NOT NULL
 ), shared AS (
     SELECT mac FROM sighting GROUP BY mac, scan_id
     HAVING min(ip) <> max(ip) AND max(at) - min(at) < interval '1 hour'
@@ -58,14 +63,24 @@ WITH sighting AS (
 UPDATE found SET shared = true FROM shared WHERE shared.mac = found.mac
 """
 
-# The last word on each machine, and of those on each address.
+# The last word on each machine, and of those on each address. Of what one scan says about a machine the IPv4
+# address goes first, then the IPv6 address that it has already.
 _NEWEST_OF_MACHINE = """
 DELETE FROM found USING (
-    SELECT ctid, row_number() OVER (
-        PARTITION BY CASE WHEN NOT shared THEN mac END, CASE WHEN mac IS NULL OR shared THEN ip END
-        ORDER BY at DESC, ctid DESC
-    ) AS place FROM found
-) ranked WHERE found.ctid = ranked.ctid AND place > 1
+    SELECT place, row_number() OVER (
+        PARTITION BY machine, address ORDER BY said_at DESC, family(ip), is_known DESC, at DESC, place DESC
+    ) AS rank FROM (
+        SELECT ctid AS place, ip, at,
+               CASE WHEN NOT shared THEN mac END AS machine,
+               CASE WHEN mac IS NULL OR shared THEN ip END AS address,
+               CASE WHEN mac IS NULL OR shared THEN at
+                    ELSE max(at) OVER (PARTITION BY mac, scan_id) END AS said_at,
+               family(ip) = 6 AND EXISTS (
+                   SELECT FROM systems WHERE ip_address = found.ip AND mac_address = found.mac
+               ) AS is_known
+        FROM found
+    ) said
+) ranked WHERE found.ctid = ranked.place AND rank > 1
 """
 _NEWEST_OF_ADDRESS = """
 DELETE FROM found USING (
@@ -75,7 +90,8 @@ DELETE FROM found USING (
 
 _MATCH_BY_MAC = """
 UPDATE found SET system_id = (
-    SELECT system_id FROM systems WHERE mac_address = found.mac ORDER BY last_seen DESC NULLS LAST LIMIT 1
+    SELECT system_id FROM systems WHERE mac_address = found.mac
+    ORDER BY COALESCE(ip_address = found.ip, false) DESC, last_seen DESC NULLS LAST LIMIT 1
 ) WHERE mac IS NOT NULL AND NOT shared
 """
 
@@ -102,6 +118,15 @@ WITH late AS (
     RETURNING found.system_id, found.at
 )
 UPDATE systems SET first_seen = LEAST(first_seen, late.at) FROM late WHERE late.system_id = systems.system_id
+"""
+
+_OTHER_FAMILY = """
+UPDATE found SET ip = NULL FROM systems
+WHERE systems.system_id = found.system_id AND found.mac IS NOT NULL AND NOT found.shared
+  AND family(found.ip) = 6 AND ip_address <> found.ip AND (
+    family(ip_address) = 4 AND NOT COALESCE(gone_since > last_seen, false)
+    OR family(ip_address) = 6 AND seen_scan = found.scan_id AND found.at - seen_at < interval '1 hour'
+  )
 """
 
 _LATE_ADDRESS = """
@@ -167,6 +192,7 @@ _STEPS = (
     _MATCH_BY_ADDRESS,
     history.NOT_GONE_AFTER_ALL,
     _LATE,
+    _OTHER_FAMILY,
     _LATE_ADDRESS,
     history.CHANGES,
     _LET_GO,
@@ -263,6 +289,15 @@ def edit(
         """,
         {"hostname": hostname, "port": port, "ids": list(system_ids)},
     )
+
+
+def addresses_in(connection: Connection[Any], networks: Sequence[str]) -> list[str]:
+    """Where machines are in these networks."""
+    rows = connection.execute(
+        "SELECT host(ip_address) FROM systems WHERE ip_address <<= ANY(%s::inet[]) ORDER BY ip_address",
+        [list(networks)],
+    )
+    return [row[0] for row in rows]
 
 
 def systems(

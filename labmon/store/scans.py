@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from psycopg import Connection
@@ -13,15 +13,16 @@ from psycopg.rows import class_row
 from labmon.messages import ScanFinished
 from labmon.store import history
 
-Span = tuple[int, int]
-"""First and last address as numbers, both included."""
+Address = IPv4Address | IPv6Address
+Span = tuple[Address, Address]
+"""First and last address, of one family, both included."""
 
 # Those that were there, at an address that a completed scan asked in vain. Whoever is gone already is not
 # gone again, so each scan says what is gone since the one before.
 _GONE = """
 WITH scan AS (
     SELECT DISTINCT ON (system_id) system_id, scan_id, started_at
-    FROM systems JOIN scans ON addresses @> labmon_address_number(ip_address)
+    FROM systems JOIN scans ON addresses @> ip_address
     WHERE scan_id = ANY(%s) AND scans.status = 'completed' AND last_seen < started_at
     ORDER BY system_id, started_at
 ), gone AS (
@@ -87,7 +88,7 @@ def record_scans(connection: Connection[Any], scans: Sequence[ScanFinished]) -> 
             cursor.execute(
                 "INSERT INTO scans (scan_id, dept_id, scan_type, target_range, started_at, finished_at, "
                 "systems_found, status, errors, addresses) "
-                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::int8multirange) "
+                "VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::labmon_address_ranges) "
                 "ON CONFLICT DO NOTHING RETURNING scan_id",
                 [
                     one.scan_id,
@@ -104,6 +105,7 @@ def record_scans(connection: Connection[Any], scans: Sequence[ScanFinished]) -> 
             )
             new += [row[0] for row in cursor]
         cursor.execute(_GONE, [new])
+        cursor.execute(history.UNSHARED, [new])
         cursor.execute(_RECOUNT.format(those="= ANY(%s)"), [new])
 
 
@@ -141,9 +143,9 @@ def _records(connection: Connection[Any], query: str, parameters: Sequence[Any])
 
 
 def spans(text: str) -> list[Span] | None:
-    """A target range as labmon writes it ("10.30.5.1-10.30.5.254, 10.30.6.10"), and as people do.
+    """A target range as labmon writes it ("10.30.5.1-10.30.5.254, fd00:5::/64"), and as people do.
 
-    None when any part of it is something else, such as IPv6: then nobody knows what was asked.
+    None when any part of it is something else, such as a name: then nobody knows what was asked.
     """
     try:
         return [_span(part) for part in re.split(r"[,\s]+", re.sub(r"\s*-\s*", "-", text.strip())) if part]
@@ -152,16 +154,27 @@ def spans(text: str) -> list[Span] | None:
 
 
 def _span(part: str) -> Span:
-    first, dash, last = part.partition("-")
+    if "%" in part:
+        raise ValueError(f"{part} has a zone, which means nothing here")
+    left, dash, right = part.partition("-")
     if not dash:
-        network = IPv4Network(part, strict=False)
-        return int(network.network_address), int(network.broadcast_address)
-    if last.isascii() and last.isdigit():
-        last = f"{first.rpartition('.')[0]}.{last}"
-    return int(IPv4Address(first)), int(IPv4Address(last))
+        network = ip_network(part, strict=False)
+        return network.network_address, network.broadcast_address
+    if right.isascii() and right.isdigit() and ":" not in left:
+        right = f"{left.rpartition('.')[0]}.{right}"
+    first, last = ip_address(left), ip_address(right)
+    if first.version != last.version:
+        raise ValueError(f"{part} begins in one family and ends in another")
+    return first, last
 
 
 def _multirange(found: list[Span] | None) -> str | None:
-    if not found or any(first > last for first, last in found):
+    if not found or any(int(first) > int(last) for first, last in found):
         return None
-    return "{" + ",".join(f"[{first},{last}]" for first, last in found) + "}"
+    joined: list[Span] = []
+    for first, last in sorted(found, key=lambda span: (span[0].version, int(span[0]))):
+        if joined and joined[-1][1].version == first.version and int(first) <= int(joined[-1][1]) + 1:
+            joined[-1] = joined[-1][0], max(joined[-1][1], last, key=int)
+        else:
+            joined.append((first, last))
+    return "{" + ",".join(f"[{first},{last}]" for first, last in joined) + "}"

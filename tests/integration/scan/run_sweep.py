@@ -11,6 +11,7 @@ import psutil
 
 from labmon.config import Scan
 from labmon.errors import LabmonError
+from labmon.scan import links6
 from labmon.scan.sweep import Sweep
 from labmon.scan.targets import parse
 
@@ -37,7 +38,7 @@ class FileWatch:
 def main() -> None:
     print(json.dumps({"netns": os.stat("/proc/self/ns/net").st_ino}))
     options = json.loads(sys.argv[1])
-    targets = parse(options.pop("targets"), max_hosts=70000)
+    targets = parse(options.pop("targets"), max_hosts=70000, links=links6.networks(links6.own()))
     method = options.pop("method", "auto")
     stop_after = options.pop("stop_after", None)
     stop = threading.Event()

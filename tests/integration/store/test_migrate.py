@@ -54,3 +54,21 @@ def test_two_processes_may_migrate_at_once(postgres_server):
 
         with ThreadPoolExecutor(2) as pool:
             assert sorted(pool.map(run, range(2))) == [0, len(migrate.available())]
+
+
+def test_what_earlier_scans_asked_is_kept(empty, monkeypatch):
+    every = migrate.available()
+    monkeypatch.setattr(migrate, "available", lambda: every[:4])
+    migrate.migrate(empty)
+    empty.execute("INSERT INTO departments VALUES (1)")
+    for scan, addresses in enumerate(("{[167772161,167772170),[167772180,167772181)}", None), 1):
+        empty.execute(
+            "INSERT INTO scans (scan_id, dept_id, scan_type, target_range, started_at, finished_at, "
+            "systems_found, status, addresses) "
+            "VALUES (%s, 1, 'ping', 'as below', now(), now(), 0, 'completed', %s)",
+            [scan, addresses],
+        )
+    monkeypatch.setattr(migrate, "available", lambda: every)
+    migrate.migrate(empty)
+    rows = empty.execute("SELECT addresses::text FROM scans ORDER BY scan_id").fetchall()
+    assert [row[0] for row in rows] == ["{[10.0.0.1,10.0.0.9],[10.0.0.20,10.0.0.20]}", None]

@@ -73,3 +73,14 @@ def test_what_is_no_icmp_in_ipv4_has_no_message():
 
 def test_checksum_of_the_example_in_rfc_1071():
     assert checksum(bytes.fromhex("0001f203f4f5f6f7")) == 0xDDF2 ^ 0xFFFF
+
+
+@given(st.binary(max_size=80))
+def test_ipv6_has_types_of_its_own_and_no_bytes_break_it(message):
+    ours = Echo(1, b"8 random", ipv6=True)
+    question = ours.question(3, 4, 5)
+    assert question[:2] == b"\x80\x00"
+    assert ours.read(b"\x81" + question[1:]).number == 4
+    for wrong in (question, b"\x00" + question[1:], (b"\x81" + question[1:])[:-1], message):
+        assert ours.read(wrong) is None
+    assert Echo(1, b"8 random").read(b"\x81" + question[1:]) is None

@@ -1,13 +1,13 @@
 """Addresses as an administrator types them."""
 
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv6Network, ip_address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labmon.errors import UsageError
-from labmon.scan.targets import Targets, parse
+from labmon.scan.targets import Targets, by_family, parse
 
 
 def read(*texts, max_hosts=65536, force=False):
@@ -30,6 +30,12 @@ def read(*texts, max_hosts=65536, force=False):
         (" 10.30.5.10 - 10.30.5.80 ", "10.30.5.10", "10.30.5.80", 71),
         ("10.30.5.10-10", "10.30.5.10", "10.30.5.10", 1),
         ("10.30.0.0/16", "10.30.0.1", "10.30.255.254", 65534),
+        ("fd00:5::7", "fd00:5::7", "fd00:5::7", 1),
+        ("fd00:5::/120", "fd00:5::1", "fd00:5::ff", 255),
+        ("FD00:0005:0::a0/127", "fd00:5::a0", "fd00:5::a1", 2),
+        ("fd00:5::10-fd00:5::1f", "fd00:5::10", "fd00:5::1f", 16),
+        ("fd00:5::10-1f", "fd00:5::10", "fd00:5::1f", 16),
+        ("::1", "::1", "::1", 1),
     ],
 )
 def test_what_can_be_typed(text, first, last, count):
@@ -65,10 +71,22 @@ def test_a_broadcast_address_is_swept_when_named_by_itself():
         ("10.30.5.0/24-10.30.6.0/24", "is no range"),
         ("10.30.5.1-\u0663", "is no range"),
         ("::ffff:10.30.5.1", "is an IPv4 address in IPv6 form: write 10.30.5.1"),
-        ("2001:db8::7", "is IPv6, which labmon cannot scan yet"),
-        ("fe80::1%eth0", "is IPv6"),
-        ("2001:db8::1-2001:db8::2", "is IPv6"),
-        ("fe80::1-10.30.5.1", "is IPv6"),
+        ("::ffff:10.30.5.0/120", "is an IPv4 address in IPv6 form"),
+        ("fe80::1%eth0", "means nothing on another machine; write ff02::1%eth0 to see everybody"),
+        ("fe80::1", "means nothing on another machine; write ff02::1%eth0"),
+        ("fd00:5::1%eth0", "only link-local addresses have a link: leave %eth0 out"),
+        ("fe80::1-10.30.5.1", "means nothing on another machine"),
+        ("fd00:5::1-10.30.5.1", "begins in IPv6 and ends in IPv4"),
+        ("fd00:5::9-fd00:5::1", "runs backwards: write fd00:5::1-fd00:5::9"),
+        ("fd00:5::9-1", "runs backwards"),
+        ("fd00:5::-fd00:6::", "addresses cannot be asked one by one"),
+        ("fd00:5::/64", "is on no link of this machine, and cannot be swept: at a million packets a second"),
+        ("fd00:5::/129", "is no address"),
+        ("fd00:5::1::2", "is no address"),
+        ("ff02::1", "names no link of this machine: this machine has no IPv6 address on any link"),
+        ("ff02::1%", "is no address"),
+        ("ff02::2", "reserved or multicast"),
+        ("::", "reserved or multicast"),
         ("x" * 5000, "'xxxx"),
         ("10.30.5.1\n10.30.5.2", r"'10.30.5.1\n10.30.5.2' is no address"),
     ],
@@ -104,6 +122,8 @@ def test_too_many_names_the_count_the_key_and_the_way_out():
         ("9.255.255.255-10.0.0.9", "9.255.255.255"),
         ("172.15.255.255-172.16.0.1", "172.15.255.255"),
         ("100.128.0.1", "100.128.0.1"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("2001:db8::1-2001:db8::2", "2001:db8::1"),
     ],
 )
 def test_somebody_elses_network_needs_force(text, address):
@@ -151,7 +171,7 @@ def test_spans_are_the_set_of_their_addresses(spans):
     assert [targets[i] for i in range(len(targets))] == list(targets)
 
 
-@given(st.text(max_size=40) | st.text("0123456789./-: ", max_size=40))
+@given(st.text(max_size=40) | st.text("0123456789abcdf./-:% ", max_size=40))
 def test_no_text_at_all_breaks_it(text):
     try:
         targets = read(text)
@@ -215,3 +235,63 @@ def test_excluding_is_subtraction(wanted, unwanted):
         assert list(parse(texts(wanted), max_hosts=300, exclude=texts(unwanted))) == [
             f"10.0.0.{n}" for n in left
         ]
+
+
+LINKS = [
+    ("eth0", IPv6Network("fd00:5::/64")),
+    ("eth0", IPv6Network("fe80::/64")),
+    ("eth1", IPv6Network("2001:db8:7::/64")),
+]
+
+
+def near(*texts, **options):
+    return parse(texts, **{"max_hosts": 300, "links": LINKS, **options})
+
+
+def test_a_network_of_a_link_is_asked_as_a_whole():
+    targets = near("fd00:5::/64", "10.30.5.0/30", "fd00:5::/64", "2001:db8:7::/64")
+    assert [(one.device, str(one)) for one in targets.on_link] == [
+        ("eth0", "fd00:5::/64"),
+        ("eth1", "2001:db8:7::/64"),
+    ]
+    assert list(targets) == ["10.30.5.1", "10.30.5.2"]
+    assert str(targets) == "10.30.5.1-10.30.5.2, fd00:5::/64, 2001:db8:7::/64"
+    assert "fd00:5::7" in targets.on_link[0]
+    assert "fd00:6::7" not in targets.on_link[0]
+
+
+def test_so_is_a_part_of_it_but_nothing_larger():
+    (part,) = near("fd00:5::1:0:0/96").on_link
+    assert (part.device, str(part)) == ("eth0", "fd00:5::1:0:0/96")
+    assert len(near("fd00:5::/120")) == 255
+    with pytest.raises(UsageError, match="'fd00:5::/48' is on no link of this machine"):
+        near("fd00:5::/48")
+
+
+def test_everybody_on_a_link_is_all_its_networks():
+    targets = near("ff02::1%eth0")
+    assert [str(one) for one in targets.on_link] == ["fd00:5::/64", "fe80::/64"]
+    assert targets.claims == near("fd00:5::/64").claims
+    with pytest.raises(UsageError, match="'ff02::1%eth7' names no link .*: write ff02::1%eth0, ff02::1%eth1"):
+        near("ff02::1%eth7")
+
+
+def test_on_a_link_too_what_is_excluded_is_left_out_and_what_is_not_allowed_refused():
+    (one,) = near("fd00:5::/64", exclude=["fd00:5::7", "fd00:5::100/120"]).on_link
+    assert "fd00:5::6" in one
+    assert "fd00:5::7" not in one and "fd00:5::1ff" not in one
+    assert str(one).startswith("fd00:5::-fd00:5::6, fd00:5::8-fd00:5::ff, fd00:5::200-")
+    with pytest.raises(UsageError, match="every address is excluded"):
+        near("fd00:5::/64", exclude=["fd00::/16"])
+    with pytest.raises(UsageError, match="fd00:5:: may not be scanned"):
+        near("fd00:5::/64", allow=["10.0.0.0/8"])
+    assert near("fd00:5::/64", allow=["10.0.0.0/8", "fd00:5::/48"]).on_link
+
+
+def test_ipv6_comes_after_ipv4_and_both_can_be_told_apart():
+    targets = read("fd00:5::7", "10.30.5.4", "::1", "10.30.5.9")
+    assert list(targets) == ["10.30.5.4", "10.30.5.9", "::1", "fd00:5::7"]
+    assert [list(some) for some in by_family(targets)] == [["10.30.5.4", "10.30.5.9"], ["::1", "fd00:5::7"]]
+    assert [list(some) for some in by_family(list(targets))] == [list(some) for some in by_family(targets)]
+    assert "fd00:5:0::7" in targets and "fd00:5::8" not in targets
+    assert list(targets.without(["::1", "10.30.5.9"])) == ["10.30.5.4", "fd00:5::7"]

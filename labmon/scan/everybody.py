@@ -1,0 +1,77 @@
+"""Who is on a link, by one ICMPv6 echo request to all nodes (RFC 4291, section 2.7.1).
+
+An IPv6 network has more addresses than can be asked one by one, but its hosts can be asked all at once.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
+from threading import Event
+
+from labmon.config import Scan
+from labmon.scan.echo import Echo
+from labmon.scan.host import Host
+from labmon.scan.icmp import host
+from labmon.scan.icmp6 import PingSocket6
+from labmon.scan.pace import TICK
+from labmon.scan.targets import ALL_NODES
+from labmon.scan.timing import Patience
+
+MOST = 65536
+"""Answers that are taken in; who sends more is not a network, but at mischief."""
+
+
+class Everybody:
+    """Asks from each of our addresses on the link, until that brings nobody new.
+
+    A host answers from an address that goes with the one it was asked from, so each network of the link is
+    asked from within. Who does not answer such questions, as Windows, is not found in this way.
+
+    Iterate it once. Yields the hosts that have answered since the last list, often none, each address once
+    and without its MAC. Raises PermissionNeeded.
+    """
+
+    def __init__(self, device: str, sources: Sequence[str], settings: Scan, stop: Event) -> None:
+        """`sources` are this machine's addresses on that link, link-local ones with their zone."""
+        self._all = f"{ALL_NODES}%{device}"
+        self._sources = sources
+        self._retries = settings.retries
+        self._patience = Patience(settings.timeout)
+        self._stop = stop
+        self._found: set[str] = set()
+
+    def __iter__(self) -> Iterator[list[Host]]:
+        with ExitStack() as stack:
+            asked = []
+            for source in self._sources:
+                with suppress(OSError):  # the address went a moment ago
+                    sock = stack.enter_context(PingSocket6(source))
+                    asked.append((sock, Echo(sock.identifier, os.urandom(8), ipv6=True)))
+            if not asked:
+                return
+            for round_ in range(1 + self._retries):
+                before = len(self._found)
+                for sock, echo in asked:
+                    with suppress(OSError):  # the link is down: as silent as an empty one
+                        sock.send(echo.question(round_, 0, time.time_ns()), self._all)
+                yield from self._listen(asked, self._patience.between)
+                if self._stop.is_set() or (round_ and len(self._found) == before):
+                    break
+            yield from self._listen(asked, self._patience.at_the_end)
+
+    def _listen(self, asked: Sequence[tuple[PingSocket6, Echo]], seconds: float) -> Iterator[list[Host]]:
+        deadline = time.monotonic() + seconds
+        while not self._stop.is_set() and (left := deadline - time.monotonic()) > 0:
+            asked[0][0].wait(min(left, TICK / len(asked)))
+            yield [host for sock, echo in asked for host in self._receive(sock, echo)]
+
+    def _receive(self, sock: PingSocket6, echo: Echo) -> Iterator[Host]:
+        for packet in sock.receive():
+            reply = echo.read(packet.message)
+            if reply is None or packet.source in self._found or len(self._found) >= MOST:
+                continue
+            found = host(packet, reply)
+            self._found.add(packet.source)
+            self._patience.observe(found.rtt)
+            yield found
