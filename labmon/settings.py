@@ -16,7 +16,7 @@ import platformdirs
 import tomli_w
 from msgspec import Meta
 
-from labmon.config import Bytes, Config, Seconds, home_folder
+from labmon.config import Bytes, Config, Seconds, Workers, home_folder
 from labmon.errors import ConfigError
 from labmon.logs import hide_passwords
 
@@ -91,7 +91,7 @@ class Loaded:
 def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, Seconds | Bytes):
+    if isinstance(value, Seconds | Bytes | Workers):
         value = str(value)
     return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()
 
@@ -279,6 +279,6 @@ def _in_words(said: str) -> str:
 
 
 def _decode_unit(kind: type, value: Any) -> Any:
-    if kind is Seconds or kind is Bytes:
+    if kind is Seconds or kind is Bytes or kind is Workers:
         return value if isinstance(value, kind) else kind.parse(value)
     raise NotImplementedError(kind)

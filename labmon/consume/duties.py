@@ -1,0 +1,70 @@
+"""What `labmon consume` does beside its workers. Each duty has a thread: none may keep another waiting."""
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+from labmon.consume.depths import Depths
+from labmon.consume.register import Member, Register
+from labmon.errors import LabmonError
+from labmon.store.pool import Store
+
+logger = logging.getLogger(__name__)
+
+BEAT = 2.0
+"""Seconds between two writings of the `workers` table."""
+
+LOOK = 2.0
+"""Seconds between two looks at how deep the queues are."""
+
+PATIENCE = 5.0
+"""Seconds that the end waits for one that hangs."""
+
+
+class Duties:
+    """Enter to begin with them, leave to end them."""
+
+    def __init__(self, store: Store, depths: Depths, members: Callable[[], list[Member]]) -> None:
+        register = Register()
+        leave = partial(register.write, store, [])  # whoever ends as it should leaves no row
+        self._stop = threading.Event()
+        self._threads = [
+            self._duty("workers", BEAT, lambda: register.write(store, members()), leave),
+            self._duty("depths", LOOK, depths.look, depths.close),
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+    def _duty(
+        self, name: str, seconds: float, act: Callable[[], None], end: Callable[[], None]
+    ) -> threading.Thread:
+        def run() -> None:
+            while not self._stop.is_set():
+                _attempt(name, act)
+                self._stop.wait(seconds)
+            _attempt(name, end)
+
+        return threading.Thread(target=run, name=name, daemon=True)
+
+
+def _attempt(name: str, act: Callable[[], None]) -> None:
+    """What fails is tried again the next time, and no more than a note: the workers say what is away."""
+    try:
+        act()
+    except (LabmonError, psycopg.Error, OSError) as error:
+        logger.info("%s: %s", name, error)
