@@ -22,10 +22,14 @@ class Process:
             [sys.executable, "-m", "labmon.consume.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             process_group=0,  # Ctrl-C is for the supervisor
         )
-        self._listener = threading.Thread(target=self._listen, daemon=True)
-        self._listener.start()
+        self._listeners = [
+            threading.Thread(target=target, daemon=True) for target in (self._listen, self._repeat)
+        ]
+        for listener in self._listeners:
+            listener.start()
         with suppress(BrokenPipeError):  # it has died already, and will be found so
             assert self._process.stdin is not None
             self._process.stdin.write(pickle.dumps(job))
@@ -38,7 +42,7 @@ class Process:
     @property
     def has_ended(self) -> bool:
         """True when it is over, and has been heard out."""
-        return self._process.poll() is not None and not self._listener.is_alive()
+        return self._process.poll() is not None and not any(one.is_alive() for one in self._listeners)
 
     @property
     def exit_code(self) -> int | None:
@@ -81,3 +85,11 @@ class Process:
                 except (EOFError, pickle.UnpicklingError, OSError):
                     return
                 self._heard = time.monotonic()
+
+    def _repeat(self) -> None:
+        """What it logs goes through here, so that it does not write across what is drawn on a terminal."""
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            for line in lines:
+                sys.stderr.write(line.decode(errors="replace"))
+                sys.stderr.flush()
