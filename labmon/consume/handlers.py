@@ -69,7 +69,7 @@ def _metrics_within(max_clock_skew: float) -> Handler:
                 rejected[place] = Rejection(
                     f"collected_at {one.collected_at.isoformat()} is in the future: a wrong clock"
                 )
-        _reject_strangers(connection, found, rejected)
+        _reject_strangers(found, rejected, inventory.known(connection, _systems(found)))
         record_metrics(connection, _kept(found, rejected))
         return rejected
 
@@ -79,7 +79,7 @@ def _metrics_within(max_clock_skew: float) -> Handler:
 def handle_alerts(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
     """Alerts about machines that the inventory knows."""
     found, rejected = _decoded(bodies, lambda body: decode(Alert, body))
-    _reject_strangers(connection, found, rejected)
+    _reject_strangers(found, rejected, inventory.hold(connection, _systems(found)))
     record_alerts(connection, _kept(found, rejected))
     return rejected
 
@@ -97,10 +97,13 @@ def _decoded(
     return found, rejected
 
 
+def _systems(found: Mapping[int, Metrics | Alert]) -> set[int]:
+    return {one.system_id for one in found.values()}
+
+
 def _reject_strangers(
-    connection: Connection[Any], found: Mapping[int, Metrics | Alert], rejected: dict[int, Rejection]
+    found: Mapping[int, Metrics | Alert], rejected: dict[int, Rejection], known: set[int]
 ) -> None:
-    known = inventory.hold(connection, (one.system_id for one in found.values()))
     for place, one in found.items():
         if one.system_id not in known and not (isinstance(one, Alert) and one.system_id == OURSELVES):
             rejected.setdefault(

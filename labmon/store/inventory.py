@@ -218,6 +218,14 @@ def record_discoveries(connection: Connection[Any], discoveries: Sequence[Discov
         connection.execute(statement)
 
 
+def known(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
+    """Those of the ids that exist at this moment."""
+    rows = connection.execute(
+        "SELECT system_id FROM systems WHERE system_id = ANY(%s)", [list(set(system_ids))]
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
 def hold(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
     """Those of the ids that exist, locked against removal until the transaction ends.
 
