@@ -22,6 +22,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 
 from labmon.messages import Discovery
+from labmon.pg import array
 from labmon.store import history, scans
 
 _FOUND = """
@@ -221,7 +222,7 @@ def record_discoveries(connection: Connection[Any], discoveries: Sequence[Discov
 def known(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
     """Those of the ids that exist at this moment."""
     rows = connection.execute(
-        "SELECT system_id FROM systems WHERE system_id = ANY(%s)", [list(set(system_ids))]
+        "SELECT system_id FROM systems WHERE system_id = ANY(%s::integer[])", [array(set(system_ids))]
     ).fetchall()
     return {row[0] for row in rows}
 
@@ -233,8 +234,9 @@ def hold(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
     deadlock.
     """
     rows = connection.execute(
-        "SELECT system_id FROM systems WHERE system_id = ANY(%s) ORDER BY system_id FOR NO KEY UPDATE",
-        [sorted(set(system_ids))],
+        "SELECT system_id FROM systems WHERE system_id = ANY(%s::integer[]) "
+        "ORDER BY system_id FOR NO KEY UPDATE",
+        [array(set(system_ids))],
     )
     return {row[0] for row in rows}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, timedelta
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from psycopg.errors import UniqueViolation
 from psycopg.sql import SQL, Composed, Identifier
 
 from labmon.messages import Metrics, Readings
+from labmon.pg import array
 from labmon.store import inventory
 
 _COLUMNS = ("system_id", "collected_at", *(field.name for field in msgspec.structs.fields(Readings)))
@@ -47,13 +49,13 @@ def record_metrics(connection: Connection[Any], rows: Sequence[Metrics]) -> int:
     days |= {day + timedelta(days=1) for day in days}  # made today, when nobody waits for it
     connection.execute("SELECT labmon_metrics_day(day) FROM unnest(%s::date[]) AS day", [sorted(days)])
     # In key order, so that two workers that got the same messages wait for each other and never deadlock.
-    rows = sorted(rows, key=lambda row: (row.system_id, row.collected_at))
+    rows = sorted(rows, key=attrgetter("system_id", "collected_at"))
     new = _insert(connection, rows)
     newest = {row.system_id: row.collected_at for row in rows}
     # Only now, since whoever has a machine's row keeps the other workers waiting until the end.
     if len(inventory.hold(connection, newest)) < len(newest):
         raise LookupError("a machine was removed while its readings were stored")
-    connection.execute(_SEEN, [list(newest), list(newest.values())])
+    connection.execute(_SEEN, [array(newest), array(newest.values())])
     return new
 
 
