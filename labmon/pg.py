@@ -50,7 +50,7 @@ def settings(url: str, *, name: str, timeout: float = 10) -> str:
 
 
 def array(values: Iterable[int | datetime]) -> str:
-    """An array as PostgreSQL reads it, for values that need no quotes: five times as fast as psycopg's."""
+    """An array as PostgreSQL reads it, for values that need no quotes. Much faster than psycopg's own way."""
     return "{" + ",".join(map(str, values)) + "}"
 
 

@@ -23,7 +23,7 @@ class Scaling:
                 self._over_since.setdefault(queue, now)
             else:
                 self._over_since.pop(queue, None)
-        due = [queue for queue, since in self._over_since.items() if now - since >= self._up_after]
+        due = [queue for queue in depths if _is_due(self._over_since.get(queue), self._up_after, now)]
         chosen = sorted(due, key=lambda queue: depths[queue].ready, reverse=True)[:room]
         for queue in chosen:
             self._over_since[queue] = now
@@ -36,7 +36,11 @@ class Scaling:
                 self._under_since.setdefault(queue, now)
             else:
                 self._under_since.pop(queue, None)
-        chosen = [queue for queue, since in self._under_since.items() if now - since >= self._down_after]
+        chosen = [queue for queue in depths if _is_due(self._under_since.get(queue), self._down_after, now)]
         for queue in chosen:
             self._under_since[queue] = now
         return chosen
+
+
+def _is_due(since: float | None, after: float, now: float) -> bool:
+    return since is not None and now - since >= after

@@ -234,6 +234,9 @@ class Worker:
         except (BrokerError, StoreError):  # no message's fault: closing the consumer gives them back
             raise
         except Exception as error:
+            if len(fresh) == 1:
+                self._failed(consumer, fresh[0], error)
+                return
             logger.warning("%s: a batch of %d failed (%s); trying one by one", self.queue, len(fresh), error)
             self._one_by_one(consumer, fresh)
 
