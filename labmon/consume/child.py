@@ -87,7 +87,8 @@ def _opened(config: Config, stop: threading.Event) -> Store | None:
 
 
 def _until_let_go(stop: threading.Event) -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not by sys.stdin, whose lock would be missed at the interpreter's end
+        pass
     stop.set()
 
 
