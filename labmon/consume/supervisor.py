@@ -181,7 +181,9 @@ class Supervisor:
         )
 
     def _scale(self, now: float) -> None:
-        depths = {queue: depth for queue, depth in self._depths().items() if queue in self._queues}
+        # What is deep because the database is away gets no shallower by another that waits for it.
+        able = {one.queue for place in self.places for one in place.progress() if not one.state.is_outage}
+        depths = {queue: depth for queue, depth in self._depths().items() if queue in able}
         staying = [place for place in self.places if not place.leaving]
         extra = Counter(place.queues[0] for place in staying if place.is_extra)
         for queue in self._scaling.wanted(depths, self._settings.workers.most - len(staying), now):

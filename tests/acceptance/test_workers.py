@@ -332,3 +332,21 @@ def test_systemd_is_told(consume, lab, tmp_path):
                 except BlockingIOError:
                     break
     assert b"STOPPING=1" in said
+
+
+def test_a_queue_that_stays_critical_is_an_alert(consume, publish, postgres_url):
+    publish(0, 50)
+    limits = {
+        "LABMON_QUEUE_DEPTH_WARNING": "5",
+        "LABMON_QUEUE_DEPTH_CRITICAL": "10",
+        "LABMON_QUEUE_BACKLOG_HOLD": "1s",
+    }
+
+    def alerts():
+        with psycopg.connect(postgres_url) as connection:
+            return connection.execute("SELECT system_id, alert_type, value FROM alerts").fetchall()
+
+    with consume("--queue", "alert", **limits) as running:
+        running.until(alerts)
+        time.sleep(3)  # and no second one
+        assert alerts() == [(0, "queue_backlog:metrics_queue", 50.0)]
