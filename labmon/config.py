@@ -315,6 +315,40 @@ class Consume(Struct, frozen=True, kw_only=True):
     ] = Seconds(30)
 
 
+class Events(Struct, frozen=True, kw_only=True):
+    """Every accepted message as it came, to look at and to replay."""
+
+    keep: Annotated[Seconds, _says("How long. Whole days are dropped. 0s: nothing is kept.")] = Seconds(
+        7 * 86400
+    )
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """How long things are kept. They are dropped by whole days, months or years; 0s: kept for ever."""
+
+    raw: Annotated[
+        Seconds,
+        _says(
+            "Readings as they were measured, once they are summed up. Those that arrive later than this are "
+            "dead letters."
+        ),
+    ] = Seconds(1825 * 86400)
+    pack_after: Annotated[
+        Seconds,
+        _says(
+            "Days that ended so long ago are packed: a tenth of the size, read through the same view. "
+            "0s: never.",
+        ),
+    ] = Seconds(7 * 86400)
+    rollup_5m: Annotated[Seconds, _says("Summaries of 5 minutes.")] = Seconds(90 * 86400)
+    rollup_1h: Annotated[Seconds, _says("Summaries of an hour. No shorter than raw.")] = Seconds(1825 * 86400)
+    rollup_1d: Annotated[Seconds, _says("Summaries of a day. No shorter than those of an hour.")] = Seconds(0)
+    history: Annotated[Seconds, _says("What happened to machines: found, moved, gone.")] = Seconds(
+        1825 * 86400
+    )
+    alerts: Annotated[Seconds, _says("Alerts.")] = Seconds(1825 * 86400)
+
+
 class Spool(Struct, frozen=True, kw_only=True):
     """What the broker could not take, kept in a file of the state folder until it can."""
 
@@ -367,6 +401,8 @@ class Config(Struct, frozen=True, kw_only=True):
     scan: Scan = Scan()
     collect: Collect = Collect()
     consume: Consume = Consume()
+    events: Events = Events()
+    retention: Retention = Retention()
     spool: Spool = Spool()
     log: Log = Log()
     state: State = State()

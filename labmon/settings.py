@@ -1,6 +1,7 @@
 """The configuration as it is in force: one TOML file, the environment and the command line on top of it."""
 
 import difflib
+import math
 import os
 import re
 import textwrap
@@ -193,6 +194,7 @@ def load(
         tables.setdefault(key.table, {})[key.name] = _checked(key, value, sources[key.path], as_text=as_text)
     loaded = Loaded(msgspec.convert(tables, Config, dec_hook=_decode_unit), path, sources)
     _check_queues(loaded)
+    _check_retention(loaded)
     return loaded
 
 
@@ -205,6 +207,22 @@ def _check_queues(loaded: Loaded) -> None:
             raise ConfigError(f"{source}: [queue] {key}: {name!r} is another queue's name too")
         if name.endswith((".high", ".dead")):
             raise ConfigError(f"{source}: [queue] {key}: {name!r} ends as labmon's own helpers of a queue do")
+
+
+def _check_retention(loaded: Loaded) -> None:
+    """What is summed up from something is kept as long as that, or late data would spoil it."""
+    keep = loaded.config.retention
+    for finer, coarser in (("raw", "rollup_1h"), ("rollup_1h", "rollup_1d")):
+        short, long = (float(getattr(keep, name)) or math.inf for name in (finer, coarser))
+        if long < short:
+            raise ConfigError(
+                f"{loaded.sources[f'retention.{coarser}']}: [retention] {coarser}: "
+                f"{getattr(keep, coarser)} is shorter than {finer}, {getattr(keep, finer)}"
+            )
+    if 0 < keep.pack_after < 86400:
+        raise ConfigError(
+            f"{loaded.sources['retention.pack_after']}: [retention] pack_after: expected 1d at least"
+        )
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:

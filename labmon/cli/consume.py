@@ -126,7 +126,7 @@ def _team(
         team = Supervisor(config, queues, stop, lambda: depths.known, until_empty=until_empty)
     else:
         team = Crew(config, queues, store, stop, until_empty=until_empty)
-    with Duties(store, depths, team.members):
+    with Duties(config, store, depths, team.members):
         yield team
 
 

@@ -3,15 +3,18 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
 
 import psycopg
 
+from labmon.config import Config
 from labmon.consume.depths import Depths
 from labmon.consume.register import Member, Register
-from labmon.errors import LabmonError
+from labmon.errors import AlreadyRunning, LabmonError
+from labmon.store import housekeeping
 from labmon.store.pool import Store
 
 logger = logging.getLogger(__name__)
@@ -22,6 +25,9 @@ BEAT = 2.0
 LOOK = 2.0
 """Seconds between two looks at how deep the queues are."""
 
+HOUSEKEEPING = 60.0
+"""Seconds between two rounds of housekeeping. Those who work beside each other take turns by its lock."""
+
 PATIENCE = 5.0
 """Seconds that the end waits for one that hangs."""
 
@@ -29,13 +35,18 @@ PATIENCE = 5.0
 class Duties:
     """Enter to begin with them, leave to end them."""
 
-    def __init__(self, store: Store, depths: Depths, members: Callable[[], list[Member]]) -> None:
+    def __init__(
+        self, config: Config, store: Store, depths: Depths, members: Callable[[], list[Member]]
+    ) -> None:
         register = Register()
+        self._config = config
+        self._store = store
         leave = partial(register.write, store, [])  # whoever ends as it should leaves no row
         self._stop = threading.Event()
         self._threads = [
             self._duty("workers", BEAT, lambda: register.write(store, members()), leave),
             self._duty("depths", LOOK, depths.look, depths.close),
+            self._duty("housekeeping", HOUSEKEEPING, self._keep_house, lambda: None),
         ]
 
     def __enter__(self) -> Self:
@@ -49,6 +60,10 @@ class Duties:
         self._stop.set()
         for thread in self._threads:
             thread.join(PATIENCE)
+
+    def _keep_house(self) -> None:
+        with suppress(AlreadyRunning):
+            housekeeping.tick(self._store, self._config, stop=self._stop)
 
     def _duty(
         self, name: str, seconds: float, act: Callable[[], None], end: Callable[[], None]

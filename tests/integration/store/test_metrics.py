@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 
 import pytest
 
@@ -98,3 +99,19 @@ def test_workers_with_overlapping_batches_and_new_days_do_not_fail_each_other(st
         list(pool.map(work, [1, -1, 1, -1]))
     with store.transaction() as connection:
         assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (300,)
+
+
+def test_workers_with_other_machines_meet_a_new_day_together(store, connection, machines):
+    machines(40)
+    together = Barrier(4)
+
+    def work(worker):
+        for day in range(5):
+            batch = [row(system_id=10 * worker + n + 1, at=NOON + timedelta(days=day)) for n in range(10)]
+            together.wait(30)
+            with store.transaction() as connection:
+                record_metrics(connection, batch)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (200,)
