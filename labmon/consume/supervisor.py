@@ -33,7 +33,7 @@ SILENT = 4.0
 """Seconds without a beat after which a worker is shown as silent."""
 
 STEADY = 60.0
-"""Seconds after which a worker that dies is not taken for one that cannot live: it is replaced at once."""
+"""Seconds after which a worker that dies is not taken for one that cannot live: it is replaced soon."""
 
 
 @dataclass
@@ -53,7 +53,8 @@ class Place:
 
     def progress(self) -> list[Progress]:
         """Of each worker of the process that runs."""
-        beat = self.process.beat if self.process else None
+        process = self.process  # another thread may replace it at any time
+        beat = process.beat if process else None
         return beat.workers if beat else []
 
     def member(self, now: float) -> Member:
@@ -135,9 +136,7 @@ class Supervisor:
         process = place.process
         if process is None:
             if now >= place.due:
-                place.since = utcnow()
-                place.process = Process(Job(self._config, place.queues, self._until_empty))
-                logger.info("worker %d: started as process %d", place.number, place.process.pid)
+                self._start(place, now)
         elif process.has_ended:
             self._bury(place, process, now)
         elif process.is_killed:
@@ -159,6 +158,16 @@ class Supervisor:
             )
             process.drain()
 
+    def _start(self, place: Place, now: float) -> None:
+        place.since = utcnow()
+        try:
+            place.process = Process(Job(self._config, place.queues, self._until_empty))
+        except OSError as error:
+            wait = self._next_in(place, now, 0.0)
+            logger.warning("worker %d: cannot be started: %s; again in %.1f s", place.number, error, wait)
+        else:
+            logger.info("worker %d: started as process %d", place.number, place.process.pid)
+
     def _bury(self, place: Place, process: Process, now: float) -> None:
         place.past += _counts(place)
         place.process, place.since = None, utcnow()
@@ -169,16 +178,20 @@ class Supervisor:
             self._tally += place.past
             return
         place.restarts += 1
-        if process.draining_since is not None:  # it was asked to
-            return
-        lived = now - process.started
+        wait = self._next_in(place, now, now - process.started)
+        if process.draining_since is None:  # else it was asked to
+            logger.warning(
+                "worker %d: process %d %s; replaced in %.1f s",
+                *(place.number, process.pid, _ending(process.exit_code), wait),
+            )
+
+    @staticmethod
+    def _next_in(place: Place, now: float, lived: float) -> float:
+        """Seconds until the place gets its next process: the more, the shorter the last ones have lived."""
         place.failures = 1 if lived > STEADY else place.failures + 1
-        wait = random.uniform(0.5, 1) * min(30.0, 0.5 * 2 ** (place.failures - 1))
+        wait = random.uniform(0.5, 1) * min(30.0, 0.5 * 2.0 ** min(place.failures - 1, 10))
         place.due = now + wait
-        logger.warning(
-            "worker %d: process %d %s; replaced in %.1f s",
-            *(place.number, process.pid, _ending(process.exit_code), wait),
-        )
+        return wait
 
     def _scale(self, now: float) -> None:
         # What is deep because the database is away gets no shallower by another that waits for it.
@@ -233,6 +246,7 @@ def _counts(place: Place) -> Counter[tuple[str, str]]:
 
 
 def _ending(code: int | None) -> str:
-    if code is not None and code < 0:
-        return f"was killed by {signal.Signals(-code).name}"
-    return f"ended with {code}"
+    if code is None or code >= 0:
+        return f"ended with {code}"
+    names = {number.value: number.name for number in signal.Signals}
+    return f"was killed by {names.get(-code, f'signal {-code}')}"

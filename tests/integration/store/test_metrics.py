@@ -1,7 +1,8 @@
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from threading import Barrier
 
+import psycopg
 import pytest
 
 from labmon.messages import Discovery, Metrics, Readings
@@ -101,17 +102,18 @@ def test_workers_with_overlapping_batches_and_new_days_do_not_fail_each_other(st
         assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (300,)
 
 
-def test_workers_with_other_machines_meet_a_new_day_together(store, connection, machines):
-    machines(40)
-    together = Barrier(4)
+def test_two_workers_that_meet_a_new_day_at_once_both_store_it(store, store_url, connection, machines):
+    machines(2)
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(store_url) as first:
+        record_metrics(first, [row(system_id=1)])
 
-    def work(worker):
-        for day in range(5):
-            batch = [row(system_id=10 * worker + n + 1, at=NOON + timedelta(days=day)) for n in range(10)]
-            together.wait(30)
+        def second():
             with store.transaction() as connection:
-                record_metrics(connection, batch)
+                return record_metrics(connection, [row(system_id=2)])
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(work, range(4)))
-    assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (200,)
+        waiting = pool.submit(second)
+        while not connection.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+            time.sleep(0.01)
+        first.commit()
+        assert waiting.result(30) == 1
+    assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (2,)
