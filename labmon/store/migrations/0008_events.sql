@@ -10,7 +10,7 @@ DECLARE
     past date := first + ('1 ' || unit)::interval;
     name text := parent || '_' || to_char(first, CASE unit WHEN 'day' THEN 'YYYYMMDD' WHEN 'month' THEN 'YYYYMM' ELSE 'YYYY' END);
 BEGIN
-    IF to_regclass(name) IS NOT NULL THEN
+    IF to_regclass(name) IS NOT NULL OR NOT EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = parent::regclass) THEN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('labmon_partition'));
@@ -24,10 +24,6 @@ BEGIN
         'ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name,
         first::timestamp AT TIME ZONE 'UTC', past::timestamp AT TIME ZONE 'UTC'
     );
-EXCEPTION WHEN duplicate_table THEN
-    -- Somebody was faster. Whoever waited for that lock may even then not see the table, if he has looked before:
-    -- what to_regclass() knows is refreshed by locks on tables only.
-    RETURN;
 END
 $$;
 
