@@ -60,6 +60,31 @@ class Bytes(int):
         return f"{int(self)}"
 
 
+class Workers(str):
+    """How many worker processes: "4", or "1..8" for as many as are needed within these bounds."""
+
+    MOST = 256
+
+    @classmethod
+    def parse(cls, value: object) -> "Workers":
+        """Raises ValueError for what is no number and no range."""
+        match = re.fullmatch(r"(\d{1,4})(?:\.\.(\d{1,4}))?", str(value).strip(), re.ASCII)
+        least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if match is None or isinstance(value, bool) or not 1 <= least <= most <= cls.MOST:
+            raise ValueError(f'expected a number of workers such as "4" or "1..8", of {cls.MOST} at most')
+        return cls(match[0])
+
+    @property
+    def least(self) -> int:
+        """As many there always are."""
+        return int(self.partition("..")[0])
+
+    @property
+    def most(self) -> int:
+        """And no more than these."""
+        return int(self.rpartition("..")[2])
+
+
 def _says(text: str, *, secret: bool = False, least: float | None = None, **bounds: Any) -> Meta:
     """The comment of a key. `least` is for durations and amounts, which are no plain numbers to msgspec."""
     return Meta(description=text, extra={"secret": secret, "least": least}, **bounds)
@@ -296,13 +321,82 @@ class Collect(Struct, frozen=True, kw_only=True):
 class Consume(Struct, frozen=True, kw_only=True):
     """The workers that store what the queue brings."""
 
+    workers: Annotated[
+        Workers,
+        _says(
+            'Worker processes, such as "4", or "1..8": then one more is started for a queue that stays over '
+            "[queue] depth_warning. 1: this process alone, with nobody to watch over it."
+        ),
+    ] = Workers("1")
     batch: Annotated[int, _says("Messages stored in one transaction at most.", ge=1, le=10000)] = 500
+    flush: Annotated[
+        Seconds, _says("How long a message may wait for others to fill its batch. 0s: not at all.")
+    ] = Seconds(0.1)
     max_attempts: Annotated[
         int, _says("A message that failed this often goes to the dead letters.", ge=1, le=1000)
     ] = 5
     max_clock_skew: Annotated[
         Seconds, _says("Measurements from further in the future are dead letters: somebody's clock is wrong.")
     ] = Seconds(3600)
+    scale_up_after: Annotated[
+        Seconds, _says("How long a queue must stay over [queue] depth_warning before it gets another worker.")
+    ] = Seconds(15)
+    scale_down_after: Annotated[
+        Seconds, _says("How long it must stay under half of that before it loses one again.")
+    ] = Seconds(300)
+    stuck_after: Annotated[
+        Seconds,
+        _says(
+            "A worker process that says nothing for so long is killed and replaced. One that is busy, or "
+            "waits for a database, says so every second.",
+            least=3,
+        ),
+    ] = Seconds(15)
+    max_memory: Annotated[
+        Bytes,
+        _says("A worker process that holds more is replaced after its batch, such as 200MiB. 0: never."),
+    ] = Bytes(0)
+    grace: Annotated[
+        Seconds,
+        _says(
+            "How long SIGTERM and Ctrl-C wait for the batches in hand. What is not done by then stays in the "
+            "queue."
+        ),
+    ] = Seconds(30)
+
+
+class Events(Struct, frozen=True, kw_only=True):
+    """Every accepted message as it came, to look at and to replay."""
+
+    keep: Annotated[Seconds, _says("How long. Whole days are dropped. 0s: nothing is kept.")] = Seconds(
+        7 * 86400
+    )
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """How long things are kept. They are dropped by whole days, months or years; 0s: kept for ever."""
+
+    raw: Annotated[
+        Seconds,
+        _says(
+            "Readings as they were measured, once they are summed up. Those that arrive later than this are "
+            "dead letters."
+        ),
+    ] = Seconds(1825 * 86400)
+    pack_after: Annotated[
+        Seconds,
+        _says(
+            "Days that ended so long ago are packed: a tenth of the size, read through the same view. "
+            "0s: never.",
+        ),
+    ] = Seconds(7 * 86400)
+    rollup_5m: Annotated[Seconds, _says("Summaries of 5 minutes.")] = Seconds(90 * 86400)
+    rollup_1h: Annotated[Seconds, _says("Summaries of an hour. No shorter than raw.")] = Seconds(1825 * 86400)
+    rollup_1d: Annotated[Seconds, _says("Summaries of a day. No shorter than those of an hour.")] = Seconds(0)
+    history: Annotated[Seconds, _says("What happened to machines: found, moved, gone.")] = Seconds(
+        1825 * 86400
+    )
+    alerts: Annotated[Seconds, _says("Alerts.")] = Seconds(1825 * 86400)
 
 
 class Spool(Struct, frozen=True, kw_only=True):
@@ -357,6 +451,8 @@ class Config(Struct, frozen=True, kw_only=True):
     scan: Scan = Scan()
     collect: Collect = Collect()
     consume: Consume = Consume()
+    events: Events = Events()
+    retention: Retention = Retention()
     spool: Spool = Spool()
     log: Log = Log()
     state: State = State()

@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+from typing import TextIO
 
 _URL_PASSWORD = re.compile(r"(\w+://[^:/@\s]*):\S+@")  # to the last @: a password may hold one
 _NAMED_PASSWORD = re.compile(r"(password=)('[^']*'|[^&\s]+)", re.IGNORECASE)
@@ -18,9 +19,21 @@ class _Formatter(logging.Formatter):
         return hide_passwords(super().format(record))
 
 
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Whatever is stderr when a line is logged: a live view puts itself in its place, to draw below."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: TextIO) -> None:
+        pass  # the base class wants to keep one
+
+
 def set_up(level: str) -> None:
     """Send labmon's log to stderr, from `level` (a name such as "info") upwards. Repeatable."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root = logging.getLogger("labmon")
     root.handlers[:] = [handler]

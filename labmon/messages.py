@@ -150,7 +150,8 @@ class Readings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     process_count: Count | None = None
 
     def __post_init__(self) -> None:
-        if all(value is None for value in msgspec.structs.astuple(self)):
+        values = msgspec.structs.astuple(self)
+        if values.count(None) == len(values):
             raise ValueError("no known metric with a value")
 
 

@@ -1,6 +1,8 @@
 """How labmon talks to a PostgreSQL server: used by the store and by the broker that lives in one."""
 
 import re
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -45,6 +47,11 @@ def settings(url: str, *, name: str, timeout: float = 10) -> str:
     }
     given = conninfo.conninfo_to_dict(url)
     return conninfo.make_conninfo(url, **{key: value for key, value in ours.items() if key not in given})
+
+
+def array(values: Iterable[int | datetime]) -> str:
+    """An array as PostgreSQL reads it, for values that need no quotes. Much faster than psycopg's own way."""
+    return "{" + ",".join(map(str, values)) + "}"
 
 
 def where(url: str) -> str:

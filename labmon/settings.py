@@ -1,6 +1,7 @@
 """The configuration as it is in force: one TOML file, the environment and the command line on top of it."""
 
 import difflib
+import math
 import os
 import re
 import textwrap
@@ -16,7 +17,7 @@ import platformdirs
 import tomli_w
 from msgspec import Meta
 
-from labmon.config import Bytes, Config, Seconds, home_folder
+from labmon.config import Bytes, Config, Seconds, Workers, home_folder
 from labmon.errors import ConfigError
 from labmon.logs import hide_passwords
 
@@ -91,7 +92,7 @@ class Loaded:
 def _toml(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, Seconds | Bytes):
+    if isinstance(value, Seconds | Bytes | Workers):
         value = str(value)
     return tomli_w.dumps({"x": value}).removeprefix("x = ").strip()
 
@@ -193,6 +194,7 @@ def load(
         tables.setdefault(key.table, {})[key.name] = _checked(key, value, sources[key.path], as_text=as_text)
     loaded = Loaded(msgspec.convert(tables, Config, dec_hook=_decode_unit), path, sources)
     _check_queues(loaded)
+    _check_retention(loaded)
     return loaded
 
 
@@ -205,6 +207,22 @@ def _check_queues(loaded: Loaded) -> None:
             raise ConfigError(f"{source}: [queue] {key}: {name!r} is another queue's name too")
         if name.endswith((".high", ".dead")):
             raise ConfigError(f"{source}: [queue] {key}: {name!r} ends as labmon's own helpers of a queue do")
+
+
+def _check_retention(loaded: Loaded) -> None:
+    """What is summed up from something is kept as long as that, or late data would spoil it."""
+    keep = loaded.config.retention
+    for finer, coarser in (("raw", "rollup_1h"), ("rollup_1h", "rollup_1d")):
+        short, long = (float(getattr(keep, name)) or math.inf for name in (finer, coarser))
+        if long < short:
+            raise ConfigError(
+                f"{loaded.sources[f'retention.{coarser}']}: [retention] {coarser}: "
+                f"{getattr(keep, coarser)} is shorter than {finer}, {getattr(keep, finer)}"
+            )
+    if 0 < keep.pack_after < 86400:
+        raise ConfigError(
+            f"{loaded.sources['retention.pack_after']}: [retention] pack_after: expected 1d at least"
+        )
 
 
 def _from_file(path: Path) -> dict[str, tuple[Any, str]]:
@@ -279,6 +297,6 @@ def _in_words(said: str) -> str:
 
 
 def _decode_unit(kind: type, value: Any) -> Any:
-    if kind is Seconds or kind is Bytes:
+    if kind is Seconds or kind is Bytes or kind is Workers:
         return value if isinstance(value, kind) else kind.parse(value)
     raise NotImplementedError(kind)

@@ -22,8 +22,10 @@ from labmon.cli import (
     demo,
     departments,
     doctor,
+    events,
     labs,
     queues,
+    replay,
     scan,
     spool,
     systems,
@@ -149,6 +151,8 @@ app.command("consume", rich_help_panel=QUEUE)(consume.consume)
 app.command("setup-queues", rich_help_panel=QUEUE)(queues.setup_queues)
 app.command("queue-depth", rich_help_panel=QUEUE)(queues.queue_depth)
 app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=QUEUE)
+app.command("replay", rich_help_panel=QUEUE)(replay.replay)
+app.add_typer(events.app, name="events", rich_help_panel=QUEUE)
 app.add_typer(spool.app, name="spool", rich_help_panel=QUEUE)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(systems.app, name="systems", rich_help_panel=LOOK)

@@ -47,6 +47,7 @@ def doctor(ctx: typer.Context, queue_host: QueueHost = None, form: As = Format.t
         checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
             ("database", database),
             ("queue", lambda: _queue(config, opened[0] if opened else None)),
+            ("workers", lambda: _workers(opened)),
             ("spool", lambda: _spool(config)),
             ("scan", lambda: _scan()),
             ("collect", lambda: _collect(config)),
@@ -87,6 +88,26 @@ def _queue(config: "Config", store: "Store | None") -> Iterator[Finding]:
                     yield Finding("queue", NOTE, said)
         for line in broker.advice():
             yield Finding("queue", NOTE, line)
+
+
+def _workers(opened: "list[Store]") -> Iterator[Finding]:
+    from labmon.store.workers import recorded
+
+    if not opened:
+        return  # it has been said why
+    with opened[0].transaction() as connection:
+        rows = recorded(connection)
+    alive = {(row.host, row.pid) for row in rows if row.is_alive}
+    dead = {(row.host, row.main_pid): row for row in rows if not row.is_alive}
+    if alive:
+        rate = sum(row.per_second for row in rows if row.is_alive)
+        hosts = ", ".join(sorted({host for host, _ in alive}))
+        yield Finding("workers", OK, f"{len(alive)} on {hosts}, {rate:,.0f} messages a second")
+    else:
+        yield Finding("workers", NOTE, "no worker empties the queues. Start them with: labmon consume")
+    for row in dead.values():
+        said = f"labmon consume on {row.host} (process {row.main_pid}) has not been heard of for"
+        yield Finding("workers", NOTE, f"{said} {ago(row.beat_at)}. Was it killed?")
 
 
 def _spool(config: "Config") -> Iterator[Finding]:

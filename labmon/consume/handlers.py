@@ -6,12 +6,12 @@ returns a rejection for each of the others. It raises only for what is nobody's 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from psycopg import Connection
 
-from labmon.config import Config
+from labmon.config import Config, Seconds
 from labmon.errors import Undecodable
 from labmon.messages import (
     OURSELVES,
@@ -24,13 +24,16 @@ from labmon.messages import (
     decode_discovery,
     utcnow,
 )
-from labmon.store import inventory
+from labmon.store import events, inventory
 from labmon.store.alerts import record_alerts
 from labmon.store.metrics import record_metrics
+from labmon.store.pack import known_already
 from labmon.store.scans import record_scans
 from labmon.store.statuses import record_statuses
 
 T = TypeVar("T")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +47,28 @@ Handler = Callable[[Connection[Any], Sequence[bytes]], Mapping[int, Rejection]]
 """(connection in a transaction, bodies) -> rejections by position."""
 
 
-def handlers(config: Config) -> dict[str, Handler]:
-    """The handler of each configured queue, by the queue's name."""
-    return {
+def handlers(config: Config, *, record: bool = True) -> dict[str, Handler]:
+    """The handler of each configured queue, by the queue's name.
+
+    Unless `record` is false, or [events] keep nothing, what they accept is kept as an event as well.
+    """
+    found: dict[str, Handler] = {
         config.queue.discovery_queue: handle_discoveries,
-        config.queue.metrics_queue: _metrics_within(config.consume.max_clock_skew),
+        config.queue.metrics_queue: _metrics_within(config.consume.max_clock_skew, config.retention.raw),
         config.queue.alert_queue: handle_alerts,
     }
+    if not record or not config.events.keep:
+        return found
+    return {queue: _recorded(queue, handle) for queue, handle in found.items()}
+
+
+def _recorded(queue: str, handle: Handler) -> Handler:
+    def handle_and_record(connection: Connection[Any], bodies: Sequence[bytes]) -> Mapping[int, Rejection]:
+        rejected = handle(connection, bodies)
+        events.record(connection, queue, [body for place, body in enumerate(bodies) if place not in rejected])
+        return rejected
+
+    return handle_and_record
 
 
 def handle_discoveries(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
@@ -60,23 +78,31 @@ def handle_discoveries(connection: Connection[Any], bodies: Sequence[bytes]) -> 
     record_scans(connection, [one for one in found.values() if isinstance(one, ScanFinished)])
     told = {place: one for place, one in found.items() if isinstance(one, SystemStatus)}
     if told:
-        _reject_strangers(connection, told, rejected)
+        _reject_strangers(told, rejected, inventory.hold(connection, _systems(told)))
         record_statuses(connection, _kept(told, rejected))
     return rejected
 
 
-def _metrics_within(max_clock_skew: float) -> Handler:
+def _metrics_within(max_clock_skew: float, keep: Seconds) -> Handler:
     def handle_metrics(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
         """Readings of machines that the inventory knows."""
         found, rejected = _decoded(bodies, lambda body: decode(Metrics, body))
-        latest = utcnow() + timedelta(seconds=max_clock_skew)
+        now = utcnow()
+        latest = now + timedelta(seconds=max_clock_skew)
+        earliest = now - timedelta(seconds=keep) if keep else EPOCH
         for place, one in found.items():
+            if one.collected_at < earliest:
+                rejected[place] = Rejection(
+                    f"collected_at {one.collected_at.isoformat()} is older than [retention] raw, {keep}"
+                )
             if one.collected_at > latest:
                 rejected[place] = Rejection(
                     f"collected_at {one.collected_at.isoformat()} is in the future: a wrong clock"
                 )
-        _reject_strangers(connection, found, rejected)
-        record_metrics(connection, _kept(found, rejected))
+        _reject_strangers(found, rejected, inventory.known(connection, _systems(found)))
+        kept = _kept(found, rejected)
+        repeats = known_already(connection, kept, now)
+        record_metrics(connection, [one for place, one in enumerate(kept) if place not in repeats])
         return rejected
 
     return handle_metrics
@@ -85,7 +111,7 @@ def _metrics_within(max_clock_skew: float) -> Handler:
 def handle_alerts(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
     """Alerts about machines that the inventory knows."""
     found, rejected = _decoded(bodies, lambda body: decode(Alert, body))
-    _reject_strangers(connection, found, rejected)
+    _reject_strangers(found, rejected, inventory.hold(connection, _systems(found)))
     record_alerts(connection, _kept(found, rejected))
     return rejected
 
@@ -103,12 +129,13 @@ def _decoded(
     return found, rejected
 
 
+def _systems(found: Mapping[int, Metrics | Alert | SystemStatus]) -> set[int]:
+    return {one.system_id for one in found.values()}
+
+
 def _reject_strangers(
-    connection: Connection[Any],
-    found: Mapping[int, Metrics | Alert | SystemStatus],
-    rejected: dict[int, Rejection],
+    found: Mapping[int, Metrics | Alert | SystemStatus], rejected: dict[int, Rejection], known: set[int]
 ) -> None:
-    known = inventory.hold(connection, (one.system_id for one in found.values()))
     for place, one in found.items():
         if one.system_id not in known and not (isinstance(one, Alert) and one.system_id == OURSELVES):
             rejected.setdefault(

@@ -2,9 +2,12 @@
 
 import logging
 import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from threading import Event
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
@@ -13,7 +16,8 @@ from psycopg import Connection
 from labmon.brokers.base import Broker, Consumer, Delivery
 from labmon.config import Consume
 from labmon.consume.handlers import Handler
-from labmon.errors import BrokerError, BrokerUnavailable, StoreError, StoreUnavailable
+from labmon.errors import BrokerError, BrokerUnavailable, LabmonError, StoreError, StoreUnavailable
+from labmon.messages import utcnow
 from labmon.store.pool import Store
 
 logger = logging.getLogger(__name__)
@@ -33,6 +37,45 @@ class SharesDatabase(Protocol):
 POLL = 0.5
 """Seconds that one `receive` waits; a stop is noticed this soon."""
 
+LOOKS = 4
+"""How often a batch that is not full is added to before it is stored. Each costs the broker something."""
+
+
+class State(StrEnum):
+    """What a worker is at."""
+
+    starting = "starting"
+    idle = "idle"
+    busy = "busy"
+    no_broker = "no broker"  #: it is away, and asked again and again
+    no_database = "no database"  #: the same; what it holds goes back to the queue, or stays with it
+    ended = "ended"
+    silent = "silent"  #: its process has not been heard of for some time
+    down = "down"  #: its process has died, and is about to be replaced
+
+    @property
+    def is_outage(self) -> bool:
+        """True while something that it needs is away."""
+        return self in (State.no_broker, State.no_database)
+
+    @property
+    def lacks(self) -> str:
+        """What is away in an outage."""
+        return self.removeprefix("no ")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A worker as it is at this moment."""
+
+    queue: str
+    state: State
+    since: datetime
+    stored: int = 0
+    rejected: int = 0
+    last_batch: int | None = None  #: messages in it
+    last_batch_at: datetime | None = None
+
 
 @dataclass
 class Tally:
@@ -40,7 +83,8 @@ class Tally:
 
     stored: int = 0
     rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)  #: rejection text -> how often
+    last_batch: int | None = None  #: messages in it
+    last_batch_at: datetime | None = None
 
 
 @dataclass
@@ -85,6 +129,16 @@ class Worker:
         self._until_empty = until_empty
         self._shared: SharesDatabase | None = None
         self._connected = False
+        self._state = State.starting, utcnow()
+
+    @property
+    def progress(self) -> Progress:
+        """What it is at, and what it did. For any thread."""
+        state, since = self._state
+        tally = self.tally
+        return Progress(
+            self.queue, state, since, tally.stored, tally.rejected, tally.last_batch, tally.last_batch_at
+        )
 
     def run(self) -> None:
         """Work until stopped, or until the queue is empty.
@@ -92,30 +146,70 @@ class Worker:
         Raises BrokerRefused and StoreRefused; with `until_empty` also BrokerUnavailable, when it was never
         there.
         """
+        try:
+            self._run()
+        finally:
+            self._enter(State.ended)
+
+    def _run(self) -> None:
         backoff = Backoff(self._stop)
         while not self._stop.is_set():
             try:
                 with self._open_broker() as broker:
                     broker.declare(self.queue)
                     with broker.consume(self.queue, prefetch=2 * self._settings.batch) as consumer:
-                        backoff.attempt = 0
-                        self._connected = True
-                        self._drain(broker, consumer)
+                        self._drain(broker, consumer, backoff)
                 return
             except (BrokerUnavailable, StoreUnavailable) as error:
                 if self._until_empty and not self._connected:
                     raise  # somebody waits for the end, and it may be a wrong address
-                logger.warning("%s: %s; trying again", self.queue, error)
+                self._is_away(error)
                 backoff.wait()
 
-    def _drain(self, broker: Broker, consumer: Consumer) -> None:
+    def _drain(self, broker: Broker, consumer: Consumer, backoff: Backoff) -> None:
         self._shared = consumer if self._shares_database(consumer) else None
+        backoff.attempt = 0
+        self._connected = True
+        self._enter(State.idle)
         while not self._stop.is_set():
-            deliveries = consumer.receive(self._settings.batch, POLL)
-            if deliveries:
+            if deliveries := self._gather(consumer):
+                self._enter(State.busy)
                 self._settle(consumer, deliveries)
+                self._enter(State.idle)
             elif self._until_empty and self._is_empty(broker):
                 return
+
+    def _gather(self, consumer: Consumer) -> list[Delivery]:
+        """A full batch, or what has come by the time that its first message has waited long enough."""
+        limit, patience = self._settings.batch, float(self._settings.flush)
+        deliveries = consumer.receive(limit, POLL)
+        if deliveries and not self._until_empty:
+            due = time.monotonic() + patience
+            while len(deliveries) < limit and (left := due - time.monotonic()) > 0:
+                if self._stop.wait(min(left, patience / LOOKS)):
+                    break
+                deliveries += consumer.receive(limit - len(deliveries), 0)
+        return deliveries
+
+    def _enter(self, state: State) -> None:
+        """Note the state, and say when an outage is over."""
+        before, since = self._state
+        if state is before:
+            return
+        now = utcnow()
+        if before.is_outage and not state.is_outage and not self._stop.is_set():
+            lasted = (now - since).total_seconds()
+            logger.warning("%s: the %s is back, after %.0f s", self.queue, before.lacks, lasted)
+        self._state = state, now
+
+    def _is_away(self, error: LabmonError) -> None:
+        """Say so, once."""
+        state = State.no_database if isinstance(error, StoreUnavailable) else State.no_broker
+        if self._state[0] is state:
+            logger.info("%s: %s", self.queue, error)
+        else:
+            logger.warning("%s: %s; trying again until it is back", self.queue, error)
+        self._enter(state)
 
     def _shares_database(self, consumer: Consumer) -> TypeGuard[SharesDatabase]:
         if not isinstance(consumer, SharesDatabase):
@@ -140,6 +234,9 @@ class Worker:
         except (BrokerError, StoreError):  # no message's fault: closing the consumer gives them back
             raise
         except Exception as error:
+            if len(fresh) == 1:
+                self._failed(consumer, fresh[0], error)
+                return
             logger.warning("%s: a batch of %d failed (%s); trying one by one", self.queue, len(fresh), error)
             self._one_by_one(consumer, fresh)
 
@@ -176,6 +273,7 @@ class Worker:
         if not self._shared:
             consumer.ack(kept)
         self.tally.stored += len(kept)
+        self.tally.last_batch, self.tally.last_batch_at = len(deliveries), utcnow()
         by_reason: defaultdict[str, list[Delivery]] = defaultdict(list)
         for place, rejection in rejected.items():
             by_reason[rejection.reason].append(deliveries[place])
@@ -187,19 +285,17 @@ class Worker:
     ) -> None:
         consumer.reject(deliveries, reason, error)
         self.tally.rejected += len(deliveries)
-        self.tally.reasons[reason] = self.tally.reasons.get(reason, 0) + len(deliveries)
         logger.warning("%s: %d to the dead letters: %s", self.queue, len(deliveries), reason)
 
     def _wait_for_store(self, error: StoreUnavailable) -> None:
         """Wait here, before receiving again, so that an outage costs no message an attempt."""
         backoff = Backoff(self._stop)
         while not self._stop.is_set():
-            logger.warning("%s: %s; trying again", self.queue, error)
+            self._is_away(error)
             backoff.wait()
             try:
                 with self._store.transaction() as connection:
                     connection.execute("SELECT 1")
-                logger.warning("%s: the database is back", self.queue)
                 return
             except StoreUnavailable as again:
                 error = again

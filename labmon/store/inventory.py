@@ -29,6 +29,7 @@ from psycopg.rows import class_row
 from labmon.errors import UsageError
 from labmon.fleet import Fleet, Machine
 from labmon.messages import Discovery, utcnow
+from labmon.pg import array
 from labmon.store import history, labs, scans
 
 _FOUND = """
@@ -249,6 +250,14 @@ def record_discoveries(connection: Connection[Any], discoveries: Sequence[Discov
         connection.execute(statement)
 
 
+def known(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
+    """Those of the ids that exist at this moment."""
+    rows = connection.execute(
+        "SELECT system_id FROM systems WHERE system_id = ANY(%s::integer[])", [array(set(system_ids))]
+    ).fetchall()
+    return {row[0] for row in rows}
+
+
 def hold(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
     """Those of the ids that exist, locked against removal until the transaction ends.
 
@@ -256,8 +265,9 @@ def hold(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
     deadlock.
     """
     rows = connection.execute(
-        "SELECT system_id FROM systems WHERE system_id = ANY(%s) ORDER BY system_id FOR NO KEY UPDATE",
-        [sorted(set(system_ids))],
+        "SELECT system_id FROM systems WHERE system_id = ANY(%s::integer[]) "
+        "ORDER BY system_id FOR NO KEY UPDATE",
+        [array(set(system_ids))],
     )
     return {row[0] for row in rows}
 

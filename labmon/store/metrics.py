@@ -2,20 +2,26 @@
 
 from collections.abc import Sequence
 from datetime import UTC, timedelta
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 from psycopg import Connection
-from psycopg.sql import SQL, Identifier
+from psycopg.errors import UniqueViolation
+from psycopg.sql import SQL, Composed, Identifier
 
 from labmon.messages import Metrics, Readings
+from labmon.pg import array
+from labmon.store import inventory
 
 _COLUMNS = ("system_id", "collected_at", *(field.name for field in msgspec.structs.fields(Readings)))
 _NAMES = SQL(", ").join(map(Identifier, _COLUMNS))
 
+_COPY = SQL("COPY metrics ({names}) FROM STDIN").format(names=_NAMES)
+_COPY_ARRIVED = SQL("COPY arrived ({names}) FROM STDIN").format(names=_NAMES)
+
 _ARRIVED = "CREATE TEMPORARY TABLE IF NOT EXISTS arrived (LIKE metrics) ON COMMIT DELETE ROWS"
 
-# In key order, so that two workers that got the same messages wait for each other and never deadlock.
 _INSERT = SQL(
     "INSERT INTO metrics ({names}) SELECT {names} FROM arrived ORDER BY system_id, collected_at "
     "ON CONFLICT DO NOTHING"
@@ -33,7 +39,7 @@ UPDATE systems SET
     status_since = CASE WHEN {_IS_NEWS} AND status <> 'active' THEN newest.at ELSE status_since END,
     status_at = CASE WHEN {_IS_NEWS} THEN LEAST(newest.at, now()) ELSE status_at END,
     status_error = CASE WHEN {_IS_NEWS} THEN NULL ELSE status_error END
-FROM (SELECT system_id, max(collected_at) AS at FROM arrived GROUP BY system_id) newest
+FROM unnest(%s::integer[], %s::timestamptz[]) AS newest (system_id, at)
 WHERE systems.system_id = newest.system_id AND newest.at > COALESCE(last_collected, '-infinity')
 """
 
@@ -41,20 +47,39 @@ WHERE systems.system_id = newest.system_id AND newest.at > COALESCE(last_collect
 def record_metrics(connection: Connection[Any], rows: Sequence[Metrics]) -> int:
     """Write readings, in the caller's transaction; returns how many were new.
 
-    A reading is known by its machine and `collected_at`; a repeat is skipped. The machines must exist:
-    see `inventory.hold`. Days that have no partition yet get one.
+    A reading is known by its machine and `collected_at`; a repeat is skipped. The machines must exist (see
+    `inventory.known`): raises LookupError when one does not. Days that have no partition yet get one.
     """
-    days = {(row.collected_at.astimezone(UTC) + ahead).date() for row in rows for ahead in _DAY_AND_NEXT}
+    if not rows:
+        return 0
+    days = {row.collected_at.astimezone(UTC).date() for row in rows}
+    days |= {day + timedelta(days=1) for day in days}  # made today, when nobody waits for it
     connection.execute("SELECT labmon_metrics_day(day) FROM unnest(%s::date[]) AS day", [sorted(days)])
-    connection.execute(_ARRIVED)
-    connection.execute("DELETE FROM arrived")  # an earlier call in this transaction
-    with connection.cursor().copy(SQL("COPY arrived ({}) FROM STDIN").format(_NAMES)) as copy:
-        for row in rows:
-            copy.write_row((row.system_id, row.collected_at, *msgspec.structs.astuple(row.metrics)))
-    new = connection.execute(_INSERT).rowcount
-    connection.execute(_SEEN)
+    # In key order, so that two workers that got the same messages wait for each other and never deadlock.
+    rows = sorted(rows, key=attrgetter("system_id", "collected_at"))
+    new = _insert(connection, rows)
+    newest = {row.system_id: row.collected_at for row in rows}
+    # Only now, since whoever has a machine's row keeps the other workers waiting until the end.
+    if len(inventory.hold(connection, newest)) < len(newest):
+        raise LookupError("a machine was removed while its readings were stored")
+    connection.execute(_SEEN, [array(newest), array(newest.values())])
     return new
 
 
-# Tomorrow's partition is made today, when nobody waits for it.
-_DAY_AND_NEXT = (timedelta(0), timedelta(days=1))
+def _insert(connection: Connection[Any], rows: Sequence[Metrics]) -> int:
+    """By COPY; and where that meets a repeat, which is rare, once more by a slower way, which skips it."""
+    try:
+        with connection.transaction():
+            _copy(connection, _COPY, rows)
+        return len(rows)
+    except UniqueViolation:
+        connection.execute(_ARRIVED)
+        connection.execute("DELETE FROM arrived")  # an earlier call in this transaction
+        _copy(connection, _COPY_ARRIVED, rows)
+        return connection.execute(_INSERT).rowcount
+
+
+def _copy(connection: Connection[Any], statement: Composed, rows: Sequence[Metrics]) -> None:
+    with connection.cursor().copy(statement) as copy:
+        for row in rows:
+            copy.write_row((row.system_id, row.collected_at, *msgspec.structs.astuple(row.metrics)))

@@ -55,6 +55,12 @@ def postgres_campus(store):
 
 
 @pytest.fixture
+def rabbitmq_campus(store):
+    for broker in started(RabbitServer):
+        yield from _campus(store, broker)
+
+
+@pytest.fixture
 def cluster_campus(store):
     for cluster in started(RabbitCluster):
         yield from _campus(store, cluster)

@@ -68,6 +68,7 @@ class Campus:
             "LABMON_DATABASE_URL": self.store.url(),
             "LABMON_DATABASE_CONNECT_TIMEOUT": "2s",
             "LABMON_QUEUE_LEASE": "5s",
+            "LABMON_CONSUME_STUCK_AFTER": "4s",
         }
         return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | ours | self.environ
 
@@ -161,6 +162,12 @@ class Campus:
             len(set(buried) & confirmed),
             delay,
         )
+
+    def processes(self, supervisor):
+        """The worker processes of a `labmon consume --workers N`."""
+        pid = str(supervisor.pid)
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", pid], capture_output=True, text=True)
+        return [int(word) for word in found.stdout.split()]
 
     def check_workers(self, *killed):
         """None but those has ended, and none has met a bug."""

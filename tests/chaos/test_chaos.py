@@ -115,6 +115,67 @@ def test_a_worker_that_dies_again_and_again_buries_nothing(campus, judge):
     judge("worker dying again and again", *killed)
 
 
+def test_worker_processes_are_killed_and_stopped_at_random(campus, judge):
+    """And their supervisor replaces them."""
+    supervisor = campus.start_worker("--workers", "3")
+    campus.start_publisher(PER_SECOND * SECONDS)
+    time.sleep(2)
+    for second in range(SECONDS):
+        time.sleep(1)
+        _signal(
+            random.choice(campus.processes(supervisor)), signal.SIGSTOP if second % 5 == 2 else signal.SIGKILL
+        )
+    judge("worker processes killed and stopped at random")
+    deadline = time.monotonic() + 30
+    while len(campus.processes(supervisor)) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_the_supervisor_is_killed(campus, judge):
+    supervisor = campus.start_worker("--workers", "3")
+    campus.start_publisher(PER_SECOND * SECONDS)
+    time.sleep(3)
+    orphans = campus.processes(supervisor)
+    assert len(orphans) == 3
+    supervisor.kill()
+    campus.start_worker("--workers", "2")
+    judge("supervisor killed", supervisor)
+    assert not any(_is_alive(pid) for pid in orphans)
+
+
+def test_the_database_and_a_worker_process_are_killed(campus, judge):
+    """The one that replaces it finds no database."""
+    supervisor = campus.start_worker("--workers", "3")
+    campus.start_publisher(PER_SECOND * SECONDS)
+    time.sleep(3)
+    campus.store.kill()
+    _signal(campus.processes(supervisor)[0], signal.SIGKILL)
+    time.sleep(3)
+    campus.store.start()
+    judge("database and worker process killed")
+
+
+def test_memory_stays_as_it_is(rabbitmq_campus, outcome):
+    campus = rabbitmq_campus
+    seconds, per_second = (600, 1000) if LONG else (20, 1000)
+    worker = campus.start_worker()
+    campus.start_publisher(per_second * seconds, per_second)
+    sizes = []
+    for _ in range(seconds):
+        time.sleep(1)
+        sizes.append(_rss(worker.pid))
+    accounts = campus.settle()
+    early, late = max(sizes[seconds // 4 : seconds // 2]), max(sizes[-seconds // 4 :])
+    outcome(
+        accounts.row(f"{seconds} s at {per_second}/s: {early:.0f} MiB early, {late:.0f} MiB late (Rabbit)")
+    )
+    campus.check_workers()
+    assert (accounts.confirmed, accounts.lost, accounts.buried) == (per_second * seconds, 0, 0)
+    assert late < 150
+    assert late < early + 4
+
+
 def test_the_spool_s_disk_is_full(postgres_campus, outcome):
     """What does not fit is reported to the caller and not in the ledger; what was confirmed comes through."""
     campus = postgres_campus
@@ -156,6 +217,20 @@ def test_the_leader_s_node_of_a_rabbitmq_cluster_is_killed(cluster_campus, outco
 def _children(pid):
     found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
     return [int(word) for word in found.stdout.split()]
+
+
+def _is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _rss(pid):
+    """MiB."""
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _signal(pid, number):

@@ -176,3 +176,15 @@ def test_what_is_no_duration(text):
 @pytest.mark.parametrize("text", ["250ms", "30s", "5m", "1d", "0s", "90s"])
 def test_durations_are_written_as_they_are_read(text):
     assert Seconds.parse(str(Seconds.parse(text))) == Seconds.parse(text)
+
+
+@pytest.mark.parametrize("text, least, most", [("1", 1, 1), ("4", 4, 4), ("1..8", 1, 8)])
+def test_workers_are_a_number_or_a_range(text, least, most):
+    workers = load(environ={"LABMON_CONSUME_WORKERS": text}).config.consume.workers
+    assert (workers.least, workers.most) == (least, most)
+
+
+@pytest.mark.parametrize("text", ["0", "8..1", "..4", "many", "257", "1..", "-1"])
+def test_workers_that_make_no_sense_are_refused(text):
+    with pytest.raises(ConfigError, match=r"\[consume\] workers: expected a number of workers"):
+        load(environ={"LABMON_CONSUME_WORKERS": text})

@@ -90,6 +90,10 @@ def test_good_messages_are_stored_and_acked(broker, worker, machine, connection)
             "`system_id`",
         ),
         (reading(system_id=99), "unknown system: system_id 99"),
+        (
+            reading().replace(b"5.0", b"100.5"),
+            "<= 100.0 - at `$.metrics.cpu_percent`",
+        ),
         (reading(seconds=3600 * 24), "is in the future"),
     ],
 )
@@ -233,3 +237,64 @@ def test_stopping_finishes_the_batch_and_gives_back_the_rest(broker, worker, mac
     worker(handle, stop=stop, batch=10).run()
     assert stored(connection) == 10
     assert (broker.depth(QUEUE).ready, broker.depth(QUEUE).in_flight) == (90, 0)
+
+
+def test_messages_wait_for_others_no_longer_than_they_may(broker, worker, machine, connection):
+    one = worker(until_empty=False, flush="300ms")
+    with running(one):
+        for n in range(20):
+            put(broker, reading(n))
+            time.sleep(0.01)
+        eventually(lambda: one.tally.stored == 20)
+    (commits,) = connection.execute("SELECT count(DISTINCT xmin::text) FROM metrics").fetchone()
+    assert commits <= 3
+
+
+def test_a_full_batch_waits_for_nobody(broker, worker, machine):
+    one = worker(until_empty=False, flush="20s", batch=10)
+    with running(one):
+        put(broker, *(reading(n) for n in range(10)))
+        eventually(lambda: one.tally.stored == 10, seconds=10)
+
+
+def test_a_stop_does_not_wait_for_the_batch_to_fill(broker, worker, machine, connection):
+    one = worker(until_empty=False, flush="20s")
+    with running(one):
+        put(broker, reading(1))
+        eventually(lambda: broker.depth(QUEUE).in_flight == 1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    assert stored(connection) == 1
+
+
+def test_an_outage_is_said_once_and_so_is_its_end(server, broker, worker, machine, caplog, monkeypatch):
+    monkeypatch.setattr("labmon.consume.worker.Backoff.wait", lambda backoff: backoff.stop.wait(0.1))
+    one = worker(until_empty=False)
+    with running(one):
+        put(broker, reading(1))
+        eventually(lambda: one.tally.stored == 1)
+        server.stop()
+        eventually(lambda: one.progress.state == "no broker")
+        time.sleep(1)
+        server.start()
+        eventually(lambda: one.progress.state == "idle")
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 2
+    assert said[0].endswith("trying again until it is back")
+    assert "the broker is back, after 1 s" in said[1]
+
+
+def test_progress_tells_what_a_worker_is_at(broker, worker, machine, connection, config):
+    usual, seen = handlers(config)[QUEUE], []
+
+    def handle(connection, bodies):
+        seen.append(one.progress)
+        return usual(connection, bodies)
+
+    one = worker(handle)
+    assert (one.progress.state, one.progress.last_batch) == ("starting", None)
+    put(broker, reading(1), b"bad", reading(2))
+    one.run()
+    assert [(p.state, p.stored) for p in seen] == [("busy", 0)]
+    done = one.progress
+    assert (done.state, done.stored, done.rejected, done.last_batch) == ("ended", 2, 1, 3)

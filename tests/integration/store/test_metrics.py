@@ -1,6 +1,8 @@
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from labmon.messages import Discovery, Metrics, Readings
@@ -98,3 +100,20 @@ def test_workers_with_overlapping_batches_and_new_days_do_not_fail_each_other(st
         list(pool.map(work, [1, -1, 1, -1]))
     with store.transaction() as connection:
         assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (300,)
+
+
+def test_two_workers_that_meet_a_new_day_at_once_both_store_it(store, store_url, connection, machines):
+    machines(2)
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(store_url) as first:
+        record_metrics(first, [row(system_id=1)])
+
+        def second():
+            with store.transaction() as connection:
+                return record_metrics(connection, [row(system_id=2)])
+
+        waiting = pool.submit(second)
+        while not connection.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+            time.sleep(0.01)
+        first.commit()
+        assert waiting.result(30) == 1
+    assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (2,)

@@ -1,0 +1,68 @@
+"""What has been kept for long enough goes: by whole partitions, and only when it is summed up."""
+
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+
+from psycopg import Connection
+
+from labmon.config import Config
+from labmon.store import partitions
+from labmon.store.partitions import Partition
+from labmon.store.rollup import DUE_WITHIN
+
+GRACE = timedelta(days=1)
+"""Readings are accepted until [retention] raw; their day is dropped so much later."""
+
+_AT_ONCE = 50_000
+"""Rows that one call deletes from a table that is small enough to have no partitions."""
+
+
+def expired(connection: Connection[Any], config: Config, now: datetime) -> list[Partition]:
+    """The partitions whose time is over, whether they are summed up yet or not."""
+    keep = config.retention
+    limits = {
+        table: now - timedelta(seconds=seconds) - grace
+        for table, seconds, grace in (
+            ("metrics", keep.raw, GRACE),
+            ("metrics_packed", keep.raw, GRACE),
+            ("metrics_5m", keep.rollup_5m, timedelta(0)),
+            ("metrics_1h", keep.rollup_1h, GRACE),
+            ("metrics_1d", keep.rollup_1d, GRACE),
+        )
+        if seconds
+    }
+    limits["event_batches"] = now - timedelta(seconds=config.events.keep)
+    return [
+        part
+        for table, limit in limits.items()
+        for part in partitions.partitions(connection, table)
+        if part.past <= limit
+    ]
+
+
+def drop(connection: Connection[Any], part: Partition) -> bool:
+    """Drop it, in the caller's transaction; False when it is in use, or something in it is not summed up."""
+    is_event = part.table == "event_batches"
+    return partitions.drop(connection, part, unless="false" if is_event else DUE_WITHIN)
+
+
+def forget(connection: Connection[Any], config: Config, now: datetime) -> int:
+    """Delete old rows of the small tables, in the caller's transaction. Returns how many."""
+    keep = config.retention
+    rules: tuple[tuple[LiteralString, float], ...] = (
+        (
+            "DELETE FROM system_history WHERE history_id IN "
+            "(SELECT history_id FROM system_history WHERE at < %s ORDER BY at LIMIT %s)",
+            keep.history,
+        ),
+        (
+            "DELETE FROM alerts WHERE ctid = ANY (ARRAY("
+            "SELECT ctid FROM alerts WHERE raised_at < %s ORDER BY raised_at LIMIT %s))",
+            keep.alerts,
+        ),
+    )
+    return sum(
+        connection.execute(statement, [now - timedelta(seconds=seconds), _AT_ONCE]).rowcount
+        for statement, seconds in rules
+        if seconds
+    )

@@ -1,0 +1,275 @@
+"""Packed days: exact, read as before, packed and unpacked whole or not at all."""
+
+import math
+import struct
+import threading
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.errors import LockNotAvailable
+
+from labmon.consume.handlers import handlers
+from labmon.messages import Metrics, Readings, encode, utcnow
+from labmon.store import pack, partitions
+from labmon.store.rollup import METRICS
+
+from .conftest import NOON
+from .test_rollup import LATER, stored, sum_up
+
+DAY = date(2026, 3, 1)
+
+
+def part(connection, day=DAY):
+    (found,) = [one for one in partitions.partitions(connection, "metrics") if one.day == day]
+    return found
+
+
+def packed(connection, day=DAY, now=LATER):
+    sum_up(connection, now)
+    done = pack.pack(connection, part(connection, day))
+    connection.commit()
+    return done
+
+
+def rows(connection, table="readings"):
+    return connection.execute(
+        f"SELECT system_id, collected_at, {', '.join(METRICS)} FROM {table} ORDER BY 1, 2"
+    ).fetchall()
+
+
+def count(connection, table):
+    return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+
+
+REALS = {
+    "cpu_percent": st.floats(0, 100, width=32),
+    "network_sent_mbps": st.floats(0, 2**49, width=32),
+    "cpu_temperature_celsius": st.floats(-273, 1000, width=32),
+}
+sensors = st.one_of(
+    st.none(), st.integers(0, 100_000).map(lambda n: n / 1000), st.integers(0, 100).map(float)
+)
+values = st.fixed_dictionaries(
+    {"load1": sensors.map(lambda value: value or 0.5)},
+    optional={name: st.one_of(st.none(), numbers, sensors) for name, numbers in REALS.items()}
+    | {
+        name: st.one_of(st.none(), st.integers(0, 2**63 - 1), st.integers(0, 300))
+        for name in ("uptime_seconds", "process_count", "ram_total_bytes")
+    },
+)
+moments = st.one_of(
+    st.integers(0, 3600 * 10**6 - 1), st.integers(0, 60).map(lambda minute: minute * 60 * 10**6)
+).map(lambda microseconds: NOON + timedelta(microseconds=microseconds))
+readings = st.lists(
+    st.tuples(st.integers(1, 3), moments, values), min_size=1, max_size=40, unique_by=lambda one: one[:2]
+)
+
+
+def empty(connection):
+    connection.execute("TRUNCATE metrics, metrics_packed, rollup_due, unpacked_days")
+    connection.commit()
+
+
+@given(readings)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_packing_and_unpacking_changes_no_bit(connection, put, readings):
+    empty(connection)
+    put(*readings)
+    before = rows(connection)
+    assert packed(connection) == len(readings)
+    assert rows(connection) == before
+    assert count(connection, "metrics") == 0
+    assert pack.unpack(connection, DAY) == len(readings)
+    connection.commit()
+    assert rows(connection, "metrics") == before
+    assert count(connection, "metrics_packed") == 0
+    # What Python shows as equal could still differ in the last bit: the server compares its own.
+    put(*readings)
+    assert count(connection, "metrics") == len(readings)
+
+
+def bits(number):
+    return struct.unpack("I", struct.pack("f", number))[0]
+
+
+@given(st.lists(st.one_of(st.none(), st.floats(width=32)), min_size=1, max_size=70))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_reals_at_all_come_back_bit_by_bit(connection, numbers):
+    (back,) = connection.execute(
+        "SELECT labmon_unpack_real(labmon_pack(%(n)s::real[]), %(l)s)", {"n": numbers, "l": len(numbers)}
+    ).fetchone()
+    if all(number is None for number in numbers):
+        assert back is None
+        return
+    for number, again in zip(numbers, back, strict=True):
+        if number is None or math.isnan(number):
+            assert again is None if number is None else math.isnan(again)
+        else:
+            assert number == 0 == again or bits(again) == bits(number)
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.integers(0, 2**63 - 1), st.integers(-300, 300)), min_size=1, max_size=70)
+)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_whole_numbers_come_back(connection, numbers):
+    if any(number is not None and number < 0 for number in numbers):
+        numbers = [number if number is None else min(number, 2**62) for number in numbers]
+    (back,) = connection.execute(
+        "SELECT labmon_unpack(labmon_pack(%(n)s::bigint[]), %(l)s)", {"n": numbers, "l": len(numbers)}
+    ).fetchone()
+    assert back == (None if all(number is None for number in numbers) else numbers)
+
+
+def test_time_that_goes_on_evenly_takes_no_space(connection):
+    even = list(range(1_000_000, 1_000_000 + 60 * 60, 60))
+    (size,) = connection.execute("SELECT octet_length(labmon_pack(%s::bigint[]))", [even]).fetchone()
+    assert size == 9
+
+
+def test_a_packed_hour_is_found_by_its_index(connection, put):
+    put(*((n, NOON + timedelta(minutes=m), {"load1": 1}) for n in (1, 2, 3) for m in range(600)))
+    packed(connection)
+    connection.execute("SET enable_seqscan = off")  # so small a table would be read whole
+    plan = "\n".join(
+        row[0]
+        for row in connection.execute(
+            "EXPLAIN SELECT * FROM readings WHERE system_id = 2 AND hour >= %s AND hour < %s "
+            "AND collected_at >= %s",
+            [NOON, NOON + timedelta(hours=2), NOON],
+        )
+    )
+    assert "Index Scan using metrics_packed_20260301_pkey" in plan
+    assert "Index Scan using metrics_20260301_pkey" in plan
+
+
+def test_what_comes_late_for_a_packed_day_is_read_summed_up_and_packed_too(connection, put):
+    put(*((1, NOON + timedelta(minutes=m), {"load1": 1}) for m in range(10)))
+    packed(connection)
+    put((1, NOON + timedelta(seconds=90), {"load1": 12}), (2, NOON, {"load1": 5}))
+    assert len(rows(connection)) == 12
+    before = rows(connection)
+    assert packed(connection) == 2
+    assert rows(connection) == before
+    assert count(connection, "metrics") == 0
+    assert stored(connection, "5m", "load1")[1, NOON] == (6, 6, 1, pytest.approx(17 / 6), 12)
+
+
+def test_what_is_written_while_a_day_is_packed_leaves_it_unpacked(store, connection, put, monkeypatch):
+    put((1, NOON, {"load1": 1}))
+    sum_up(connection)
+    at_the_swap = partitions.lock
+
+    def late(*args):
+        with store.transaction() as other:
+            other.execute("INSERT INTO metrics (system_id, collected_at, load1) VALUES (2, %s, 5)", [NOON])
+        at_the_swap(*args)
+
+    monkeypatch.setattr(partitions, "lock", late)
+    assert pack.pack(connection, part(connection)) is None
+    connection.commit()
+    assert (count(connection, "metrics"), count(connection, "metrics_packed")) == (2, 0)
+    monkeypatch.undo()
+    assert packed(connection) == 2
+
+
+def test_a_day_that_somebody_reads_is_packed_another_time(store, connection, put):
+    put((1, NOON, {"load1": 1}))
+    sum_up(connection)
+    with store.transaction() as reader:
+        reader.execute("SELECT * FROM metrics").fetchall()
+        assert pack.pack(connection, part(connection)) is None
+        connection.commit()
+    assert (count(connection, "metrics"), count(connection, "metrics_packed")) == (1, 0)
+    assert packed(connection) == 1
+
+
+def test_a_day_that_is_not_summed_up_is_not_packed(connection, put):
+    put((1, NOON, {"load1": 1}))
+    assert pack.pack(connection, part(connection)) is None
+    connection.commit()
+    assert packed(connection) == 1
+
+
+def test_readers_see_every_reading_once_while_days_are_packed_and_unpacked(store, connection, put):
+    put(*((n, NOON + timedelta(minutes=m), {"load1": 1}) for n in (1, 2, 3) for m in range(100)))
+    sum_up(connection)
+    seen, stop = set(), threading.Event()
+
+    def read():
+        while not stop.is_set():
+            with store.transaction() as reader:
+                seen.add(count(reader, "readings"))
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    swaps = 0
+    for _ in range(40):
+        if pack.pack(connection, part(connection)):
+            swaps += 1
+        connection.commit()
+        try:
+            with connection.transaction():
+                swaps += bool(pack.unpack(connection, DAY))
+        except LockNotAvailable:
+            pass
+        connection.commit()
+    stop.set()
+    thread.join()
+    assert swaps > 10
+    assert seen == {300}
+
+
+def test_a_day_unpacked_by_hand_stays_so_until_it_is_packed_by_hand(connection, put):
+    put((1, NOON, {"load1": 1}))
+    packed(connection)
+    assert pack.unpack(connection, DAY) == 1
+    later = NOON + timedelta(days=30)
+    assert pack.ripe(connection, later, 7 * 86400) == []
+    pack.repack(connection, DAY)
+    assert [one.day for one in pack.ripe(connection, later, 7 * 86400)] == [DAY]
+
+
+def test_a_day_is_ripe_some_time_after_its_end_and_never_within_a_day(connection, put):
+    put((1, NOON, {"load1": 1}))
+    end = datetime(2026, 3, 2, tzinfo=UTC)
+    assert pack.ripe(connection, end + timedelta(days=7, seconds=-1), 7 * 86400) == []
+    assert len(pack.ripe(connection, end + timedelta(days=7), 7 * 86400)) == 1
+    assert pack.ripe(connection, end + timedelta(hours=23), 0) == []
+
+
+@pytest.fixture
+def handle(connection, config, fleet):
+    def handle(*rows):
+        bodies = [
+            encode(Metrics(system_id=n, collected_at=at, metrics=Readings(load1=load)))
+            for n, at, load in rows
+        ]
+        rejected = handlers(config)[config.queue.metrics_queue](connection, bodies)
+        connection.commit()
+        return rejected
+
+    return handle
+
+
+def test_a_repeat_of_a_packed_reading_is_stored_once(connection, handle):
+    at = utcnow() - timedelta(days=5)
+    handle((1, at, 1.0), (2, at, 2.0))
+    day = at.date()
+    assert packed(connection, day, utcnow()) == 2
+    assert handle((1, at, 1.0), (1, at + timedelta(microseconds=1), 3.0), (2, at, 2.0)) == {}
+    assert [(row[0], row[1]) for row in rows(connection)] == [
+        (1, at),
+        (1, at + timedelta(microseconds=1)),
+        (2, at),
+    ]
+
+
+def test_a_reading_older_than_any_that_is_kept_is_a_dead_letter(connection, handle, config):
+    long_ago = utcnow() - timedelta(seconds=config.retention.raw + 60)
+    rejected = handle((1, long_ago, 1.0), (1, utcnow(), 1.0))
+    assert [place for place in rejected] == [0]
+    assert "older than [retention] raw, 1825d" in rejected[0].reason
+    assert count(connection, "readings") == 1
