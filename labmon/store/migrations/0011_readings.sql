@@ -1,8 +1,8 @@
 -- Where packed readings are, and the view through which all are read.
 
 CREATE TABLE metrics_packed (
-    system_id                integer     NOT NULL,
     hour                     timestamptz NOT NULL,
+    system_id                integer     NOT NULL,
     readings                 integer     NOT NULL,
     collected_at             bytea       NOT NULL,
     cpu_percent              bytea,
