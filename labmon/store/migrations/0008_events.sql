@@ -10,7 +10,7 @@ DECLARE
     past date := first + ('1 ' || unit)::interval;
     name text := parent || '_' || to_char(first, CASE unit WHEN 'day' THEN 'YYYYMMDD' WHEN 'month' THEN 'YYYYMM' ELSE 'YYYY' END);
 BEGIN
-    IF to_regclass(name) IS NOT NULL THEN
+    IF to_regclass(name) IS NOT NULL OR NOT EXISTS (SELECT FROM pg_partitioned_table WHERE partrelid = parent::regclass) THEN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext('labmon_partition'));
