@@ -15,10 +15,14 @@ app = typer.Typer(no_args_is_help=True, help="The database: schema, size, upkeep
 @app.command()
 def migrate(ctx: typer.Context, quiet: Quiet = False) -> None:
     """Bring the database's schema up to date. Safe to repeat."""
-    from labmon.store import migrate
+    from labmon.store import migrate, timescale
 
-    with open_store(load(ctx), any_schema=True) as store, store.transaction() as connection:
+    config = load(ctx)
+    with open_store(config, any_schema=True) as store, store.transaction() as connection:
         done = migrate.migrate(connection)
+        if config.database.timescale == "auto" and timescale.is_possible(connection):
+            timescale.adopt(connection, config.retention)
+            say("readings are in a hypertable of TimescaleDB (experimental)")
     for migration in [] if quiet else done:
         say(f"applied {migration.version:04d} {migration.name}")
     if not done and not quiet:

@@ -82,10 +82,10 @@ def unpack(connection: Connection[Any], day: date) -> int:
 
     Returns how many readings; 0 when it was not packed. Raises psycopg's LockNotAvailable.
     """
-    connection.execute("INSERT INTO unpacked_days (day) VALUES (%s) ON CONFLICT DO NOTHING", [day])
     packed = [part for part in partitions.partitions(connection, "metrics_packed") if part.day == day]
     if not packed:
         return 0
+    connection.execute("INSERT INTO unpacked_days (day) VALUES (%s) ON CONFLICT DO NOTHING", [day])
     partitions.make(connection, "metrics", [day])
     (part,) = (part for part in partitions.partitions(connection, "metrics") if part.day == day)
     partitions.lock(connection, packed[0].name)
@@ -124,7 +124,8 @@ def known_already(connection: Connection[Any], rows: Sequence[Metrics], now: dat
 
     Until the caller's transaction ends, nothing that would change the answer is packed.
     """
-    old = [place for place, row in enumerate(rows) if row.collected_at < now - YOUNGEST]
+    # Half of it, since the clock of whoever packs may be another.
+    old = [place for place, row in enumerate(rows) if row.collected_at < now - YOUNGEST / 2]
     if not old:
         return set()
     days = sorted({rows[place].collected_at.astimezone(UTC).date() for place in old})
