@@ -96,7 +96,8 @@ CREATE TABLE alert_log (
 
 CREATE INDEX alert_log_alert ON alert_log (alert_id, log_id);
 
--- Who fell silent, with the time of the last reading; kept up by the tick.
+-- Who fell silent, and since when it should have been measured: its last reading, or the end of a maintenance
+-- after that. Kept up by the tick.
 CREATE TABLE alert_silent (
     system_id  integer PRIMARY KEY REFERENCES systems ON DELETE CASCADE,
     since      timestamptz NOT NULL

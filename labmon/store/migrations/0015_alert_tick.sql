@@ -106,10 +106,12 @@ BEGIN
           AND system_id NOT IN (SELECT system_id FROM alert_silent)
     )
     INSERT INTO alert_silent (system_id, since)
-    SELECT system_id, last_collected FROM quiet
-    WHERE gap IS NOT NULL AND newest - last_collected > allowed AND NOT EXISTS (
-        SELECT FROM labmon_under_maintenance(newest - interval '7 days', moment) AS kept
-        WHERE kept.system_id = quiet.system_id AND ends_at > newest - allowed);
+    SELECT system_id, since FROM quiet, LATERAL (
+        SELECT GREATEST(last_collected, max(ends_at)) AS since
+        FROM labmon_under_maintenance(newest - interval '7 days', moment) AS kept
+        WHERE kept.system_id = quiet.system_id
+    ) AS expected
+    WHERE gap IS NOT NULL AND newest > since + allowed;  -- since: infinity where it has no end
 
     -- Measured again is what ends it; maintenance that begins meanwhile does not.
     SELECT array_agg((cover.rule_id, cover.system_id, '', moment, seconds, threshold,
@@ -118,7 +120,7 @@ BEGIN
     INTO sightings
     FROM alert_coverage AS cover JOIN systems USING (system_id) LEFT JOIN alert_silent AS silent USING (system_id)
     JOIN alert_rules AS rule ON rule.rule_id = cover.rule_id,
-        LATERAL (SELECT EXTRACT(epoch FROM newest - last_collected)::real AS seconds) AS silence
+        LATERAL (SELECT EXTRACT(epoch FROM newest - COALESCE(since, last_collected))::real AS seconds) AS silence
     WHERE kind = 'no_data' AND (silent.since IS NOT NULL OR (
         cover.system_id IN (SELECT system_id FROM alert_incidents WHERE resolved_at IS NULL AND kind = 'no_data')
         AND newest - last_collected <= GREATEST(shortest, 3 * labmon_usual_gap(cover.system_id, last_collected))));
@@ -173,8 +175,8 @@ BEGIN
     INTO sightings
     FROM (
         SELECT rule_id, subject, count(*) FILTER (WHERE silent_since > begin_at) AS silent,
-               100 * (count(*) FILTER (WHERE silent_since > begin_at))::real / count(*) AS share
-        FROM labmon_groups WHERE last_collected > begin_at GROUP BY rule_id, subject
+               (100.0 * count(*) FILTER (WHERE silent_since > begin_at) / count(*))::real AS share
+        FROM labmon_groups WHERE GREATEST(last_collected, silent_since) > begin_at GROUP BY rule_id, subject
     ) AS counted JOIN alert_rules USING (rule_id);
     PERFORM labmon_alerts_apply(sightings, false);
     INSERT INTO alert_covers (alert_id, system_id, since)
@@ -237,7 +239,7 @@ BEGIN
     LOOP
         EXECUTE format($query$
             WITH latest AS MATERIALIZED (
-                SELECT system_id, last_collected AS at, reading.value, known.value AS base, known.missing,
+                SELECT systems.system_id, last_collected AS at, reading.value, known.value AS base, known.missing,
                        reading.value IS NULL AND last_collected > known.seen_at AS missed
                 FROM alert_coverage JOIN systems USING (system_id)
                 JOIN LATERAL (SELECT %I::real AS value FROM metrics WHERE metrics.system_id = systems.system_id
@@ -270,7 +272,7 @@ $$;
 -- can see: {"queue_backlog": {"metrics_queue": 12, ...}, "spool_full": {"host": 0.1}, "waiting": 12}, where
 -- waiting is the number of readings in the queue. Returns how many alerts it told, NULL when another session
 -- is at it. What goes wrong in one part is recorded and leaves the others alone.
-CREATE FUNCTION labmon_alerts_tick(moment timestamptz, observed jsonb) RETURNS integer LANGUAGE plpgsql AS $$
+CREATE FUNCTION labmon_alerts_tick(moment timestamptz, observed jsonb) RETURNS integer LANGUAGE plpgsql SET jit = off AS $$
 DECLARE
     part text;
 BEGIN
@@ -291,7 +293,7 @@ $$;
 -- Somebody knows. What nothing else can end (`changed`, `gone`, alerts from elsewhere) ends with it, and what
 -- the machine is now is what it should be from then on. Returns those that could be acknowledged.
 CREATE FUNCTION labmon_alerts_acknowledge(incidents bigint[], who text, said text, moment timestamptz)
-RETURNS SETOF bigint LANGUAGE plpgsql AS $$
+RETURNS SETOF bigint LANGUAGE plpgsql SET jit = off AS $$
 DECLARE
     ids bigint[];
 BEGIN
@@ -369,9 +371,9 @@ VALUES
     ('disk_gone', 'gone', 'disk_percent', '>', 0, NULL, '0', '0', 'critical', NULL, true, NULL),
     ('no_data', 'no_data', NULL, '>', 600, NULL, '2 min', '0', 'warning', NULL, false,
         'For machines that are never switched off; labs have lab_down.'),
-    ('lab_down', 'lab_down', NULL, '>=', 50, 10, '2 min', '2 min', 'critical', '5 min', true,
+    ('lab_down', 'lab_down', NULL, '>=', 50, 20, '2 min', '2 min', 'critical', '5 min', true,
         'Power or network of the room. Closing hours: labmon maintenance add.'),
-    ('network_down', 'network_down', NULL, '>=', 50, 10, '2 min', '2 min', 'critical', '5 min', true,
+    ('network_down', 'network_down', NULL, '>=', 50, 20, '2 min', '2 min', 'critical', '5 min', true,
         'A switch, a router, or the way to it.'),
     ('queue_backlog', 'queue_backlog', NULL, '>', 10000, 1000, '5 min', '0', 'critical', NULL, true,
         'More workers: labmon consume.'),
