@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from labmon import __version__
 from labmon.cli import (
+    alerts,
     collect,
     config,
     consume,
@@ -22,6 +23,7 @@ from labmon.cli import (
     demo,
     departments,
     doctor,
+    maintenance,
     queues,
     scan,
     spool,
@@ -151,6 +153,8 @@ app.add_typer(dead_letters.app, name="dead-letters", rich_help_panel=QUEUE)
 app.add_typer(spool.app, name="spool", rich_help_panel=QUEUE)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(systems.app, name="systems", rich_help_panel=LOOK)
+app.add_typer(alerts.app, name="alerts", rich_help_panel=LOOK)
+app.add_typer(maintenance.app, name="maintenance", rich_help_panel=LOOK)
 app.add_typer(departments.app, name="departments", rich_help_panel=LOOK)
 app.add_typer(db.app, name="db", rich_help_panel=LOOK)
 app.add_typer(config.app, name="config", rich_help_panel=LOOK)

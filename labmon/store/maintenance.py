@@ -1,7 +1,8 @@
 """When machines are left alone: maintenance, the hours that a lab is closed, silences.
 
-What a stretch of time is, is worked out in one place, `labmon_maintenance_ranges` in the database: weekly hours
-are wall clock times of a time zone, made moments by AT TIME ZONE, so both changes of the clocks come out right.
+What a stretch of time is, is worked out in one place, `labmon_maintenance_ranges` in the database: weekly
+hours are wall clock times of a time zone, made moments by AT TIME ZONE, so both changes of the clocks come
+out right.
 """
 
 import re
@@ -38,6 +39,9 @@ class Scope:
             if number is not None:
                 return f"{word} {number}"
         return "all"
+
+
+EVERYTHING = Scope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +141,9 @@ def add(
     if weekly is not None and timezone not in available_timezones():
         raise UsageError(f"there is no time zone {timezone!r}. Write it as Europe/Berlin")
     row = connection.execute(
-        "INSERT INTO maintenance (mode, dept_id, lab_id, system_id, rule, starts_at, ends_at, weekly, timezone, "
-        "said_by, comment) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) RETURNING maintenance_id",
+        "INSERT INTO maintenance (mode, dept_id, lab_id, system_id, rule, starts_at, ends_at, weekly, "
+        "timezone, said_by, comment) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) "
+        "RETURNING maintenance_id",
         [
             *(mode, scope.dept_id, scope.lab_id, scope.system_id, rule),
             *(starts_at, ends_at, weekly, timezone if weekly is not None else None, said_by, comment),
@@ -187,7 +192,7 @@ def skipped(connection: Connection[Any], now: datetime) -> set[int]:
 
 
 def closed(connection: Connection[Any], now: datetime) -> set[int]:
-    """The systems that are off by their timetable, and so not down: in the weekly hours of any maintenance."""
+    """The systems that are off by their timetable, not down: in the weekly hours of any maintenance."""
     rows = connection.execute(
         "SELECT system_id FROM labmon_under_maintenance(%(now)s, %(now)s) WHERE weekly IS NOT NULL",
         {"now": now},

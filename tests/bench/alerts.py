@@ -1,10 +1,10 @@
-"""What the rules cost while measurements are stored: with the trigger and without it, in turns, on one server.
+"""What the rules cost while measurements are stored: with the trigger and without, in turns, on one server.
 
     python -m tests.bench.alerts [--rules 50] [--batches 40]
 
-Each batch is one reading of each of 1,000 systems, through the handler that `consume` uses: decode, check, COPY,
-insert, commit, on a server with fsync. `of them over` is the share of (rule, system) pairs whose condition holds;
-readings wander in and out of it. `stored alone` leaves out the decoding.
+Each batch is one reading of each of 1,000 systems, through the handler that `consume` uses: decode, check,
+COPY, insert, commit, on a server with fsync. `of them over` is the share of (rule, system) pairs whose
+condition holds; readings wander in and out of it. `stored alone` leaves out the decoding.
 """
 
 import argparse

@@ -339,6 +339,8 @@ BEGIN
         IF names IS NULL OR oldest IS NULL THEN
             RETURN NULL;
         END IF;
+        -- One at a time, so that each sees what the one before made of the same systems.
+        PERFORM pg_advisory_xact_lock(hashtext('labmon_alerts'));
         SELECT string_agg(format('%I %s %L', metric, CASE WHEN upward THEN '>=' ELSE '<=' END, bound), ' OR ')
         INTO passes FROM (
             SELECT metric, comparison LIKE '>%' AS upward,

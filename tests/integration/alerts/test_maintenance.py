@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from labmon.errors import UsageError
 from labmon.store import maintenance
-from labmon.store.maintenance import Scope, parse_weekly
+from labmon.store.maintenance import EVERYTHING, Scope, parse_weekly
 from tests.integration.alerts.conftest import NOON, minutes
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -46,7 +46,7 @@ def test_nothing_else_comes_of_reading_hours(text):
         pass
 
 
-def weekly(site, text, timezone="Europe/Berlin", mode="skip", scope=Scope(), **more):
+def weekly(site, text, timezone="Europe/Berlin", mode="skip", scope=EVERYTHING, **more):
     return maintenance.add(site.connection, mode, scope, weekly=text, timezone=timezone, **more)
 
 

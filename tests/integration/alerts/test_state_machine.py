@@ -1,4 +1,4 @@
-"""A model in Python, as plain as it can be, and the SQL: on random series they must agree about everything."""
+"""A model in Python, as plain as it can be, and the SQL: on random series they must agree in everything."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -156,8 +156,8 @@ def database(postgres_server, schema_template):
 def put_rule(session, rule):
     session.execute("DELETE FROM alert_rules")
     session.execute(
-        "INSERT INTO alert_rules (name, metric, comparison, threshold, clear_threshold, hold, clear_hold, max_gap, "
-        "enabled, repeat_after) VALUES ('rule', %s, %s, %s, %s, %s, %s, %s, %s, '0')",
+        "INSERT INTO alert_rules (name, metric, comparison, threshold, clear_threshold, hold, clear_hold, "
+        "max_gap, enabled, repeat_after) VALUES ('rule', %s, %s, %s, %s, %s, %s, %s, %s, '0')",
         [
             *(rule.metric, rule.comparison, rule.threshold, rule.clear_threshold, minutes(rule.hold)),
             *(minutes(rule.clear_hold), minutes(rule.max_gap), rule.enabled),
@@ -168,8 +168,8 @@ def put_rule(session, rule):
 def insert(session, batch):
     columns = "system_id, collected_at, cpu_percent, process_count"
     session.execute(
-        f"INSERT INTO metrics ({columns}) SELECT * FROM unnest(%s::int[], %s::timestamptz[], %s::real[], %s::bigint[]) "
-        "ON CONFLICT DO NOTHING",
+        f"INSERT INTO metrics ({columns}) "
+        "SELECT * FROM unnest(%s::int[], %s::timestamptz[], %s::real[], %s::bigint[]) ON CONFLICT DO NOTHING",
         [
             [system for system, _, _ in batch],
             [at for _, at, _ in batch],
