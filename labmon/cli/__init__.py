@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from labmon import __version__
 from labmon.cli import (
+    alerts,
     collect,
     config,
     consume,
@@ -24,6 +25,7 @@ from labmon.cli import (
     doctor,
     events,
     labs,
+    maintenance,
     metrics,
     queues,
     replay,
@@ -158,6 +160,8 @@ app.add_typer(spool.app, name="spool", rich_help_panel=QUEUE)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(systems.app, name="systems", rich_help_panel=LOOK)
 app.add_typer(metrics.app, name="metrics", rich_help_panel=LOOK)
+app.add_typer(alerts.app, name="alerts", rich_help_panel=LOOK)
+app.add_typer(maintenance.app, name="maintenance", rich_help_panel=LOOK)
 app.add_typer(departments.app, name="departments", rich_help_panel=LOOK)
 app.add_typer(labs.app, name="labs", rich_help_panel=LOOK)
 app.add_typer(db.app, name="db", rich_help_panel=LOOK)

@@ -11,6 +11,7 @@ import typer
 from labmon.cli.output import Column, Format, ago, print_rows
 from labmon.cli.wiring import As, QueueHost, load, open_broker, open_store
 from labmon.errors import Exit, LabmonError
+from labmon.messages import utcnow
 
 if TYPE_CHECKING:
     from labmon.config import Config
@@ -46,6 +47,7 @@ def doctor(ctx: typer.Context, queue_host: QueueHost = None, form: As = Format.t
 
         checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
             ("database", database),
+            ("alerts", lambda: _alerts(opened[0]) if opened else iter(())),
             ("queue", lambda: _queue(config, opened[0] if opened else None)),
             ("workers", lambda: _workers(opened)),
             ("spool", lambda: _spool(config)),
@@ -70,6 +72,23 @@ def _database(store: "Store") -> Iterator[Finding]:
     with store.transaction() as connection:
         yield Finding("database", OK, f"{'embedded ' if store.is_embedded else ''}{pg.where(store.url)}")
         migrate.check(connection)
+
+
+def _alerts(store: "Store") -> Iterator[Finding]:
+    from labmon.alerts import incidents, tick
+
+    with store.transaction() as connection:
+        firing = incidents.standing(connection)
+        errors = tick.errors(connection)
+        waiting, since = tick.waiting(connection)
+    yield Finding("alerts", OK, f"{len(firing)} firing" if firing else "nothing is wrong")
+    if since and (utcnow() - since).total_seconds() > 300:
+        said = f"{waiting:,} not sent to the queue since {ago(since)}: is labmon consume running?"
+        yield Finding("alerts", NOTE, said)
+    for place, said, times, last in errors:
+        yield Finding(
+            "alerts", PROBLEM, f"{place}: {said} ({times:,} times, last {ago(last)} ago)", Exit.STORE
+        )
 
 
 def _queue(config: "Config", store: "Store | None") -> Iterator[Finding]:

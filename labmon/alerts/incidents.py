@@ -1,0 +1,147 @@
+"""What the rules found: one incident from its first reading to its end, and what people said to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from labmon.store.maintenance import EVERYTHING, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One time that a rule's condition held, as lists show it."""
+
+    alert_id: int
+    state: str  #: pending, firing, resolved
+    severity: str
+    alert_type: str
+    kind: str
+    metric: str | None
+    system_id: int  #: 0: none in particular
+    subject: str  #: what it is about: the system's name or address, a lab, a network, a queue
+    dept_id: int | None
+    lab_id: int | None
+    value: float  #: that made it fire
+    value_now: float | None  #: the newest reading
+    threshold: float
+    since: datetime  #: the first reading over the threshold
+    fired_at: datetime | None
+    resolved_at: datetime | None
+    reason: str | None  #: why it is over, where no reading said so
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    comment: str | None
+    muted: str | None  #: why nobody has been told
+    repeats: int
+    covered: int | None  #: systems under it
+    note: str | None  #: the rule's
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened to an incident."""
+
+    at: datetime
+    event: str  #: fired, told, repeated, acknowledged, resolved
+    said_by: str | None
+    comment: str | None
+
+
+_SELECT = """
+SELECT alert_id, state, incident.severity, alert_type, incident.kind, metric, incident.system_id,
+       COALESCE(hostname, host(ip_address), NULLIF(subject, ''), 'labmon') AS subject,
+       COALESCE(incident.dept_id, systems.dept_id) AS dept_id,
+       COALESCE(incident.lab_id, systems.lab_id) AS lab_id,
+       incident.value,
+       CASE WHEN resolved_at IS NULL AND incident.kind = 'threshold' THEN (
+           SELECT (to_jsonb(metrics) ->> metric)::real FROM metrics
+           WHERE metrics.system_id = systems.system_id AND collected_at = last_collected) END AS value_now,
+       incident.threshold, since, fired_at, resolved_at, reason, acknowledged_at, acknowledged_by, comment,
+       muted, repeats, note,
+       (SELECT NULLIF(count(*), 0) FROM alert_covers WHERE alert_covers.alert_id = incident.alert_id)
+       AS covered
+FROM alert_incidents AS incident
+LEFT JOIN systems ON systems.system_id = incident.system_id
+LEFT JOIN alert_rules ON alert_rules.rule_id = incident.rule_id
+"""
+
+_WITHIN = """
+(%(dept)s::integer IS NULL OR COALESCE(incident.dept_id, systems.dept_id) = %(dept)s)
+AND (%(lab)s::integer IS NULL OR COALESCE(incident.lab_id, systems.lab_id) = %(lab)s)
+AND (%(system)s::integer IS NULL OR incident.system_id = %(system)s)
+AND (%(rule)s::text IS NULL OR alert_type = %(rule)s)
+"""
+
+
+def standing(
+    connection: Connection[Any],
+    scope: Scope = EVERYTHING,
+    *,
+    rule: str | None = None,
+    severity: str | None = None,
+    pending: bool = False,
+) -> list[Incident]:
+    """Those that are on, the worst and the newest first; with those that may become one when `pending`."""
+    return _read(
+        connection,
+        f"{_SELECT} WHERE resolved_at IS NULL AND {_WITHIN} AND (%(pending)s OR fired_at IS NOT NULL) "
+        "AND (%(severity)s::text IS NULL OR incident.severity = %(severity)s) "
+        "ORDER BY state, array_position('{critical,warning,info}', incident.severity), "
+        "acknowledged_at IS NOT NULL, COALESCE(fired_at, since) DESC, alert_id",
+        {"pending": pending, "severity": severity},
+        scope,
+        rule,
+    )
+
+
+def over(
+    connection: Connection[Any], scope: Scope = EVERYTHING, *, rule: str | None = None, limit: int = 100
+) -> list[Incident]:
+    """The newest `limit` that fired, whether over or not, oldest first."""
+    newest = f"{_SELECT} WHERE fired_at IS NOT NULL AND {_WITHIN} ORDER BY fired_at DESC, alert_id DESC"
+    return _read(connection, f"{newest} LIMIT %(limit)s", {"limit": limit}, scope, rule)[::-1]
+
+
+def show(connection: Connection[Any], alert_id: int) -> tuple[Incident, list[Step], list[str]] | None:
+    """One incident, what happened to it in order, and the names of the systems under it."""
+    found = _read(connection, f"{_SELECT} WHERE alert_id = %(alert)s", {"alert": alert_id}, EVERYTHING, None)
+    if not found:
+        return None
+    with connection.cursor(row_factory=class_row(Step)) as cursor:
+        cursor.execute(
+            "SELECT at, event, said_by, comment FROM alert_log WHERE alert_id = %s ORDER BY log_id",
+            [alert_id],
+        )
+        steps = cursor.fetchall()
+    names = connection.execute(
+        "SELECT COALESCE(hostname, host(ip_address), 'system ' || system_id) FROM alert_covers "
+        "JOIN systems USING (system_id) WHERE alert_id = %s ORDER BY ip_address, system_id",
+        [alert_id],
+    ).fetchall()
+    return found[0], steps, [row[0] for row in names]
+
+
+def acknowledge(
+    connection: Connection[Any], alerts: Sequence[int], who: str, comment: str | None, now: datetime
+) -> list[int]:
+    """Say that somebody knows: no repeats from then on, and the end of what nothing else can end.
+
+    In the caller's transaction. Returns those of the numbers that were firing.
+    """
+    rows = connection.execute(
+        "SELECT * FROM labmon_alerts_acknowledge(%s::bigint[], %s, %s, %s)", [list(alerts), who, comment, now]
+    )
+    return [row[0] for row in rows]
+
+
+def _read(
+    connection: Connection[Any], query: str, parameters: dict[str, Any], scope: Scope, rule: str | None
+) -> list[Incident]:
+    within = {"dept": scope.dept_id, "lab": scope.lab_id, "system": scope.system_id, "rule": rule}
+    with connection.cursor(row_factory=class_row(Incident)) as cursor:
+        cursor.execute(query.encode(), parameters | within)
+        return cursor.fetchall()

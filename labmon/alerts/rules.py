@@ -1,0 +1,236 @@
+"""The rules: what they may say, kept in the database, written as TOML."""
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+import psycopg
+import tomli_w
+from msgspec import Meta, Struct, field
+from psycopg import Connection
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Identifier
+
+from labmon.config import Seconds
+from labmon.errors import UsageError
+from labmon.messages import Id, Line, Readings, Severity
+from labmon.store.maintenance import Scope
+
+# fmt: off
+Kind = Literal[
+    "threshold", "rate", "changed", "gone", "no_data", "lab_down", "network_down",
+    "queue_backlog", "collector_down", "spool_full",
+]
+# fmt: on
+KINDS: tuple[str, ...] = get_args(Kind)
+OF_A_METRIC = ("threshold", "rate", "changed", "gone")
+OVER_A_SPAN = {"rate": Seconds(6 * 3600), "lab_down": Seconds(300), "network_down": Seconds(300)}
+"""The kinds that look back, and how far where the rule does not say."""
+METRICS = Readings.__struct_fields__
+
+Name = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Number = Annotated[float, Meta(ge=-1e15, le=1e15)]
+
+
+class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A rule as the file and the command line say it. What `threshold` is to each kind: 0012_alerts.sql.
+
+    Raises ValueError for what contradicts itself.
+    """
+
+    name: Name
+    kind: Kind = "threshold"
+    metric: str | None = None
+    comparison: Literal[">", ">=", "<", "<="] = ">"
+    threshold: Number = 0
+    clear: Number | None = None
+    """Over when it is back on this side of it. None: the threshold."""
+    hold: Seconds = field(default=Seconds(0), name="for")
+    clear_for: Seconds | None = None
+    """None: as long as `for`."""
+    repeat: Seconds = Seconds(4 * 3600)
+    """Told again after this, then after twice as long and so on, up to a day. 0: told once."""
+    max_gap: Seconds = Seconds(3 * 3600)
+    """Readings further apart prove nothing about the time between."""
+    span: Seconds | None = None
+    least: Annotated[int, Meta(ge=1, le=10_000)] = 3
+    severity: Severity = "warning"
+    dept: Id | None = None
+    lab: Id | None = None
+    system: Id | None = None
+    enabled: bool = True
+    note: Line | None = None
+
+    def __post_init__(self) -> None:
+        if (self.metric is not None) != (self.kind in OF_A_METRIC):
+            raise ValueError(f"a rule of kind {self.kind} {'has no' if self.metric else 'needs a'} `metric`")
+        if self.metric is not None and self.metric not in METRICS:
+            near = difflib.get_close_matches(self.metric, METRICS, n=1)
+            known = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(METRICS)}"
+            raise ValueError(f"there is no metric {self.metric!r}. {known}")
+        if self.clear is not None and (
+            self.clear > self.threshold if self.comparison.startswith(">") else self.clear < self.threshold
+        ):
+            raise ValueError(
+                f"`clear` = {self.clear:g} is on the wrong side: the rule fires at "
+                f"{self.comparison} {self.threshold:g} and would be over at once"
+            )
+        if sum(one is not None for one in (self.dept, self.lab, self.system)) > 1:
+            raise ValueError("say one of `dept`, `lab` and `system`, or none")
+        if not self.max_gap or (self.span is not None and not self.span):
+            raise ValueError("`max_gap` and `span` are longer than nothing")
+
+    @property
+    def scope(self) -> Scope:
+        """Whose rule it is."""
+        return Scope(self.dept, self.lab, self.system)
+
+
+_COLUMNS = {
+    "hold": "hold",
+    "clear": "clear_threshold",
+    "clear_for": "clear_hold",
+    "repeat": "repeat_after",
+    "dept": "dept_id",
+    "lab": "lab_id",
+    "system": "system_id",
+}
+"""Where the column has another name than the field."""
+
+
+def rules(connection: Connection[Any]) -> dict[int, Rule]:
+    """All of them by number, ordered by name and from wide to narrow."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute(
+            "SELECT * FROM alert_rules "
+            "ORDER BY name, system_id NULLS FIRST, lab_id NULLS FIRST, dept_id NULLS FIRST"
+        )
+        return {row["rule_id"]: _of_row(row) for row in cursor}
+
+
+def _of_row(row: dict[str, Any]) -> Rule:
+    values = {name: row[_COLUMNS.get(name, name)] for name in Rule.__struct_fields__}
+    seconds = {
+        name: Seconds(value.total_seconds()) for name, value in values.items() if isinstance(value, timedelta)
+    }
+    if seconds["clear_for"] == seconds["hold"]:
+        seconds["clear_for"] = None  # type: ignore[assignment]
+    return Rule(**values | seconds)
+
+
+def find(connection: Connection[Any], which: str) -> tuple[int, Rule]:
+    """The rule of this number or, where only one has it, of this name. Raises UsageError."""
+    known = rules(connection)
+    if which.isascii() and which.isdigit() and int(which) in known:
+        return int(which), known[int(which)]
+    named = [(number, rule) for number, rule in known.items() if rule.name == which]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        ids = ", ".join(f"{number} ({rule.scope})" for number, rule in named)
+        raise UsageError(f"several rules are named {which}; say which by its ID: {ids}")
+    near = difflib.get_close_matches(which, [rule.name for rule in known.values()], n=1)
+    raise UsageError(f"there is no rule {which}" + (f". Did you mean {near[0]}?" if near else ""))
+
+
+def put(connection: Connection[Any], rule: Rule, number: int | None = None) -> int:
+    """Write a rule over the one of this number; without a number over that of its name and scope, if any.
+
+    In the caller's transaction; returns its number. Raises UsageError for a department, lab or system that
+    does not exist, and for a name and scope that another rule has.
+    """
+    values = {_COLUMNS.get(name, name): getattr(rule, name) for name in Rule.__struct_fields__}
+    values |= {"span": rule.span or OVER_A_SPAN.get(rule.kind)}
+    values["clear_hold"] = rule.hold if rule.clear_for is None else rule.clear_for
+    values = {k: timedelta(seconds=v) if isinstance(v, Seconds) else v for k, v in values.items()}
+    if number is None:
+        number = _same(connection, rule)
+    names = SQL(", ").join(map(Identifier, values))
+    places = SQL(", ").join(SQL("%s") for _ in values)
+    insert = SQL("INSERT INTO alert_rules ({}) VALUES ({}) RETURNING rule_id").format(names, places)
+    update = SQL("UPDATE alert_rules SET ({}) = ROW ({}) WHERE rule_id = %s RETURNING rule_id").format(
+        names, places
+    )
+    try:
+        with connection.transaction():
+            if number is None:
+                row = connection.execute(insert, list(values.values())).fetchone()
+            else:
+                row = connection.execute(update, [*values.values(), number]).fetchone()
+    except psycopg.errors.ForeignKeyViolation as error:
+        raise UsageError(f"rule {rule.name}: there is no {rule.scope}") from error
+    except psycopg.errors.UniqueViolation as error:
+        raise UsageError(f"there is another rule {rule.name} for {rule.scope}") from error
+    if row is None:
+        raise UsageError(f"there is no rule {number}")
+    return int(row[0])
+
+
+def _same(connection: Connection[Any], rule: Rule) -> int | None:
+    row = connection.execute(
+        "SELECT rule_id FROM alert_rules "
+        "WHERE name = %s AND (dept_id, lab_id, system_id) IS NOT DISTINCT FROM "
+        "(%s::integer, %s::integer, %s::integer)",
+        [rule.name, rule.dept, rule.lab, rule.system],
+    ).fetchone()
+    return row[0] if row else None
+
+
+def remove(connection: Connection[Any], number: int) -> None:
+    """Take it away; its alerts end, and stay in the history."""
+    connection.execute("DELETE FROM alert_rules WHERE rule_id = %s", [number])
+
+
+def to_toml(written: Sequence[Rule]) -> str:
+    """The rules as a file, without what is as always."""
+    tables = []
+    for rule in written:
+        given = {info.encode_name: getattr(rule, info.name) for info in msgspec.structs.fields(rule)}
+        usual = {info.encode_name: info.default for info in msgspec.structs.fields(rule)}
+        usual |= {"span": OVER_A_SPAN.get(rule.kind)}
+        tables.append({name: _plain(value) for name, value in given.items() if value != usual[name]})
+    return tomli_w.dumps({"rule": tables})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Seconds):
+        return str(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def from_toml(text: str, source: str) -> list[Rule]:
+    """The rules of a file. Raises UsageError that names the file, the rule and the key."""
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{source}: not TOML: {error}") from error
+    tables = document.pop("rule", [])
+    if document or not isinstance(tables, list):
+        raise UsageError(f"{source}: rules are written as tables [[rule]]")
+    found: list[Rule] = []
+    for place, table in enumerate(tables, start=1):
+        name = table.get("name", f"number {place}") if isinstance(table, dict) else f"number {place}"
+        found.append(convert(table, f"{source}: rule {name}"))
+    keys = [(rule.name, rule.scope) for rule in found]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise UsageError(f"{source}: there are two rules {key[0]} for {key[1]}")
+    return found
+
+
+def convert(table: Any, source: str) -> Rule:
+    """A rule from its keys and values. Raises UsageError that begins with the source and names the key."""
+    try:
+        return msgspec.convert(table, Rule, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        said = str(error).replace("Object ", "").removesuffix(" - at `$`")
+        raise UsageError(f"{source}: {said.replace(' - at `$.', ', at `')}") from error
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Seconds:
+        return value if isinstance(value, Seconds) else Seconds.parse(value)
+    raise NotImplementedError(kind)

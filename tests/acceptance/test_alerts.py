@@ -1,0 +1,176 @@
+"""Rules, alerts, silences and maintenance, by the installed command; the readings over real SSH."""
+
+import json
+import re
+
+import psycopg
+import pytest
+
+from labmon.demo.sshd import DemoServer
+
+
+@pytest.fixture
+def site(lab, postgres_url):
+    """Two machines that are found; the alarm is a rule that any machine breaks."""
+    lab.environ["LABMON_DATABASE_URL"] = postgres_url
+    lab.run("db", "migrate")
+    with DemoServer(["127.0.0.1", "127.0.0.2"], key_file=lab.folder / "key") as server:
+        lab.environ |= {
+            "LABMON_COLLECT_PORT": str(server.port),
+            "LABMON_COLLECT_KEY_FILES": str(lab.folder / "key"),
+        }
+        lab.run("scan", "127.0.0.1-2", "--dept", "1", "--quiet")
+        yield lab
+
+
+def alerts(lab, *arguments):
+    return json.loads(lab.run("alerts", "list", "-f", "json", *arguments).stdout)
+
+
+def outbox(lab):
+    with psycopg.connect(lab.environ["LABMON_DATABASE_URL"]) as connection:
+        return [
+            (body["system_id"], body["state"])
+            for (body,) in connection.execute("SELECT body FROM alert_outbox ORDER BY outbox_id")
+        ]
+
+
+def test_from_a_rule_to_an_alert_to_its_end(site):
+    lab = site
+    assert lab.run("alerts", "list").stderr == "nothing is wrong\n"
+    lab.run(
+        "alerts", "rules", "add", "used", "--metric", "ram_percent", "--above", "0.01", "--note", "it is used"
+    )
+    lab.run("collect", "--all")
+    both = alerts(lab)
+    assert {(one["alert_type"], one["state"], one["system_id"]) for one in both} == {
+        ("used", "firing", 1),
+        ("used", "firing", 2),
+    }
+    assert outbox(lab) == [(1, "firing"), (2, "firing")]
+    first = both[0]["alert_id"]
+
+    assert "acknowledged" in lab.run("alerts", "ack", first, "-m", "I know").stderr
+    shown = lab.run("alerts", "show", first).stdout
+    assert "I know" in shown and "it is used" in shown and "ram_percent" in shown
+    assert "seen by" in lab.run("alerts", "list").stdout
+
+    lab.run("alerts", "rules", "set", "used", "--above", "100")
+    lab.run("collect", "--all")
+    assert alerts(lab) == []
+    history = json.loads(lab.run("alerts", "history", "-f", "json").stdout)
+    assert [one["state"] for one in history] == ["resolved", "resolved"]
+    assert sorted(outbox(lab)) == [(1, "firing"), (1, "resolved"), (2, "firing"), (2, "resolved")]
+
+
+def test_a_rule_of_a_system_takes_the_place_of_the_wider_one(site):
+    site.run("alerts", "rules", "add", "used", "--metric", "ram_percent", "--above", "0.01")
+    site.run("alerts", "rules", "add", "used", "--metric", "ram_percent", "--disable", "--system", "2")
+    site.run("collect", "--all")
+    assert [one["system_id"] for one in alerts(site)] == [1]
+    assert [one["system_id"] for one in alerts(site, "--system", "2")] == []
+
+
+def test_a_silence_and_a_maintenance_keep_the_peace(site):
+    lab = site
+    lab.run("alerts", "rules", "add", "used", "--metric", "ram_percent", "--above", "0.01")
+    assert "until" in lab.run("alerts", "silence", "--rule", "used", "--system", "1", "--for", "1h").stderr
+    lab.run("maintenance", "add", "--system", "2", "--for", "1h", "--mode", "record", "-m", "new disk")
+    lab.run("collect", "--all")
+    (one,) = alerts(lab)
+    assert (one["system_id"], one["muted"]) == (1, "silence 1")
+    assert outbox(lab) == []
+    listed = lab.run("maintenance", "list").stdout
+    assert "new disk" in listed and "silence" in listed
+    lab.run("maintenance", "remove", "1")
+    assert json.loads(lab.run("maintenance", "list", "-f", "json").stdout)[0]["maintenance_id"] == 2
+
+
+def test_weekly_hours_say_when_they_come_next(stored_lab):
+    lab = stored_lab
+    done = lab.run(
+        *("maintenance", "add", "--all", "--weekly", "Mon-Sun 00:00-24:00", "--timezone", "Asia/Kolkata"),
+        *("--mode", "skip"),
+    )
+    assert "on now, until" in done.stderr
+    row = json.loads(lab.run("maintenance", "list", "-f", "json").stdout)[0]
+    assert (row["mode"], row["active"], row["timezone"]) == ("skip", True, "Asia/Kolkata")
+    assert row["begins"].endswith("18:30:00Z")  # midnight there
+
+
+def test_rules_go_out_as_toml_and_come_back(stored_lab):
+    lab = stored_lab
+    file = lab.folder / "rules.toml"
+    file.write_text(lab.run("alerts", "rules", "export").stdout)
+    before = lab.run("alerts", "rules", "list", "-f", "json").stdout
+    lab.run("alerts", "rules", "remove", "cpu_high")
+    lab.run("alerts", "rules", "add", "extra", "--metric", "load1", "--above", "9")
+    lab.run("alerts", "rules", "import", file, "--replace")
+    strip = re.compile(r'"rule_id": \d+')
+    assert sorted(strip.sub("", lab.run("alerts", "rules", "list", "-f", "json").stdout)) == sorted(
+        strip.sub("", before)
+    )
+
+    file.write_text(
+        "[[rule]]\nname = 'good'\nmetric = 'load1'\nthreshold = 1\n[[rule]]\nname = 'bad'\nmetric = 'x'\n"
+    )
+    assert "rule bad" in lab.run("alerts", "rules", "import", file, code=2).stderr
+    assert "good" not in lab.run("alerts", "rules", "list").stdout
+
+
+def test_tables_fit_a_terminal(stored_lab):
+    for words in (["alerts", "rules", "list"], ["maintenance", "list"]):
+        stored_lab.run("maintenance", "add", "--all", "--for", "2h")
+        assert max(map(len, stored_lab.run(*words).stdout.splitlines())) <= 90
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["alerts", "rules", "add", "x", "--metric", "cpu_percnt", "--above", "3"], "cpu_percent"),
+        (["alerts", "rules", "add", "x", "--metric", "cpu_percent"], "--above"),
+        (["alerts", "rules", "add", "x", "--metric", "cpu_percent", "--above", "3", "--for", "x"], "for"),
+        (["alerts", "rules", "add", "x", "--metric", "load1", "--above", "3", "--lab", "7"], "lab 7"),
+        (["alerts", "rules", "set", "cpu_hgih", "--above", "3"], "cpu_high"),
+        (["alerts", "rules", "set", "cpu_high"], "--above"),
+        (["alerts", "rules", "import", "/nowhere.toml"], "/nowhere.toml"),
+        (["alerts", "rules", "remove", "nothing"], "nothing"),
+        (["alerts", "show", "7"], "7"),
+        (["alerts", "ack", "7"], "7"),
+        (["alerts", "silence"], "--rule"),
+        (["alerts", "silence", "--rule", "cpu"], "cpu"),
+        (["alerts", "list", "--severity", "loud"], "loud"),
+        (["maintenance", "add", "--for", "2h"], "--all"),
+        (["maintenance", "add", "--all"], "--weekly"),
+        (["maintenance", "add", "--all", "--for", "soon"], "soon"),
+        (["maintenance", "add", "--all", "--weekly", "always"], "always"),
+        (["maintenance", "add", "--all", "--weekly", "Mon", "--timezone", "Mars"], "Mars"),
+        (["maintenance", "add", "--lab", "7", "--for", "2h"], "lab 7"),
+        (["maintenance", "remove", "7"], "7"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_thing(lab, shared_url, arguments, named):
+    done = lab.run(*arguments, code=2, LABMON_DATABASE_URL=shared_url)
+    assert len(done.stderr.splitlines()) == 1 and named in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def shared_url(postgres_server):
+    """A database that nobody's mistakes change."""
+    from labmon.store.migrate import migrate
+
+    with postgres_server.database() as name:
+        with psycopg.connect(postgres_server.url(name)) as connection:
+            migrate(connection)
+        yield postgres_server.url(name)
+
+
+def test_doctor_shows_what_went_wrong_in_the_rules(site):
+    lab = site
+    assert "nothing is wrong" in lab.run("doctor").stdout
+    with psycopg.connect(lab.environ["LABMON_DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("ALTER TABLE alert_outbox ADD CHECK (false)")
+    lab.run("alerts", "rules", "add", "used", "--metric", "ram_percent", "--above", "0.01")
+    lab.run("collect", "--all")
+    assert "alert_outbox" in lab.run("doctor", code=5).stdout

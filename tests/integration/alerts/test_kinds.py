@@ -1,0 +1,357 @@
+"""What no reading triggers: silence, trends, changes, queues; and one alert for many."""
+
+import pytest
+
+from labmon.messages import OURSELVES
+from labmon.store import maintenance
+from labmon.store.maintenance import Scope
+from tests.integration.alerts.conftest import NOON, minutes
+from tests.integration.alerts.test_detection import acknowledge
+
+
+@pytest.fixture
+def quiet(site):
+    """No rules at all, but those of the test."""
+    site.connection.execute("DELETE FROM alert_rules")
+    return site
+
+
+def no_data(site, **columns):
+    return site.another_rule("no_data", kind="no_data", threshold=600, **columns)
+
+
+def fan_in(site, **columns):
+    given = {
+        "comparison": ">=",
+        "threshold": 50,
+        "clear_threshold": 20,
+        "hold": minutes(2),
+        "span": minutes(5),
+    } | columns
+    site.another_rule("lab_down", kind="lab_down", **given)
+    site.another_rule("network_down", kind="network_down", **given)
+
+
+def test_a_system_that_is_silent_while_others_are_measured(quiet):
+    first, second = quiet.systems(2)
+    no_data(quiet, hold=minutes(2))
+    quiet.watch(0, 10, [first, second])
+    quiet.watch(11, 22, [first])
+    assert quiet.told() == []
+    quiet.watch(23, 23, [first])
+    (alert,) = quiet.told()
+    assert (alert.alert_type, alert.system_id, alert.state) == ("no_data", second, "firing")
+    assert alert.value == pytest.approx(13 * 60) and alert.at == NOON + minutes(23)
+    quiet.watch(24, 24, [first, second])
+    assert quiet.news() == [("resolved", "no_data", second)]
+
+
+def test_nobody_is_silent_because_labmon_itself_stands_still(quiet):
+    """Nobody is measured, then readings of three hours come out of the queue at once."""
+    everybody = quiet.systems(3)
+    no_data(quiet)
+    quiet.watch(0, 10, everybody)
+    quiet.watch(11, 180, [])
+    for minute in range(11, 181):
+        quiet.measure(minute, everybody)
+        quiet.tick(180)
+    assert (quiet.told(), quiet.incidents()) == ([], [])
+
+
+def test_who_is_measured_by_hand_now_and_then_is_never_silent(quiet):
+    first, second, third = quiet.systems(3)
+    no_data(quiet)
+    quiet.watch(0, 1, [first, second])
+    quiet.watch(2, 240, [first, third])
+    assert quiet.told() == []
+
+
+def test_who_is_measured_every_hour_is_silent_after_more_than_three(quiet):
+    first, second = quiet.systems(2)
+    no_data(quiet)
+    for hour in range(6):
+        quiet.measure(60 * hour, [first, second])
+        quiet.tick(60 * hour)
+    for hour in range(6, 10):
+        quiet.measure(60 * hour, [first])
+        quiet.tick(60 * hour)
+        assert quiet.news() == ([("firing", "no_data", second)] if hour == 9 else [])
+
+
+def test_a_closed_lab_is_off_and_not_down_and_has_time_to_come_up(quiet):
+    first, second = quiet.systems(1, lab=3) + quiet.systems(1)
+    no_data(quiet)
+    maintenance.add(quiet.connection, "skip", Scope(lab_id=3), weekly="Mon 13:00-14:00", timezone="UTC")
+    quiet.watch(0, 59, [first, second])
+    quiet.watch(60, 127, [second])
+    assert quiet.incidents() == []
+    quiet.watch(128, 131, [second])
+    assert quiet.news() == [("firing", "no_data", first)]  # ten minutes after it opened
+
+
+def test_a_system_in_maintenance_by_hand_is_never_silent(quiet):
+    first, second = quiet.systems(2)
+    no_data(quiet)
+    quiet.watch(0, 10, [first, second])
+    quiet.connection.execute("UPDATE systems SET status = 'maintenance' WHERE system_id = %s", [second])
+    quiet.watch(11, 60, [first])
+    assert quiet.incidents() == []
+
+
+def test_down_before_the_lab_closed_is_still_down_when_it_opens(quiet):
+    first, second = quiet.systems(1, lab=3) + quiet.systems(1)
+    no_data(quiet)
+    quiet.watch(0, 10, [first, second])
+    quiet.watch(11, 30, [second])
+    assert quiet.news() == [("firing", "no_data", first)]
+    maintenance.add(quiet.connection, "skip", Scope(lab_id=3), weekly="Mon 13:00-14:00", timezone="UTC")
+    quiet.watch(31, 200, [second])
+    assert (quiet.states(), quiet.told()) == (["firing"], [])
+    quiet.watch(201, 201, [first, second])
+    assert quiet.states() == ["resolved"]
+
+
+def test_a_silent_host_mutes_its_own_alerts(quiet):
+    first, second = quiet.systems(2)
+    no_data(quiet)
+    quiet.another_rule("hot", repeat_after=minutes(30))
+    quiet.watch(0, 10, [first])
+    quiet.watch(0, 10, [second], cpu_percent=95.0)
+    assert quiet.news() == [("firing", "hot", second)]
+    quiet.watch(11, 100, [first])
+    assert quiet.news() == [("firing", "no_data", second)]  # and no repeat of the other
+    quiet.measure(101, [second], cpu_percent=95.0)
+    quiet.tick(101)
+    assert sorted(quiet.news()) == [("firing", "hot", second), ("resolved", "no_data", second)]
+
+
+def test_a_lab_that_loses_power_is_one_alert(quiet):
+    lab = quiet.systems(10, lab=3)
+    others = quiet.systems(30, lab=4, network="10.0.9")
+    fan_in(quiet)
+    no_data(quiet, hold=minutes(2))
+    quiet.watch(0, 10, lab + others)
+    quiet.watch(11, 60, others + lab[:1])
+    (alert,) = quiet.told()
+    assert (alert.alert_type, alert.system_id, alert.lab_id, alert.dept_id) == (
+        "lab_down:lab 3",
+        OURSELVES,
+        3,
+        1,
+    )
+    assert alert.covered == 9 and alert.covers == [f"pc-{n}" for n in range(2, 11)]
+    assert alert.value == 90
+    assert set(quiet.states(kind="no_data")) == {"firing"}
+
+    # Back come all but one: that one is told for itself.
+    quiet.watch(61, 70, others + lab[:9])
+    assert sorted(quiet.news()) == [("firing", "no_data", lab[9]), ("resolved", "lab_down:lab 3", OURSELVES)]
+
+
+def test_some_of_a_lab_are_each_their_own_alert(quiet):
+    lab = quiet.systems(10, lab=3)
+    fan_in(quiet)
+    no_data(quiet)
+    quiet.watch(0, 10, lab)
+    quiet.watch(11, 40, lab[:6])
+    assert sorted(quiet.news()) == [("firing", "no_data", one) for one in lab[6:]]
+
+
+def test_those_that_were_off_for_long_do_not_count(quiet):
+    """Seven off since the morning, then one more: that is no lab that went down."""
+    lab = quiet.systems(10, lab=3)
+    others = quiet.systems(10, lab=4, network="10.0.9")
+    fan_in(quiet)
+    quiet.watch(0, 10, lab + others)
+    for n in range(7):  # one after the other, half an hour apart
+        quiet.watch(11 + 30 * n, 40 + 30 * n, lab[n + 1 :] + others)
+    assert quiet.told() == []
+    quiet.watch(300, 330, others)  # but the three that are left are
+    quiet.watch(331, 340, others)
+    assert [one.covered for one in quiet.told()] == [3]
+
+
+def test_a_network_is_named_when_more_than_one_lab_is_gone_with_it(quiet):
+    quiet.connection.execute("INSERT INTO departments VALUES (1, NULL, NULL, '{10.0.0.0/23}')")
+    one, two = quiet.systems(5, lab=3), quiet.systems(5, lab=4, network="10.0.1")
+    others = quiet.systems(30, network="10.0.9")
+    fan_in(quiet)
+    no_data(quiet, hold=minutes(2))
+    quiet.watch(0, 10, one + two + others)
+    quiet.watch(11, 60, others)
+    (alert,) = quiet.told()
+    assert (alert.alert_type, alert.covered) == ("network_down:10.0.0.0/23", 10)
+
+
+def test_a_lab_that_is_a_network_is_called_the_lab(quiet):
+    lab, others = quiet.systems(5, lab=3), quiet.systems(20, network="10.0.9")
+    fan_in(quiet)
+    quiet.watch(0, 10, lab + others)
+    quiet.watch(11, 30, others)
+    assert [one.alert_type for one in quiet.told()] == ["lab_down:lab 3"]
+
+
+def test_nearly_all_of_the_campus_is_one_alert(quiet):
+    labs = [quiet.systems(8, lab=n, network=f"10.0.{n}") for n in range(1, 7)]
+    (survivor,) = quiet.systems(1, network="10.9.9")
+    everybody = [one for lab in labs for one in lab]
+    fan_in(quiet)
+    no_data(quiet, hold=minutes(2))
+    quiet.watch(0, 10, [*everybody, survivor])
+    quiet.watch(11, 60, [survivor])
+    (alert,) = quiet.told()
+    assert (alert.alert_type, alert.covered) == ("network_down:all networks", 48)
+    quiet.watch(61, 70, [*everybody, survivor])
+    assert quiet.news() == [("resolved", "network_down:all networks", OURSELVES)]
+    assert {one["state"] for one in quiet.incidents()} == {"resolved"}
+
+
+def test_the_whole_campus_gone_looks_like_the_collector_and_is_one_alert(quiet):
+    everybody = quiet.systems(20, lab=1) + quiet.systems(20, lab=2, network="10.0.1")
+    fan_in(quiet)
+    no_data(quiet)
+    quiet.another_rule("collector_down", kind="collector_down", threshold=600, hold=minutes(2))
+    quiet.watch(0, 10, everybody)
+    quiet.watch(11, 60, [])
+    assert quiet.news() == [("firing", "collector_down", OURSELVES)]
+    assert len(quiet.incidents()) == 1
+    quiet.watch(61, 62, everybody)
+    assert quiet.news() == [("resolved", "collector_down", OURSELVES)]
+
+
+def test_readings_that_wait_in_the_queue_are_no_collector_that_is_down(quiet):
+    everybody = quiet.systems(3)
+    quiet.another_rule("collector_down", kind="collector_down", threshold=600)
+    quiet.watch(0, 10, everybody)
+    for minute in range(11, 60):
+        quiet.tick(minute, waiting=500)
+    assert quiet.incidents() == []
+
+
+def test_a_campus_that_is_closed_needs_no_collector(quiet):
+    everybody = quiet.systems(3, lab=3)
+    quiet.another_rule("collector_down", kind="collector_down", threshold=600)
+    maintenance.add(quiet.connection, "skip", Scope(lab_id=3), weekly="Mon 13:00-Tue 08:00", timezone="UTC")
+    quiet.watch(0, 59, everybody)
+    for minute in range(60, 60 * 20 + 9, 7):
+        quiet.tick(minute)
+    assert quiet.incidents() == []
+
+
+def test_a_disk_that_will_be_full_by_its_trend(quiet):
+    first, second, third = quiet.systems(3)
+    quiet.another_rule(
+        "filling",
+        kind="rate",
+        metric="disk_percent",
+        comparison="<",
+        threshold=24,
+        clear_threshold=48,
+        span=minutes(360),
+    )
+    for minute in range(0, 361, 5):
+        quiet.measure(minute, [first], disk_percent=50 + minute / 60)  # 100 after 50 h
+        quiet.measure(minute, [second], disk_percent=70 + minute / 30)  # 100 after 15 h
+        quiet.measure(minute, [third], disk_percent=99 + (minute % 2) / 10)  # flat
+    quiet.tick(361)
+    (alert,) = quiet.told()
+    assert (alert.alert_type, alert.system_id) == ("filling", second)
+    assert alert.value == pytest.approx(9, abs=0.1)
+    for minute in range(365, 800, 5):
+        quiet.measure(minute, [second], disk_percent=82.0)
+    quiet.tick(800)
+    assert quiet.news() == [("resolved", "filling", second)]
+
+
+def test_too_few_readings_make_no_trend(quiet):
+    (one,) = quiet.systems(1)
+    quiet.another_rule(
+        "filling", kind="rate", metric="disk_percent", comparison="<", threshold=24, span=minutes(360)
+    )
+    for minute in range(10):
+        quiet.measure(minute, [one], disk_percent=50.0 + 4 * minute)
+    quiet.tick(10)
+    assert quiet.incidents() == []
+
+
+def test_memory_that_was_taken_out_stands_until_acknowledged(quiet):
+    first, second = quiet.systems(2)
+    quiet.another_rule("ram_changed", kind="changed", metric="ram_total_bytes", threshold=5)
+    quiet.watch(0, 3, [first, second], ram_total_bytes=16 * 2**30)
+    quiet.watch(4, 5, [first], ram_total_bytes=16 * 2**30 - 2**25)  # the kernel took some
+    quiet.watch(6, 7, [second], ram_total_bytes=8 * 2**30)
+    (alert,) = quiet.told()
+    assert alert.system_id == second  # six digits are enough to know it by
+    assert (alert.value, alert.threshold) == pytest.approx((8 * 2**30, 16 * 2**30), rel=1e-6)
+    quiet.watch(8, 20, [first, second], ram_total_bytes=16 * 2**30)
+    assert quiet.states() == ["firing"]
+    quiet.watch(21, 22, [second], ram_total_bytes=8 * 2**30)
+    acknowledge(quiet, 23)
+    (over,) = quiet.told()
+    assert (over.state, over.reason) == ("resolved", "acknowledged by eva")
+    quiet.watch(24, 26, [second], ram_total_bytes=8 * 2**30)
+    assert quiet.told() == []  # what it is now is what it should be
+    quiet.watch(27, 28, [second], ram_total_bytes=16 * 2**30)
+    assert quiet.news() == [("firing", "ram_changed", second)]
+
+
+def test_a_gpu_that_is_gone_in_three_readings(quiet):
+    first, second = quiet.systems(2)
+    quiet.another_rule("gpu_gone", kind="gone", metric="gpu_percent")
+    quiet.watch(0, 2, [first, second], cpu_percent=5.0, gpu_percent=40.0)
+    quiet.watch(3, 4, [first, second], cpu_percent=5.0)
+    quiet.watch(5, 9, [first], cpu_percent=5.0, gpu_percent=0.0)
+    assert quiet.told() == []
+    quiet.watch(5, 5, [second], cpu_percent=5.0)
+    assert quiet.news() == [("firing", "gpu_gone", second)]
+    acknowledge(quiet, 6)
+    quiet.watch(7, 20, [first, second], cpu_percent=5.0)
+    assert quiet.news() == [("resolved", "gpu_gone", second), ("firing", "gpu_gone", first)]
+
+
+def test_a_queue_and_a_spool_that_fill(quiet):
+    quiet.another_rule(
+        "queue_backlog", kind="queue_backlog", threshold=10000, clear_threshold=1000, hold=minutes(5)
+    )
+    quiet.another_rule("spool_full", kind="spool_full", threshold=80)
+    for minute in range(7):
+        quiet.tick(minute, queue_backlog={"metrics_queue": 20000, "alert_queue": 3}, spool_full={"": 12})
+    (alert,) = quiet.told()
+    assert (alert.alert_type, alert.subject, alert.value) == (
+        "queue_backlog:metrics_queue",
+        "metrics_queue",
+        20000,
+    )
+    quiet.tick(8, queue_backlog={"metrics_queue": 5000, "alert_queue": 3}, spool_full={"": 90})
+    assert quiet.news() == [("firing", "spool_full", OURSELVES)]
+    quiet.tick(9, queue_backlog={"metrics_queue": 900})
+    assert quiet.news() == [("resolved", "queue_backlog:metrics_queue", OURSELVES)]
+
+
+def test_a_tick_that_fails_in_one_part_goes_on_with_the_others(quiet):
+    (one,) = quiet.systems(1)
+    quiet.another_rule("filling", kind="rate", metric="no_such_metric", threshold=24, span=minutes(60))
+    quiet.another_rule("spool_full", kind="spool_full", threshold=80)
+    quiet.another_rule("gpu_gone", kind="gone", metric="gpu_percent")
+    quiet.measure(0, [one], gpu_percent=4.0)
+    quiet.connection.execute(
+        'SELECT labmon_alerts_tick(%s, \'{"spool_full": {"": 90}}\')', [NOON + minutes(1)]
+    )
+    assert [place for place, _ in quiet.errors()] == ["rate"]
+    assert quiet.news() == [("firing", "spool_full", OURSELVES)]
+    assert quiet.connection.execute("SELECT count(*) FROM alert_baselines").fetchone() == (1,)
+
+
+def test_the_rules_of_a_fresh_database_are_silent_about_a_healthy_lab(site):
+    everybody = site.systems(6, lab=1)
+    site.watch(0, 30, everybody, cpu_percent=40.0, ram_percent=60.0, disk_percent=55.0, swap_percent=1.0)
+    assert site.told() == []
+
+
+def test_the_rules_of_a_fresh_database_know_a_full_disk(site):
+    site.systems(1)
+    site.watch(0, 10, [1], disk_percent=98.0)
+    assert [(one.alert_type, one.severity) for one in site.told()] == [
+        ("disk_full", "critical"),
+        ("disk_high", "warning"),
+    ]
