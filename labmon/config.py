@@ -60,9 +60,12 @@ class Bytes(int):
         return f"{int(self)}"
 
 
-def _says(text: str, *, secret: bool = False, least: float | None = None, **bounds: Any) -> Meta:
-    """The comment of a key. `least` is for durations and amounts, which are no plain numbers to msgspec."""
-    return Meta(description=text, extra={"secret": secret, "least": least}, **bounds)
+def _says(
+    text: str, *, secret: bool = False, least: float | None = None, example: str = "", **bounds: Any
+) -> Meta:
+    """The comment of a key. `least` is for durations and amounts, which are no plain numbers to msgspec;
+    `example` for tables, which the sample file shows instead of an empty list: last in their table."""
+    return Meta(description=text, extra={"secret": secret, "least": least, "example": example}, **bounds)
 
 
 QueueName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")]
@@ -255,6 +258,46 @@ class Consume(Struct, frozen=True, kw_only=True):
     ] = Seconds(3600)
 
 
+class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody who is told of alerts, and of which ones. A list without entries excludes nothing."""
+
+    name: QueueName
+    url: Annotated[str, Meta(min_length=1)]
+    secret: str = ""
+    severities: list[Literal["info", "warning", "critical"]] = msgspec.field(default_factory=list)
+    departments: list[int] = msgspec.field(default_factory=list)
+    labs: list[int] = msgspec.field(default_factory=list)
+    resolved: bool = True
+
+
+class Notify(Struct, frozen=True, kw_only=True):
+    """Whom alerts are told to. `labmon consume` does it."""
+
+    group_wait: Annotated[
+        Seconds, _says("How long a target's first alert waits for others to be told along with it.")
+    ] = Seconds(1)
+    group_interval: Annotated[
+        Seconds, _says("How soon after one notification a target gets another. Critical ones do not wait.")
+    ] = Seconds(30)
+    timeout: Annotated[Seconds, _says("How long a webhook or a mail server may take to answer.", least=1)] = (
+        Seconds(10)
+    )
+    retry_for: Annotated[
+        Seconds, _says("How long to go on trying to tell a target that cannot be reached.")
+    ] = Seconds(86400)
+    targets: Annotated[
+        list[Target],
+        _says(
+            "Each target is a table. url: an address of Apprise, such as mailto://user:password@example.edu, "
+            "or the http(s) address of a webhook; its secret signs what it is sent. Lists that are empty or "
+            "absent exclude nothing; resolved = false: told of beginnings only.",
+            secret=True,
+            example='[[notify.targets]]\nname = "admins"\nurl = "https://hooks.example.edu/labmon"\n'
+            'secret = "..."\nseverities = ["warning", "critical"]\ndepartments = [1]\nlabs = [3, 4]',
+        ),
+    ] = msgspec.field(default_factory=list)
+
+
 class Spool(Struct, frozen=True, kw_only=True):
     """What the broker could not take, kept in a file of the state folder until it can."""
 
@@ -307,6 +350,7 @@ class Config(Struct, frozen=True, kw_only=True):
     scan: Scan = Scan()
     collect: Collect = Collect()
     consume: Consume = Consume()
+    notify: Notify = Notify()
     spool: Spool = Spool()
     log: Log = Log()
     state: State = State()

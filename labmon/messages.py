@@ -139,7 +139,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
         return "metrics.collected"
 
 
-class Alert(Struct, frozen=True, kw_only=True):
+class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Something that somebody should know. Routing key `alerts.{severity}`."""
 
     system_id: Annotated[int, Meta(ge=OURSELVES, le=2**31 - 1)]
@@ -148,6 +148,7 @@ class Alert(Struct, frozen=True, kw_only=True):
     value: Annotated[float, Meta(ge=-1e15, le=1e15)]
     threshold: Annotated[float, Meta(ge=-1e15, le=1e15)]
     at: Moment = field(name="timestamp")
+    state: Literal["firing", "resolved"] = "firing"
 
     def __post_init__(self) -> None:
         _check_moment("timestamp", self.at)

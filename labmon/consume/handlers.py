@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from psycopg import Connection
 
-from labmon.config import Config
+from labmon.alerts.audience import verdicts
+from labmon.config import Config, Target
 from labmon.errors import Undecodable
 from labmon.messages import (
     OURSELVES,
@@ -23,7 +24,7 @@ from labmon.messages import (
     decode_discovery,
     utcnow,
 )
-from labmon.store import inventory
+from labmon.store import deliveries, inventory
 from labmon.store.alerts import record_alerts
 from labmon.store.metrics import record_metrics
 from labmon.store.scans import record_scans
@@ -47,7 +48,7 @@ def handlers(config: Config) -> dict[str, Handler]:
     return {
         config.queue.discovery_queue: handle_discoveries,
         config.queue.metrics_queue: _metrics_within(config.consume.max_clock_skew),
-        config.queue.alert_queue: handle_alerts,
+        config.queue.alert_queue: _alerts_for(config.notify.targets),
     }
 
 
@@ -76,12 +77,24 @@ def _metrics_within(max_clock_skew: float) -> Handler:
     return handle_metrics
 
 
-def handle_alerts(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
-    """Alerts about machines that the inventory knows."""
-    found, rejected = _decoded(bodies, lambda body: decode(Alert, body))
-    _reject_strangers(connection, found, rejected)
-    record_alerts(connection, _kept(found, rejected))
-    return rejected
+def _alerts_for(targets: Sequence[Target]) -> Handler:
+    def handle_alerts(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
+        """Alerts about machines that the inventory knows: kept, and on their way to those who are told."""
+        found, rejected = _decoded(bodies, lambda body: decode(Alert, body))
+        _reject_strangers(connection, found, rejected)
+        new = record_alerts(connection, _kept(found, rejected))
+        known = deliveries.whereabouts(connection, (one.system_id for one in new))
+        told = [
+            (alert, verdict.target.name)
+            for alert in new
+            for place in [known[alert.system_id]]
+            for verdict in verdicts(alert, place.dept_id, place.lab_id, targets)
+            if verdict.told
+        ]
+        deliveries.add(connection, told, known)
+        return rejected
+
+    return handle_alerts
 
 
 def _decoded(

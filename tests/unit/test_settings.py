@@ -16,14 +16,24 @@ def test_every_key_is_in_the_sample_file_and_the_sample_is_the_defaults(tmp_path
     assert shipped == sample(), "write it anew with: labmon config init config.example.toml --force"
     loaded = load(write(tmp_path, shipped), environ={})
     assert loaded.config == Config()
-    assert {source for _, _, source in loaded.rows()} == {str(tmp_path / "config.toml")}
+    sources = {path: source for path, _, source in loaded.rows() if not KEYS[path].example}
+    assert set(sources.values()) == {str(tmp_path / "config.toml")}
+
+
+def test_an_example_in_the_sample_file_is_valid_and_comes_last_in_its_table(tmp_path):
+    for key in KEYS.values():
+        if key.example:
+            assert [one for one in KEYS.values() if one.table == key.table][-1] == key
+            loaded = load(write(tmp_path, key.example), environ={})
+            assert getattr(getattr(loaded.config, key.table), key.name) != key.default
 
 
 def test_every_key_has_a_comment_above_it_in_the_sample():
     lines = sample().splitlines()
     for key in KEYS.values():
         start = lines.index(f"[{key.table}]")
-        place = next(i for i in range(start, len(lines)) if lines[i].startswith(f"{key.name} = "))
+        line = f"# [[{key.path}]]" if key.example else f"{key.name} = "
+        place = next(i for i in range(start, len(lines)) if lines[i].startswith(line))
         assert lines[place - 1].startswith("# ")
 
 
@@ -176,3 +186,33 @@ def test_what_is_no_duration(text):
 @pytest.mark.parametrize("text", ["250ms", "30s", "5m", "1d", "0s", "90s"])
 def test_durations_are_written_as_they_are_read(text):
     assert Seconds.parse(str(Seconds.parse(text))) == Seconds.parse(text)
+
+
+def test_targets_are_tables_or_a_list_in_a_variable_and_their_addresses_are_never_shown(tmp_path):
+    text = """
+[[notify.targets]]
+name = "admins"
+url = "slack://token-a/token-b"
+severities = ["critical"]
+"""
+    from_file = load(write(tmp_path, text), environ={})
+    variable = '[{name = "admins", url = "slack://token-a/token-b", severities = ["critical"]}]'
+    from_variable = load(environ={"LABMON_NOTIFY_TARGETS": variable})
+    assert from_file.config == from_variable.config
+    assert from_file.config.notify.targets[0].severities == ["critical"]
+    assert ("notify.targets", "admins (***)", "LABMON_NOTIFY_TARGETS") in from_variable.rows()
+
+
+@pytest.mark.parametrize(
+    "text, named",
+    [
+        ('[{name = "a", url = "x", severity = 1}]', "unknown field severity"),
+        ('[{name = "a"}]', "missing required field url"),
+        ('[{name = "a", url = "x"}, {name = "a", url = "y"}]', "two are named 'a'"),
+        ('[{name = "a", url = "x", severities = ["bad"]}]', "bad"),
+        ("admins", "expected"),
+    ],
+)
+def test_a_wrong_target_is_named(text, named):
+    with pytest.raises(ConfigError, match="LABMON_NOTIFY_TARGETS: .*" + named):
+        load(environ={"LABMON_NOTIFY_TARGETS": text})
