@@ -35,7 +35,9 @@ MAX_RANGE = 16_384
 """Characters of a `target_range`: some 500 ranges."""
 
 OURSELVES = 0
-"""The `system_id` of an alert that is about labmon, not about a machine."""
+"""The `system_id` of an alert that is about labmon, or about many machines, not about one."""
+MAX_COVERS = 100
+"""Names in one alert."""
 Severity = Literal["info", "warning", "critical"]
 
 
@@ -140,7 +142,10 @@ class Metrics(Struct, frozen=True, kw_only=True):
 
 
 class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Something that somebody should know. Routing key `alerts.{severity}`."""
+    """Something that somebody should know. Routing key `alerts.{severity}`.
+
+    The first six fields are the guide's; labmon's own rules add others, which a reader may ignore.
+    """
 
     system_id: Annotated[int, Meta(ge=OURSELVES, le=2**31 - 1)]
     alert_type: Line
@@ -149,6 +154,24 @@ class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
     threshold: Annotated[float, Meta(ge=-1e15, le=1e15)]
     at: Moment = field(name="timestamp")
     state: Literal["firing", "resolved"] = "firing"
+    alert_id: BigId | None = None
+    """Of the incident: its firing, its repeats and its end have the same."""
+    rule: Line | None = None
+    since: Moment | None = None
+    """When it began to fire; `timestamp` is when this was so: fired, repeated, resolved."""
+    note: Line | None = None
+    """The rule's: what to do about it."""
+    subject: Line | None = None
+    """What it is about where that is no system: a lab, a network, a queue."""
+    dept_id: Id | None = None
+    lab_id: Id | None = None
+    covers: Annotated[list[Line], Meta(max_length=MAX_COVERS)] | None = None
+    """Names of the systems that it stands for, not all where there are very many: see `covered`."""
+    covered: Count | None = None
+    repeat: Count = 0
+    """0: told for the first time. n: told n times before, and it still stands."""
+    reason: Line | None = None
+    """Why it is told only now, or why it is over."""
 
     def __post_init__(self) -> None:
         _check_moment("timestamp", self.at)

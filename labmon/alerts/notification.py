@@ -15,6 +15,9 @@ from labmon.store.deliveries import Delivery
 LISTED = 30
 """Alerts that a text names one by one; the others are counted."""
 
+NAMED = 12
+"""Systems that a text names of those under one alert."""
+
 SEVERITIES = ("critical", "warning", "info")
 
 
@@ -29,10 +32,11 @@ class Notification:
     @classmethod
     def of(cls, target: str, deliveries: Sequence[Delivery]) -> Self:
         """From what waits, oldest first."""
-        newest: dict[tuple[int, str], Delivery] = {}
+        newest: dict[Any, Delivery] = {}
         superseded = []
         for one in sorted(deliveries, key=lambda one: one.alert.at):
-            key = (one.alert.system_id, one.alert.alert_type)
+            alert = one.alert
+            key = alert.alert_id or (alert.system_id, alert.alert_type, alert.subject)
             if key in newest:
                 superseded.append(newest[key])
             newest[key] = one
@@ -61,10 +65,10 @@ class Notification:
         """One line that says what matters on a phone's screen."""
         if len(self.current) == 1:
             one = self.current[0]
-            return f"{_state(one.alert)}: {one.alert.alert_type} on {one.system_name}"
+            return f"{_state(one.alert)}: {one.alert.alert_type} on {one.about}"
         counts = Counter(_state(one.alert) for one in self.current)
         told = ", ".join(f"{counts[state]} {state}" for state in (*SEVERITIES, "resolved") if counts[state])
-        places = {one.system_place for one in self.current}
+        places = {one.place for one in self.current}
         place = next(iter(places)) if len(places) == 1 else None
         return f"{told} in {place}" if place else told
 
@@ -72,12 +76,12 @@ class Notification:
     def text(self) -> str:
         """A line for each alert, with what it was measured by, and since when."""
         lines = [_line(one) for one in self.current[:LISTED]]
-        if more := len(self.current) - LISTED:
-            lines += [f"and {more} more: labmon alerts list"] if more > 0 else []
+        if len(self.current) > LISTED:
+            lines.append(f"and {len(self.current) - LISTED} more: labmon alerts list")
         return "\n".join(lines)
 
     def body(self, now: datetime) -> dict[str, Any]:
-        """For programs. Each alert is the message as it was published, with the machine's name and place."""
+        """For programs. Each alert is the message as published, with the names of its subject and place."""
         return {
             "version": 1,
             "id": self.key,
@@ -87,8 +91,8 @@ class Notification:
             "alerts": [
                 {
                     **msgspec.to_builtins(one.alert),
-                    "system_name": one.system_name,
-                    "system_place": one.system_place,
+                    "about": one.about,
+                    "place": one.place,
                 }
                 for one in self.current
             ],
@@ -106,9 +110,22 @@ def _state(alert: Alert) -> str:
 
 def _line(one: Delivery) -> str:
     alert = one.alert
-    place = f", {one.system_place}" if one.system_place else ""
-    when = f"{alert.at.astimezone():%Y-%m-%d %H:%M %Z}"
-    return (
-        f"{_state(alert)}: {alert.alert_type} on {one.system_name}{place}: "
-        f"{alert.value:g} (threshold {alert.threshold:g}), {when}"
-    )
+    still = "still " if alert.repeat and alert.state == "firing" else ""
+    place = f", {one.place}" if one.place and one.place != one.about else ""
+    since = alert.since if alert.since and alert.state == "firing" else None
+    parts = [
+        f"{_state(alert)}: {still}{alert.alert_type} on {one.about}{place}: "
+        f"{alert.value:g} (threshold {alert.threshold:g}), "
+        + (f"since {_when(since)}" if since else _when(alert.at))
+    ]
+    if alert.covers:
+        more = max(0, (alert.covered or 0) - NAMED, len(alert.covers) - NAMED)
+        named = ", ".join(alert.covers[:NAMED]) + (f" and {more} more" if more else "")
+        parts.append(f"  systems: {named}")
+    parts += [f"  {said}" for said in (alert.reason, alert.note) if said]
+    return "\n".join(parts)
+
+
+def _when(moment: datetime) -> str:
+    """In the time zone of this machine, where the reader is too."""
+    return f"{moment.astimezone():%Y-%m-%d %H:%M %Z}"

@@ -83,15 +83,13 @@ def _alerts_for(targets: Sequence[Target]) -> Handler:
         found, rejected = _decoded(bodies, lambda body: decode(Alert, body))
         _reject_strangers(connection, found, rejected)
         new = record_alerts(connection, _kept(found, rejected))
-        known = deliveries.whereabouts(connection, (one.system_id for one in new))
         told = [
-            (alert, verdict.target.name)
-            for alert in new
-            for place in [known[alert.system_id]]
-            for verdict in verdicts(alert, place.dept_id, place.lab_id, targets)
+            (verdict.target.name, alert, about)
+            for alert, about in zip(new, deliveries.whereabouts(connection, new), strict=True)
+            for verdict in verdicts(alert, about.dept_id, about.lab_id, targets)
             if verdict.told
         ]
-        deliveries.add(connection, told, known)
+        deliveries.add(connection, told)
         return rejected
 
     return handle_alerts

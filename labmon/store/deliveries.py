@@ -1,6 +1,6 @@
 """Who is to be told of which alert, and what became of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -10,14 +10,14 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from labmon.messages import OURSELVES, Alert
+from labmon.messages import Alert
 
 State = Literal["waiting", "sent", "superseded", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Whereabouts:
-    """Where a machine belongs and how people call it, for the choice of targets and for the words."""
+    """What an alert is about, in people's words, and where that belongs, for the choice of targets."""
 
     name: str
     place: str | None = None
@@ -32,8 +32,8 @@ class Delivery:
     delivery_id: int
     target: str
     alert: Alert
-    system_name: str
-    system_place: str | None
+    about: str
+    place: str | None
     created_at: datetime
     state: State
     settled_at: datetime | None
@@ -53,44 +53,40 @@ class Waiting:
     not_before: datetime | None
 
 
-def whereabouts(connection: Connection[Any], system_ids: Iterable[int]) -> dict[int, Whereabouts]:
-    """By system; labmon itself is among them when it is asked for. Unknown systems are absent."""
-    asked = set(system_ids)
+def whereabouts(connection: Connection[Any], alerts: Sequence[Alert]) -> list[Whereabouts]:
+    """One for each alert, in their order."""
     rows = connection.execute(
         """
-        SELECT system_id, COALESCE(hostname || ' (' || host(ip_address) || ')', hostname, host(ip_address),
-               'system ' || system_id), COALESCE(labs.name, departments.name, departments.code),
-               dept_id, lab_id
-        FROM systems JOIN departments USING (dept_id) LEFT JOIN labs USING (lab_id, dept_id)
-        WHERE system_id = ANY(%s)
+        SELECT COALESCE(hostname || ' (' || host(ip_address) || ')', hostname, host(ip_address), subject,
+                   CASE asked.system_id WHEN 0 THEN 'labmon' ELSE 'system ' || asked.system_id END),
+               COALESCE(labs.name, departments.name, departments.code), departments.dept_id, labs.lab_id
+        FROM unnest(%s::integer[], %s::text[], %s::integer[], %s::integer[])
+             WITH ORDINALITY AS asked (system_id, subject, dept_id, lab_id, place)
+        LEFT JOIN systems ON systems.system_id = asked.system_id
+        LEFT JOIN labs ON labs.lab_id = COALESCE(systems.lab_id, asked.lab_id)
+        LEFT JOIN departments ON departments.dept_id = COALESCE(systems.dept_id, labs.dept_id, asked.dept_id)
+        ORDER BY place
         """,
-        [list(asked)],
+        [
+            [one.system_id for one in alerts],
+            [one.subject for one in alerts],
+            [one.dept_id for one in alerts],
+            [one.lab_id for one in alerts],
+        ],
     )
-    found = {row[0]: Whereabouts(*row[1:]) for row in rows}
-    if OURSELVES in asked:
-        found[OURSELVES] = Whereabouts("labmon")
-    return found
+    return [Whereabouts(*row) for row in rows]
 
 
-def add(
-    connection: Connection[Any],
-    alerts: Sequence[tuple[Alert, str]],
-    known: Mapping[int, Whereabouts],
-) -> None:
-    """Have each target told of its alert, in the caller's transaction. Whoever tells is woken by it."""
-    if not alerts:
+def add(connection: Connection[Any], made: Sequence[tuple[str, Alert, Whereabouts]]) -> None:
+    """Have each target, by its name, told of an alert; in the caller's transaction. Wakes who tells."""
+    if not made:
         return
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO deliveries (target, alert, system_name, system_place) VALUES (%s, %s, %s, %s)",
+            "INSERT INTO deliveries (target, alert, about, place) VALUES (%s, %s, %s, %s)",
             [
-                (
-                    target,
-                    Jsonb(msgspec.to_builtins(alert)),
-                    known[alert.system_id].name,
-                    known[alert.system_id].place,
-                )
-                for alert, target in alerts
+                (target, Jsonb(msgspec.to_builtins(alert)), about.name, about.place)
+                for target, alert, about in made
             ],
         )
     connection.execute("NOTIFY labmon_deliveries")

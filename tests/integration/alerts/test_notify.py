@@ -106,8 +106,8 @@ def test_an_alert_is_told_once_with_the_machines_name_and_place(configured, conn
         time.sleep(0.7)
     (one,) = receiver.received
     assert one.alerts == [(42, "cpu_high", "firing")]
-    assert one.document["alerts"][0]["system_name"] == "pc-42 (10.0.0.42)"
-    assert one.document["alerts"][0]["system_place"] == "A-101"
+    assert one.document["alerts"][0]["about"] == "pc-42 (10.0.0.42)"
+    assert one.document["alerts"][0]["place"] == "A-101"
 
 
 def test_a_message_that_is_delivered_twice_is_told_once(configured, connection, receiver):

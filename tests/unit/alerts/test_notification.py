@@ -1,3 +1,6 @@
+import dataclasses
+
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,9 +70,37 @@ def test_programs_get_the_message_as_it_was_published():
         "value": 95.5,
         "threshold": 90.0,
         "timestamp": NOON.isoformat().replace("+00:00", "Z"),
-        "system_name": "pc-42",
-        "system_place": "A-101",
+        "about": "pc-42",
+        "place": "A-101",
     }
+
+
+def test_an_alert_about_many_names_some_of_them_and_one_with_a_note_says_what_to_do():
+    names = [f"pc-{n}" for n in range(1, 41)]
+    told = delivery(1, system=0, kind="lab_down", severity="critical")
+    alert = msgspec.structs.replace(
+        told.alert, subject="A-101", covers=names, covered=40, note="call the porter", since=NOON, repeat=2
+    )
+    one = of(dataclasses.replace(told, alert=alert, about="A-101"))
+    assert one.title == "critical: lab_down on A-101"
+    first, systems, note = one.text.splitlines()
+    assert first.startswith("critical: still lab_down on A-101: 95.5 (threshold 90), since 2026-03-02 ")
+    assert systems == f"  systems: {', '.join(names[:12])} and 28 more"
+    assert note == "  call the porter"
+
+
+def test_incidents_are_told_apart_by_their_number_and_labs_by_their_name():
+    down = [delivery(n, system=0, kind="lab_down") for n in (1, 2)]
+    labs = [
+        dataclasses.replace(one, alert=msgspec.structs.replace(one.alert, subject=lab))
+        for one, lab in zip(down, ("A-101", "B-2"), strict=True)
+    ]
+    assert of(*labs).superseded == ()
+    again = [
+        dataclasses.replace(one, alert=msgspec.structs.replace(one.alert, alert_id=number))
+        for number, one in enumerate((delivery(1), delivery(2, minutes=1)), 1)
+    ]
+    assert of(*again).superseded == ()
 
 
 @given(
