@@ -31,7 +31,8 @@ def broker(server):
 @pytest.fixture
 def incident(connection):
     return connection.execute(
-        "INSERT INTO alert_incidents (alert_type, kind, system_id, severity, value, threshold, since, last_at) "
+        "INSERT INTO alert_incidents "
+        "(alert_type, kind, system_id, severity, value, threshold, since, last_at) "
         "VALUES ('cpu_high', 'threshold', 42, 'critical', 95.5, 90, now(), now()) RETURNING alert_id"
     ).fetchone()[0]
 
