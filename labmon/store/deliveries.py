@@ -122,7 +122,7 @@ def waiting_for(connection: Connection[Any], target: str, *, limit: int) -> list
 
 
 def recent(
-    connection: Connection[Any], *, state: State | None = None, target: str | None = None, limit: int
+    connection: Connection[Any], *, state: str | None = None, target: str | None = None, limit: int
 ) -> list[Delivery]:
     """The newest, of that state and for that target where given; oldest first."""
     return _deliveries(
