@@ -118,9 +118,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     tls_ca: Annotated[
         str, _says("A file with the certificates to check it by. Empty: those of the system.")
     ] = ""
-    tls_verify: Annotated[
-        bool, _says("false, for rabbitmq: encrypt, but check nothing (anyone may listen in).")
-    ] = True
+    tls_verify: Annotated[bool, _says("false: encrypt, but check nothing (anyone may listen in).")] = True
     database: Annotated[
         str,
         _says(

@@ -295,6 +295,12 @@ def test_a_certificate_of_another_host_is_refused(tls_server, certificates):
         opened(tls_server, host="localhost", tls=True, tls_ca=f"{certificates}/ca.pem").declare("work")
 
 
+def test_a_certificate_is_not_looked_at_where_that_is_wished(tls_server):
+    config = configured(tls_server, LABMON_QUEUE_TLS="true", LABMON_QUEUE_TLS_VERIFY="false")
+    with open_broker(config, store_url="") as broker:
+        assert broker.declare("unlooked")
+
+
 @pytest.mark.parametrize("file", ["nothing.pem", "server.key"])
 def test_a_ca_file_that_is_none_is_refused(tls_server, certificates, file):
     with pytest.raises(BrokerRefused, match="tls_ca"):
