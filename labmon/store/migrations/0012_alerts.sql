@@ -55,7 +55,8 @@ CREATE TABLE alert_incidents (
     dept_id          integer,
     lab_id           integer,
     severity         text NOT NULL CHECK (severity IN ('info', 'warning', 'critical')),
-    value            real NOT NULL,
+    value            real NOT NULL,             -- while pending the last, then the one that fired
+    clear_value      real,                      -- the one that resolved
     threshold        real NOT NULL,
     since            timestamptz NOT NULL,     -- the first reading over the threshold
     last_at          timestamptz NOT NULL,     -- the reading that last changed anything
@@ -71,11 +72,14 @@ CREATE TABLE alert_incidents (
     comment          text,
     told             text CHECK (told IN ('firing', 'resolved')),
     repeats          integer NOT NULL DEFAULT 0,
-    repeat_at        timestamptz
+    repeat_at        timestamptz,
+    muted            text                       -- why it has not been told, when that was last looked at
 );
 
-CREATE UNIQUE INDEX alert_incidents_open ON alert_incidents (system_id, alert_type, rule_id, subject)
-    WHERE resolved_at IS NULL;
+CREATE UNIQUE INDEX alert_incidents_open ON alert_incidents (system_id, rule_id, subject)
+    WHERE resolved_at IS NULL AND rule_id IS NOT NULL;
+CREATE UNIQUE INDEX alert_incidents_open_other ON alert_incidents (system_id, alert_type)
+    WHERE resolved_at IS NULL AND kind = 'other';
 CREATE INDEX alert_incidents_fired ON alert_incidents (fired_at);
 CREATE INDEX alert_incidents_untold ON alert_incidents (alert_id)
     WHERE (resolved_at IS NULL AND told IS NULL) OR (resolved_at IS NOT NULL AND told = 'firing');
@@ -86,21 +90,37 @@ CREATE TABLE alert_log (
     alert_id  bigint NOT NULL REFERENCES alert_incidents ON DELETE CASCADE,
     at        timestamptz NOT NULL,
     event     text NOT NULL CHECK (event IN ('fired', 'told', 'repeated', 'acknowledged', 'resolved')),
-    value     real,
     said_by   text,
     comment   text
 );
 
 CREATE INDEX alert_log_alert ON alert_log (alert_id, log_id);
 
--- Under an alert about many, each of these is not told by itself.
+-- Who fell silent, with the time of the last reading; kept up by the tick.
+CREATE TABLE alert_silent (
+    system_id  integer PRIMARY KEY REFERENCES systems ON DELETE CASCADE,
+    since      timestamptz NOT NULL
+);
+
+-- Under an alert about many, each of these is not told by itself. They stay until it is over.
 CREATE TABLE alert_covers (
     alert_id   bigint NOT NULL REFERENCES alert_incidents ON DELETE CASCADE,
-    system_id  integer NOT NULL,
+    system_id  integer NOT NULL REFERENCES systems ON DELETE CASCADE,
+    since      timestamptz NOT NULL,
     PRIMARY KEY (alert_id, system_id)
 );
 
 CREATE INDEX alert_covers_system ON alert_covers (system_id);
+
+-- What `changed` and `gone` compare with: the value that was there first, or at the last acknowledgement.
+CREATE TABLE alert_baselines (
+    rule_id    integer NOT NULL REFERENCES alert_rules ON DELETE CASCADE,
+    system_id  integer NOT NULL REFERENCES systems ON DELETE CASCADE,
+    value      real NOT NULL,
+    missing    integer NOT NULL DEFAULT 0,       -- successive readings without the metric, the last at seen_at
+    seen_at    timestamptz NOT NULL,
+    PRIMARY KEY (rule_id, system_id)
+);
 
 -- What is to be published, in this order, each at least once. Written in the transaction that changes the
 -- incident, with one NOTIFY labmon_alerts (no payload) as a wake-up; who listens must also look from time to

@@ -1,0 +1,121 @@
+"""What the rules cost while measurements are stored: with the trigger and without it, in turns, on one server.
+
+    python -m tests.bench.alerts [--rules 50] [--batches 40]
+
+Each batch is one reading of each of 1,000 systems, through the handler that `consume` uses: decode, check, COPY,
+insert, commit, on a server with fsync. `of them over` is the share of (rule, system) pairs whose condition holds;
+readings wander in and out of it. `stored alone` leaves out the decoding.
+"""
+
+import argparse
+import random
+import statistics
+import time
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from rich.console import Console
+from rich.table import Table
+
+from labmon.consume.handlers import handlers
+from labmon.messages import Discovery, Metrics, Readings, encode
+from labmon.settings import load
+from labmon.store.inventory import hold, record_discoveries
+from labmon.store.metrics import record_metrics
+from labmon.store.migrate import migrate
+from tests.servers import PostgresServer
+
+SYSTEMS = 1000
+BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
+PERCENTS = ["cpu_percent", "ram_percent", "disk_percent", "gpu_percent", "cpu_iowait_percent", "swap_percent"]
+OTHERS = ["network_sent_mbps", "network_recv_mbps", "load1", "disk_read_mbps", "process_count", "logged_in_users"]
+METRICS = PERCENTS + OTHERS
+
+
+def prepare(connection, rules: int) -> None:
+    migrate(connection)
+    record_discoveries(
+        connection,
+        [
+            Discovery(
+                scan_id=1, dept_id=1, ip_address=f"10.0.{n // 250}.{n % 250 + 1}", discovered_at=BEGIN, scan_type="arp"
+            )
+            for n in range(SYSTEMS)
+        ],
+    )
+    connection.execute("DELETE FROM alert_rules")
+    for number in range(rules):
+        threshold = 80 + number // len(METRICS)
+        connection.execute(
+            "INSERT INTO alert_rules (name, metric, threshold, clear_threshold, hold, clear_hold) "
+            "VALUES (%s, %s, %s, %s, '2 min', '2 min')",
+            [f"rule_{number}", METRICS[number % len(METRICS)], threshold, threshold - 10],
+        )
+    connection.commit()
+
+
+def batch(number: int, over: float, dice: random.Random) -> list[Metrics]:
+    """A reading of every system. What is over stays so for a hundred readings, an hour and a half."""
+    rows = []
+    for system in range(1, SYSTEMS + 1):
+        values = {}
+        for metric in METRICS:
+            spell = random.Random(f"{system} {metric} {(number + system) // 100}").random()
+            values[metric] = dice.uniform(86, 99) if spell < over else dice.uniform(5, 60)
+        values["process_count"], values["logged_in_users"] = int(values["process_count"]), int(values["logged_in_users"])
+        rows.append(
+            Metrics(system_id=system, collected_at=BEGIN + timedelta(minutes=number), metrics=Readings(**values))
+        )
+    return rows
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--rules", type=int, default=50)
+    arguments.add_argument("--batches", type=int, default=40, help="of each kind")
+    given = arguments.parse_args()
+    table = Table(title=f"{given.rules} rules, batches of {SYSTEMS:,} metrics of {SYSTEMS:,} systems")
+    for heading in ("of them over", "firing", "", "without", "with", "ratio"):
+        table.add_column(heading, justify="right")
+    with PostgresServer(fsync=True) as server:
+        for over in (0.0, 0.01, 0.1):
+            with server.database() as name:
+                for row in measured(server.url(name), given.rules, given.batches, over):
+                    table.add_row(f"{over:.0%}", *row)
+    Console(width=100).print(table)
+
+
+def measured(url: str, rules: int, batches: int, over: float):
+    config = load(environ={"LABMON_DATABASE_URL": url}).config
+    handle = handlers(config)[config.queue.metrics_queue]
+    dice = random.Random(1)
+    took = {(way, trigger): [] for way in ("handled", "stored alone") for trigger in ("DISABLE", "ENABLE")}
+    with psycopg.connect(url) as connection:
+        prepare(connection, rules)
+        for number in range(2 * batches + 8):
+            way = "handled" if number % 4 < 2 else "stored alone"
+            # Every other batch without the trigger: both find the same tables, caches and checkpoints.
+            trigger = ("ENABLE", "DISABLE")[number % 2]
+            rows = batch(number, over, dice)
+            bodies = [encode(row) for row in rows]
+            connection.execute(f"ALTER TABLE metrics {trigger} TRIGGER labmon_alerts")
+            connection.commit()
+            started = time.perf_counter()
+            if way == "handled":
+                assert not handle(connection, bodies)
+            else:
+                hold(connection, range(1, SYSTEMS + 1))
+                record_metrics(connection, rows)
+            connection.commit()
+            if number >= 8:
+                took[way, trigger].append(time.perf_counter() - started)
+        firing = connection.execute("SELECT count(*) FROM alert_incidents WHERE state = 'firing'").fetchone()[0]
+        errors = connection.execute("SELECT said FROM alert_errors").fetchall()
+        assert not errors, errors
+    for way in ("handled", "stored alone"):
+        without, with_ = (SYSTEMS / statistics.median(took[way, trigger]) for trigger in ("DISABLE", "ENABLE"))
+        yield f"{firing:,}", way, f"{without:,.0f}/s", f"{with_:,.0f}/s", f"{with_ / without:.2f}"
+
+
+if __name__ == "__main__":
+    main()
