@@ -1,6 +1,6 @@
 """Receive labmon's webhook: check who sent it, then print a line for each alert.
 
-    LABMON_SECRET=... python receive.py [PORT]
+LABMON_SECRET=... python receive.py [PORT]
 """
 
 import hashlib

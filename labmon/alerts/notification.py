@@ -65,7 +65,7 @@ class Notification:
         """One line that says what matters on a phone's screen."""
         if len(self.current) == 1:
             one = self.current[0]
-            return f"{_state(one.alert)}: {one.alert.alert_type} on {one.about}"
+            return f"{_state(one.alert)}: {one.alert.rule or one.alert.alert_type} on {one.about}"
         counts = Counter(_state(one.alert) for one in self.current)
         told = ", ".join(f"{counts[state]} {state}" for state in (*SEVERITIES, "resolved") if counts[state])
         places = {one.place for one in self.current}
@@ -114,7 +114,7 @@ def _line(one: Delivery) -> str:
     place = f", {one.place}" if one.place and one.place != one.about else ""
     since = alert.since if alert.since and alert.state == "firing" else None
     parts = [
-        f"{_state(alert)}: {still}{alert.alert_type} on {one.about}{place}: "
+        f"{_state(alert)}: {still}{alert.rule or alert.alert_type} on {one.about}{place}: "
         f"{alert.value:g} (threshold {alert.threshold:g}), "
         + (f"since {_when(since)}" if since else _when(alert.at))
     ]

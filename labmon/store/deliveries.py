@@ -57,7 +57,8 @@ def whereabouts(connection: Connection[Any], alerts: Sequence[Alert]) -> list[Wh
     """One for each alert, in their order."""
     rows = connection.execute(
         """
-        SELECT COALESCE(hostname || ' (' || host(ip_address) || ')', hostname, host(ip_address), subject,
+        SELECT COALESCE(hostname || ' (' || host(ip_address) || ')', hostname, host(ip_address),
+                   CASE WHEN asked.lab_id IS NOT NULL THEN labs.name END, subject,
                    CASE asked.system_id WHEN 0 THEN 'labmon' ELSE 'system ' || asked.system_id END),
                COALESCE(labs.name, departments.name, departments.code), departments.dept_id, labs.lab_id
         FROM unnest(%s::integer[], %s::text[], %s::integer[], %s::integer[])

@@ -28,7 +28,14 @@ from tests.servers import PostgresServer
 SYSTEMS = 1000
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
 PERCENTS = ["cpu_percent", "ram_percent", "disk_percent", "gpu_percent", "cpu_iowait_percent", "swap_percent"]
-OTHERS = ["network_sent_mbps", "network_recv_mbps", "load1", "disk_read_mbps", "process_count", "logged_in_users"]
+OTHERS = [
+    "network_sent_mbps",
+    "network_recv_mbps",
+    "load1",
+    "disk_read_mbps",
+    "process_count",
+    "logged_in_users",
+]
 METRICS = PERCENTS + OTHERS
 
 
@@ -38,7 +45,11 @@ def prepare(connection, rules: int) -> None:
         connection,
         [
             Discovery(
-                scan_id=1, dept_id=1, ip_address=f"10.0.{n // 250}.{n % 250 + 1}", discovered_at=BEGIN, scan_type="arp"
+                scan_id=1,
+                dept_id=1,
+                ip_address=f"10.0.{n // 250}.{n % 250 + 1}",
+                discovered_at=BEGIN,
+                scan_type="arp",
             )
             for n in range(SYSTEMS)
         ],
@@ -62,9 +73,14 @@ def batch(number: int, over: float, dice: random.Random) -> list[Metrics]:
         for metric in METRICS:
             spell = random.Random(f"{system} {metric} {(number + system) // 100}").random()
             values[metric] = dice.uniform(86, 99) if spell < over else dice.uniform(5, 60)
-        values["process_count"], values["logged_in_users"] = int(values["process_count"]), int(values["logged_in_users"])
+        values["process_count"], values["logged_in_users"] = (
+            int(values["process_count"]),
+            int(values["logged_in_users"]),
+        )
         rows.append(
-            Metrics(system_id=system, collected_at=BEGIN + timedelta(minutes=number), metrics=Readings(**values))
+            Metrics(
+                system_id=system, collected_at=BEGIN + timedelta(minutes=number), metrics=Readings(**values)
+            )
         )
     return rows
 
@@ -109,11 +125,15 @@ def measured(url: str, rules: int, batches: int, over: float):
             connection.commit()
             if number >= 8:
                 took[way, trigger].append(time.perf_counter() - started)
-        firing = connection.execute("SELECT count(*) FROM alert_incidents WHERE state = 'firing'").fetchone()[0]
+        firing = connection.execute("SELECT count(*) FROM alert_incidents WHERE state = 'firing'").fetchone()[
+            0
+        ]
         errors = connection.execute("SELECT said FROM alert_errors").fetchall()
         assert not errors, errors
     for way in ("handled", "stored alone"):
-        without, with_ = (SYSTEMS / statistics.median(took[way, trigger]) for trigger in ("DISABLE", "ENABLE"))
+        without, with_ = (
+            SYSTEMS / statistics.median(took[way, trigger]) for trigger in ("DISABLE", "ENABLE")
+        )
         yield f"{firing:,}", way, f"{without:,.0f}/s", f"{with_:,.0f}/s", f"{with_ / without:.2f}"
 
 

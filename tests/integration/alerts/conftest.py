@@ -79,7 +79,9 @@ class Site:
         record_metrics(
             self.connection,
             [
-                Metrics(system_id=system, collected_at=NOON + minutes(at), metrics=Readings(**{metric: value}))
+                Metrics(
+                    system_id=system, collected_at=NOON + minutes(at), metrics=Readings(**{metric: value})
+                )
                 for at, value in points
             ],
         )

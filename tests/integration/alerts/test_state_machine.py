@@ -103,7 +103,12 @@ class Model:
         """After each batch: what fired and is still on, and the end of what had been told."""
         for system, episodes in self.episodes.items():
             for one in episodes:
-                if one.state == "firing" and one.told is None or one.state == "resolved" and one.told == "firing":
+                if (
+                    one.state == "firing"
+                    and one.told is None
+                    or one.state == "resolved"
+                    and one.told == "firing"
+                ):
                     one.told = one.state
                     self.told.append((system, one.state))
 
@@ -136,7 +141,10 @@ stories = st.lists(st.one_of(batches, batches, batches, changes), min_size=1, ma
 
 @pytest.fixture(scope="module")
 def database(postgres_server, schema_template):
-    with postgres_server.database(schema_template) as name, psycopg.connect(postgres_server.url(name)) as session:
+    with (
+        postgres_server.database(schema_template) as name,
+        psycopg.connect(postgres_server.url(name)) as session,
+    ):
         session.execute("DELETE FROM alert_rules")
         session.execute("INSERT INTO departments VALUES (1)")
         session.execute("INSERT INTO systems (dept_id, ip_address) VALUES (1, '10.0.0.1'), (1, '10.0.0.2')")
@@ -199,7 +207,11 @@ def agree(session, model):
     assert incidents == [
         (
             *(system, one.since, one.fired_at, one.clearing_since),
-            *(None if one.resolved_at == "pruned" else one.resolved_at, one.resolved_at == "pruned", one.state),
+            *(
+                None if one.resolved_at == "pruned" else one.resolved_at,
+                one.resolved_at == "pruned",
+                one.state,
+            ),
         )
         for system, episodes in sorted(model.episodes.items())
         for one in episodes
@@ -222,7 +234,10 @@ def test_how_readings_in_order_are_cut_into_batches_makes_no_difference(database
     cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(series) - 1)))))
     parts = [series[a:b] for a, b in zip([0, *cuts], [*cuts, len(series)], strict=True)]
     found = []
-    for way in ([series], [part for n, part in enumerate(parts) for part in (part, parts[max(0, n - 1)]) if part]):
+    for way in (
+        [series],
+        [part for n, part in enumerate(parts) for part in (part, parts[max(0, n - 1)]) if part],
+    ):
         with database.transaction(force_rollback=True):
             put_rule(database, rule)
             for batch in way:
