@@ -4,7 +4,6 @@ The commented sample file, the environment names and the checks are read off the
 """
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,80 +13,15 @@ import platformdirs
 from msgspec import Meta, Struct
 
 from labmon.errors import ConfigError
+from labmon.units import Bytes, Seconds, Workers
 
 
-class Seconds(float):
-    """A duration. Written as a number of seconds or as "250ms", "30s", "5m", "24h", "7d"."""
-
-    UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    LONGEST = 3650 * 86400.0  # what is waited for in C does not overflow
-
-    @classmethod
-    def parse(cls, value: object) -> "Seconds":
-        """Raises ValueError for what is no duration, negative ones included."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", str(value).strip())
-        if isinstance(value, bool) or not match:
-            raise ValueError('expected a duration such as "30s", "5m", "24h" or "7d"')
-        seconds = float(match[1]) * cls.UNITS[match[2] or "s"]
-        if seconds > cls.LONGEST:
-            raise ValueError("expected a duration of ten years at most")
-        return cls(seconds)
-
-    def __str__(self) -> str:
-        for unit in ("d", "h", "m", "s"):
-            if self and self % self.UNITS[unit] == 0:
-                return f"{int(self / self.UNITS[unit])}{unit}"
-        return f"{int(round(self * 1000))}ms" if self else "0s"
-
-
-class Bytes(int):
-    """An amount of storage. Written as a number of bytes or as "64KiB", "256MiB", "2GiB"."""
-
-    UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-    @classmethod
-    def parse(cls, value: object) -> "Bytes":
-        """Raises ValueError for what is no amount."""
-        match = re.fullmatch(r"(\d+)\s*(KiB|MiB|GiB)?", str(value).strip(), re.ASCII)
-        if isinstance(value, bool) or not match:
-            raise ValueError('expected an amount of bytes such as "64KiB", "256MiB" or "2GiB"')
-        return cls(int(match[1]) * cls.UNITS.get(match[2], 1))
-
-    def __str__(self) -> str:
-        for unit in ("GiB", "MiB", "KiB"):
-            if self and self % self.UNITS[unit] == 0:
-                return f"{self // self.UNITS[unit]}{unit}"
-        return f"{int(self)}"
-
-
-class Workers(str):
-    """How many worker processes: "4", or "1..8" for as many as are needed within these bounds."""
-
-    MOST = 256
-
-    @classmethod
-    def parse(cls, value: object) -> "Workers":
-        """Raises ValueError for what is no number and no range."""
-        match = re.fullmatch(r"(\d{1,4})(?:\.\.(\d{1,4}))?", str(value).strip(), re.ASCII)
-        least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-        if match is None or isinstance(value, bool) or not 1 <= least <= most <= cls.MOST:
-            raise ValueError(f'expected a number of workers such as "4" or "1..8", of {cls.MOST} at most')
-        return cls(match[0])
-
-    @property
-    def least(self) -> int:
-        """As many there always are."""
-        return int(self.partition("..")[0])
-
-    @property
-    def most(self) -> int:
-        """And no more than these."""
-        return int(self.rpartition("..")[2])
-
-
-def _says(text: str, *, secret: bool = False, least: float | None = None, **bounds: Any) -> Meta:
-    """The comment of a key. `least` is for durations and amounts, which are no plain numbers to msgspec."""
-    return Meta(description=text, extra={"secret": secret, "least": least}, **bounds)
+def _says(
+    text: str, *, secret: bool = False, least: float | None = None, example: str = "", **bounds: Any
+) -> Meta:
+    """The comment of a key. `least` is for durations and amounts, which are no plain numbers to msgspec;
+    `example` for tables, which the sample file shows instead of an empty list: last in their table."""
+    return Meta(description=text, extra={"secret": secret, "least": least, "example": example}, **bounds)
 
 
 QueueName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,200}$")]
@@ -147,9 +81,7 @@ class Queue(Struct, frozen=True, kw_only=True):
     tls_ca: Annotated[
         str, _says("A file with the certificates to check it by. Empty: those of the system.")
     ] = ""
-    tls_verify: Annotated[
-        bool, _says("false, for rabbitmq: encrypt, but check nothing (anyone may listen in).")
-    ] = True
+    tls_verify: Annotated[bool, _says("false: encrypt, but check nothing (anyone may listen in).")] = True
     database: Annotated[
         str,
         _says(
@@ -406,6 +338,46 @@ class Retention(Struct, frozen=True, kw_only=True):
     alerts: Annotated[Seconds, _says("Alerts.")] = Seconds(1825 * 86400)
 
 
+class Target(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Somebody who is told of alerts, and of which ones. A list without entries excludes nothing."""
+
+    name: QueueName
+    url: Annotated[str, Meta(min_length=1)]
+    secret: str = ""
+    severities: list[Literal["info", "warning", "critical"]] = msgspec.field(default_factory=list)
+    departments: list[int] = msgspec.field(default_factory=list)
+    labs: list[int] = msgspec.field(default_factory=list)
+    resolved: bool = True
+
+
+class Notify(Struct, frozen=True, kw_only=True):
+    """Whom alerts are told to. `labmon consume` does it."""
+
+    group_wait: Annotated[
+        Seconds, _says("How long a target's first alert waits for others to be told along with it.")
+    ] = Seconds(1)
+    group_interval: Annotated[
+        Seconds, _says("How soon after one notification a target gets another. Critical ones do not wait.")
+    ] = Seconds(30)
+    timeout: Annotated[Seconds, _says("How long a webhook or a mail server may take to answer.", least=1)] = (
+        Seconds(10)
+    )
+    retry_for: Annotated[
+        Seconds, _says("How long to go on trying to tell a target that cannot be reached.")
+    ] = Seconds(86400)
+    targets: Annotated[
+        list[Target],
+        _says(
+            "Each target is a table. url: an address of Apprise, such as mailto://user:password@example.edu, "
+            "or the http(s) address of a webhook; its secret signs what it is sent. Lists that are empty or "
+            "absent exclude nothing; resolved = false: told of beginnings only.",
+            secret=True,
+            example='[[notify.targets]]\nname = "admins"\nurl = "https://hooks.example.edu/labmon"\n'
+            'secret = "..."\nseverities = ["warning", "critical"]\ndepartments = [1]\nlabs = [3, 4]',
+        ),
+    ] = msgspec.field(default_factory=list)
+
+
 class Spool(Struct, frozen=True, kw_only=True):
     """What the broker could not take, kept in a file of the state folder until it can."""
 
@@ -460,6 +432,7 @@ class Config(Struct, frozen=True, kw_only=True):
     consume: Consume = Consume()
     events: Events = Events()
     retention: Retention = Retention()
+    notify: Notify = Notify()
     spool: Spool = Spool()
     log: Log = Log()
     state: State = State()

@@ -17,9 +17,10 @@ import platformdirs
 import tomli_w
 from msgspec import Meta
 
-from labmon.config import Bytes, Config, Seconds, Workers, home_folder
+from labmon.config import Config, home_folder
 from labmon.errors import ConfigError
 from labmon.logs import hide_passwords
+from labmon.units import Bytes, Seconds, Workers
 
 SEED_NAMES = {
     "QUEUE_ENABLED": "queue.enabled",
@@ -50,6 +51,7 @@ class Key:
     comment: str
     secret: bool
     least: float | None
+    example: str
 
     @property
     def path(self) -> str:
@@ -63,6 +65,8 @@ class Key:
 
     def shown(self, value: Any) -> str:
         """The value as the file would write it, with secrets masked."""
+        if self.secret and isinstance(value, list):
+            return ", ".join(f"{one.name} (***)" for one in value) or "[]"
         if self.secret and value:
             masked = hide_passwords(str(value))
             value = masked if "://" in masked else "***"
@@ -111,6 +115,7 @@ def _keys() -> dict[str, Key]:
                 meta.description or "",
                 bool((meta.extra or {}).get("secret")),
                 (meta.extra or {}).get("least"),
+                (meta.extra or {}).get("example", ""),
             )
             keys[key.path] = key
     return keys
@@ -131,7 +136,8 @@ def sample() -> str:
         out += ["", f"# {table.type.__doc__}", f"[{table.name}]"]
         for key in KEYS.values():
             if key.table == table.name:
-                out += [*_wrapped(key.comment), f"{key.name} = {_toml(key.default)}"]
+                line = f"{key.name} = {_toml(key.default)}"
+                out += [*_wrapped(key.comment), textwrap.indent(key.example, "# ") or line]
     return "\n".join(out) + "\n"
 
 
@@ -195,6 +201,7 @@ def load(
     loaded = Loaded(msgspec.convert(tables, Config, dec_hook=_decode_unit), path, sources)
     _check_queues(loaded)
     _check_retention(loaded)
+    _check_targets(loaded)
     return loaded
 
 
@@ -222,6 +229,15 @@ def _check_retention(loaded: Loaded) -> None:
     if 0 < keep.pack_after < 86400:
         raise ConfigError(
             f"{loaded.sources['retention.pack_after']}: [retention] pack_after: expected 1d at least"
+        )
+
+
+def _check_targets(loaded: Loaded) -> None:
+    """Deliveries are kept by the target's name."""
+    names = [target.name for target in loaded.config.notify.targets]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(
+            f"{loaded.sources['notify.targets']}: [[notify.targets]]: two are named {twice[0]!r}"
         )
 
 
@@ -266,7 +282,7 @@ def _nearest(word: str, known: list[str]) -> str:
 def _checked(key: Key, value: Any, source: str, *, as_text: bool) -> Any:
     """The value as the key's type. `as_text`: from the environment or a flag, where "5" may mean 5."""
     if as_text and isinstance(value, str) and get_origin(get_args(key.type)[0]) is list:
-        value = [part.strip() for part in value.split(",") if part.strip()]
+        value = _listed(value)
     try:
         checked = msgspec.convert(value, key.type, strict=not as_text, dec_hook=_decode_unit)
         if key.least is not None and checked < key.least:
@@ -281,6 +297,14 @@ def _checked(key: Key, value: Any, source: str, *, as_text: bool) -> Any:
             near = _nearest(value, [str(o) for o in options])
             reason, shown = f"{value!r} is not one of its values", ""
         raise ConfigError(f"{source}: [{key.table}] {key.name}: {reason}{shown}{near}") from error
+
+
+def _listed(text: str) -> list[Any]:
+    """A list as the environment gives it: with commas, or as the file has it: [...]."""
+    with suppress(tomllib.TOMLDecodeError):
+        if text.lstrip().startswith("["):
+            return list(tomllib.loads(f"x = {text}")["x"])
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _in_words(said: str) -> str:

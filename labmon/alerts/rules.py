@@ -14,10 +14,10 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
-from labmon.config import Seconds
 from labmon.errors import UsageError
 from labmon.messages import Id, Line, Readings, Severity
 from labmon.store.maintenance import Scope
+from labmon.units import Seconds
 
 # fmt: off
 Kind = Literal[

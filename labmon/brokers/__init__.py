@@ -64,6 +64,7 @@ def open_broker(config: Config, *, store_url: str) -> Broker:
                 database=int(queue.database or 0),
                 tls=queue.tls,
                 tls_ca=queue.tls_ca,
+                tls_verify=queue.tls_verify,
                 lease=float(queue.lease),
                 ttl=ttl,
             )

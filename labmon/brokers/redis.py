@@ -93,10 +93,13 @@ class RedisBroker(Broker):
         database: int = 0,
         tls: bool = False,
         tls_ca: str = "",
+        tls_verify: bool = True,
         lease: float = 60.0,
         ttl: Mapping[str, float] | None = None,
     ) -> None:
-        self._server = Server(host, port, user, password, database, tls, tls_ca)
+        self._server = Server(
+            host, port, user, password, database, tls=tls, tls_ca=tls_ca, tls_verify=tls_verify
+        )
         self._lease = lease
         self._ttl = dict(ttl or {})
         self._link: Link | None = None

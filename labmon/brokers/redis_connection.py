@@ -55,7 +55,16 @@ class Server:
     """Where the queues are: makes connections, and says in one line what went wrong with them."""
 
     def __init__(
-        self, host: str, port: int, user: str, password: str, database: int, tls: bool, tls_ca: str
+        self,
+        host: str,
+        port: int,
+        user: str,
+        password: str,
+        database: int,
+        *,
+        tls: bool,
+        tls_ca: str,
+        tls_verify: bool,
     ) -> None:
         self.name = f"Redis at {host}" if host.startswith("/") else f"Redis at {host}:{port}"
         self.database = database
@@ -79,8 +88,11 @@ class Server:
         self._settings |= {"host": host, "port": port, "socket_keepalive": True}
         if tls:
             self._kind = redis.SSLConnection
-            self._settings |= {"ssl_cert_reqs": "required", "ssl_check_hostname": True}
-            self._settings["ssl_ca_certs"] = tls_ca or None
+            self._settings |= {
+                "ssl_cert_reqs": "required" if tls_verify else "none",
+                "ssl_check_hostname": tls_verify,
+                "ssl_ca_certs": tls_ca or None,
+            }
 
     def connect(self, client_name: str) -> "Link":
         """A new connection, which `CLIENT LIST` shows by this name. Use it within `errors`."""

@@ -106,7 +106,7 @@ def condition(rule: "Rule") -> str:
 
 
 def _length(seconds: float) -> str:
-    from labmon.config import Seconds
+    from labmon.units import Seconds
 
     return str(Seconds(seconds))
 

@@ -23,8 +23,9 @@ from labmon.cli.wiring import (
     open_sink,
     stops_on_interrupt,
 )
-from labmon.config import Config, Seconds
+from labmon.config import Config
 from labmon.errors import Exit, UsageError
+from labmon.units import Seconds
 
 if TYPE_CHECKING:
     from labmon.collect.runner import Result

@@ -53,6 +53,7 @@ def doctor(ctx: typer.Context, queue_host: QueueHost = None, form: As = Format.t
             ("spool", lambda: _spool(config)),
             ("scan", lambda: _scan()),
             ("collect", lambda: _collect(config)),
+            ("notify", lambda: _notify(config, opened[0] if opened else None)),
         ]
         for name, check in checks:
             try:
@@ -175,3 +176,26 @@ def _collect(config: "Config") -> Iterator[Finding]:
     if files < needed:
         few = f"{files} open files are few for [collect] concurrency = {config.collect.concurrency}"
         yield Finding("collect", NOTE, f"{few}: ulimit -n {needed}")
+
+
+def _notify(config: "Config", store: "Store | None") -> Iterator[Finding]:
+    from labmon.alerts.notify import open_sender
+    from labmon.store import deliveries
+
+    for target in config.notify.targets:
+        open_sender(target, config.notify)
+    if not config.notify.targets:
+        yield Finding("notify", NOTE, "nobody is told of alerts. Name somebody in [notify] targets")
+        return
+    names = ", ".join(target.name for target in config.notify.targets)
+    yield Finding("notify", OK, f"alerts are told to {names}")
+    if store is None:
+        return
+    with store.transaction() as connection:
+        for one in deliveries.waiting(connection):
+            if one.failures:
+                said = f"{one.target} cannot be reached since {ago(one.oldest)}"
+                yield Finding("notify", NOTE, f"{said}. See: labmon alerts deliveries --state waiting")
+        if failed := deliveries.recent(connection, state="failed", limit=1000):
+            said = f"{len(failed):,} alerts could not be told"
+            yield Finding("notify", NOTE, f"{said}. See: labmon alerts deliveries --state failed")

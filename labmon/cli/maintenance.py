@@ -13,8 +13,8 @@ from labmon.cli.moments import moment
 from labmon.cli.output import Column, Format, print_rows, say
 from labmon.cli.scopes import Comment, Dept, Lab, System, scope, whoever
 from labmon.cli.wiring import As, Quiet, load, open_store
-from labmon.config import Seconds
 from labmon.errors import UsageError
+from labmon.units import Seconds
 
 if TYPE_CHECKING:
     from psycopg import Connection

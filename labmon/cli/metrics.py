@@ -10,8 +10,8 @@ import typer
 from labmon.cli.moments import From, To, moment, shown
 from labmon.cli.output import Column, Format, ago, percent, print_rows, say, span
 from labmon.cli.wiring import LARGEST, As, load, open_store
-from labmon.config import Seconds
 from labmon.errors import UsageError
+from labmon.units import Seconds
 
 app = typer.Typer(no_args_is_help=True, help="What the machines measured, now and before.")
 

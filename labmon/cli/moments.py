@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from labmon.config import Seconds
 from labmon.errors import UsageError
 from labmon.messages import utcnow
+from labmon.units import Seconds
 
 
 def moment(text: str) -> datetime:

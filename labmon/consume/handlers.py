@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from psycopg import Connection
 
-from labmon.config import Config, Seconds
+from labmon.alerts.audience import verdicts
+from labmon.config import Config, Target
 from labmon.errors import Undecodable
 from labmon.messages import (
     OURSELVES,
@@ -24,12 +25,13 @@ from labmon.messages import (
     decode_discovery,
     utcnow,
 )
-from labmon.store import events, inventory
+from labmon.store import deliveries, events, inventory
 from labmon.store.alerts import record_alerts
 from labmon.store.metrics import record_metrics
 from labmon.store.pack import known_already
 from labmon.store.scans import record_scans
 from labmon.store.statuses import record_statuses
+from labmon.units import Seconds
 
 T = TypeVar("T")
 
@@ -47,15 +49,16 @@ Handler = Callable[[Connection[Any], Sequence[bytes]], Mapping[int, Rejection]]
 """(connection in a transaction, bodies) -> rejections by position."""
 
 
-def handlers(config: Config, *, record: bool = True) -> dict[str, Handler]:
+def handlers(config: Config, *, record: bool = True, notify: bool = True) -> dict[str, Handler]:
     """The handler of each configured queue, by the queue's name.
 
-    Unless `record` is false, or [events] keep nothing, what they accept is kept as an event as well.
+    Unless `record` is false, or [events] keep nothing, what they accept is kept as an event as well. Unless
+    `notify` is false, the targets are told of alerts.
     """
     found: dict[str, Handler] = {
         config.queue.discovery_queue: handle_discoveries,
         config.queue.metrics_queue: _metrics_within(config.consume.max_clock_skew, config.retention.raw),
-        config.queue.alert_queue: handle_alerts,
+        config.queue.alert_queue: _alerts_for(config.notify.targets if notify else []),
     }
     if not record or not config.events.keep:
         return found
@@ -108,12 +111,22 @@ def _metrics_within(max_clock_skew: float, keep: Seconds) -> Handler:
     return handle_metrics
 
 
-def handle_alerts(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
-    """Alerts about machines that the inventory knows."""
-    found, rejected = _decoded(bodies, lambda body: decode(Alert, body))
-    _reject_strangers(found, rejected, inventory.hold(connection, _systems(found)))
-    record_alerts(connection, _kept(found, rejected))
-    return rejected
+def _alerts_for(targets: Sequence[Target]) -> Handler:
+    def handle_alerts(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
+        """Alerts about machines that the inventory knows: kept, and on their way to those who are told."""
+        found, rejected = _decoded(bodies, lambda body: decode(Alert, body))
+        _reject_strangers(found, rejected, inventory.hold(connection, _systems(found)))
+        new = record_alerts(connection, _kept(found, rejected))
+        told = [
+            (verdict.target.name, alert, about)
+            for alert, about in zip(new, deliveries.whereabouts(connection, new), strict=True)
+            for verdict in verdicts(alert, about.dept_id, about.lab_id, targets)
+            if verdict.told
+        ]
+        deliveries.add(connection, told)
+        return rejected
+
+    return handle_alerts
 
 
 def _decoded(

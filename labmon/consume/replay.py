@@ -51,7 +51,7 @@ def replay(
     What is stored already stays as it is, so a replay may be stopped anywhere and repeated. Nobody is
     notified unless asked for. A dry run does it all and takes it back. Raises StoreError.
     """
-    handle = handlers(config, record=False)[queue]
+    handle = handlers(config, record=False, notify=notify)[queue]
     done = Replayed()
     after: events.Batch | None = None
     while not (stop and stop.is_set()):

@@ -1,7 +1,8 @@
-"""A store of its own for every test: cloned from a template that has the schema."""
+"""A store of its own for every test, cloned from a template that has the schema; certificates."""
 
 import psycopg
 import pytest
+import trustme
 
 from labmon.settings import load
 from labmon.store.migrate import migrate
@@ -38,3 +39,16 @@ def config(store_url):
 def store(config):
     with Store(config) as store:
         yield store
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """A folder with a CA, ca.pem, and its certificate for 127.0.0.1, server.pem and server.key."""
+    folder = tmp_path_factory.mktemp("tls")
+    folder.chmod(0o755)  # for servers that run under another account
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
+    issued.private_key_pem.write_to_path(str(folder / "server.key"))
+    return folder

@@ -1,8 +1,9 @@
 import pytest
 
-from labmon.config import Config, Seconds
+from labmon.config import Config
 from labmon.errors import ConfigError
 from labmon.settings import KEYS, SEED_NAMES, load, sample
+from labmon.units import Seconds
 
 
 def write(tmp_path, text):
@@ -16,14 +17,24 @@ def test_every_key_is_in_the_sample_file_and_the_sample_is_the_defaults(tmp_path
     assert shipped == sample(), "write it anew with: labmon config init config.example.toml --force"
     loaded = load(write(tmp_path, shipped), environ={})
     assert loaded.config == Config()
-    assert {source for _, _, source in loaded.rows()} == {str(tmp_path / "config.toml")}
+    sources = {path: source for path, _, source in loaded.rows() if not KEYS[path].example}
+    assert set(sources.values()) == {str(tmp_path / "config.toml")}
+
+
+def test_an_example_in_the_sample_file_is_valid_and_comes_last_in_its_table(tmp_path):
+    for key in KEYS.values():
+        if key.example:
+            assert [one for one in KEYS.values() if one.table == key.table][-1] == key
+            loaded = load(write(tmp_path, key.example), environ={})
+            assert getattr(getattr(loaded.config, key.table), key.name) != key.default
 
 
 def test_every_key_has_a_comment_above_it_in_the_sample():
     lines = sample().splitlines()
     for key in KEYS.values():
         start = lines.index(f"[{key.table}]")
-        place = next(i for i in range(start, len(lines)) if lines[i].startswith(f"{key.name} = "))
+        line = f"# [[{key.path}]]" if key.example else f"{key.name} = "
+        place = next(i for i in range(start, len(lines)) if lines[i].startswith(line))
         assert lines[place - 1].startswith("# ")
 
 
@@ -188,3 +199,33 @@ def test_workers_are_a_number_or_a_range(text, least, most):
 def test_workers_that_make_no_sense_are_refused(text):
     with pytest.raises(ConfigError, match=r"\[consume\] workers: expected a number of workers"):
         load(environ={"LABMON_CONSUME_WORKERS": text})
+
+
+def test_targets_are_tables_or_a_list_in_a_variable_and_their_addresses_are_never_shown(tmp_path):
+    text = """
+[[notify.targets]]
+name = "admins"
+url = "slack://token-a/token-b"
+severities = ["critical"]
+"""
+    from_file = load(write(tmp_path, text), environ={})
+    variable = '[{name = "admins", url = "slack://token-a/token-b", severities = ["critical"]}]'
+    from_variable = load(environ={"LABMON_NOTIFY_TARGETS": variable})
+    assert from_file.config == from_variable.config
+    assert from_file.config.notify.targets[0].severities == ["critical"]
+    assert ("notify.targets", "admins (***)", "LABMON_NOTIFY_TARGETS") in from_variable.rows()
+
+
+@pytest.mark.parametrize(
+    "text, named",
+    [
+        ('[{name = "a", url = "x", severity = 1}]', "unknown field severity"),
+        ('[{name = "a"}]', "missing required field url"),
+        ('[{name = "a", url = "x"}, {name = "a", url = "y"}]', "two are named 'a'"),
+        ('[{name = "a", url = "x", severities = ["bad"]}]', "bad"),
+        ("admins", "expected"),
+    ],
+)
+def test_a_wrong_target_is_named(text, named):
+    with pytest.raises(ConfigError, match="LABMON_NOTIFY_TARGETS: .*" + named):
+        load(environ={"LABMON_NOTIFY_TARGETS": text})

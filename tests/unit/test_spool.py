@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labmon.brokers.base import Message
-from labmon.config import Bytes
 from labmon.errors import ConfigError, Exit
 from labmon.settings import load
 from labmon.spool import SMALLEST, Spool, SpoolError
+from labmon.units import Bytes
 
 DAY = 86400.0
 MIB = 2**20

@@ -10,11 +10,11 @@ from labmon.alerts import incidents, rules
 from labmon.alerts.rules import Rule, from_toml, to_toml
 from labmon.alerts.tick import errors, tick, waiting
 from labmon.brokers.base import Depth
-from labmon.config import Seconds
 from labmon.consume.watch import Watch
 from labmon.errors import UsageError
 from labmon.messages import Readings
 from labmon.store.maintenance import Scope
+from labmon.units import Seconds
 from tests.integration.alerts.conftest import NOON, minutes
 from tests.integration.alerts.test_state_machine import rules as valid
 

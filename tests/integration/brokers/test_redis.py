@@ -1,7 +1,5 @@
 """What the Redis broker promises beyond the contract: its door, its warnings, its narrow escapes."""
 
-import datetime
-import ipaddress
 import json
 import logging
 import socket
@@ -11,10 +9,6 @@ import threading
 import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from labmon.brokers import open_broker, redis_connection, redis_sweep
 from labmon.brokers.base import Message
@@ -272,48 +266,6 @@ def test_a_database_by_name_is_refused(server):
 
 
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """A CA, and a certificate of it for 127.0.0.1."""
-    folder = tmp_path_factory.mktemp("tls")
-    folder.chmod(0o755)
-    now = datetime.datetime.now(datetime.UTC)
-
-    def make(name, signer=None, *extensions):
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        issuer, issuer_key = signer or (subject, key)
-        made = (
-            x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
-            )
-        )
-        for extension in extensions:
-            made = made.add_extension(extension, critical=False)
-        (folder / f"{name}.pem").write_bytes(
-            made.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        )
-        (folder / f"{name}.key").write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
-        return subject, key
-
-    usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-    authority = make("ca", None, usage)
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    make("server", authority, address)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def tls_server(certificates):
     files = {
         "tls-ca-cert-file": f"{certificates}/ca.pem",
@@ -341,6 +293,12 @@ def test_a_certificate_of_an_unknown_ca_is_refused(tls_server):
 def test_a_certificate_of_another_host_is_refused(tls_server, certificates):
     with pytest.raises(BrokerRefused, match="certificate is not accepted.*tls_ca"):
         opened(tls_server, host="localhost", tls=True, tls_ca=f"{certificates}/ca.pem").declare("work")
+
+
+def test_a_certificate_is_not_looked_at_where_that_is_wished(tls_server):
+    config = configured(tls_server, LABMON_QUEUE_TLS="true", LABMON_QUEUE_TLS_VERIFY="false")
+    with open_broker(config, store_url="") as broker:
+        assert broker.declare("unlooked")
 
 
 @pytest.mark.parametrize("file", ["nothing.pem", "server.key"])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from labmon.collect.runner import Target, collect
-from labmon.config import Collect, Seconds
+from labmon.config import Collect
+from labmon.units import Seconds
 from tests.conftest import started
 from tests.sshd import Sshd, can_make_accounts
 

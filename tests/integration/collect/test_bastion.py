@@ -16,7 +16,8 @@ from labmon.collect.failures import HostFailed
 from labmon.collect.hostkeys import FILE
 from labmon.collect.pins import Pins
 from labmon.collect.runner import Target
-from labmon.config import Collect, Seconds
+from labmon.config import Collect
+from labmon.units import Seconds
 from tests.conftest import started
 from tests.integration.collect.test_hostile import silent
 from tests.sshd import Sshd, can_make_accounts

@@ -16,7 +16,8 @@ import pytest
 from labmon.collect import pool, runner
 from labmon.collect.runner import Target, collect
 from labmon.collect.ssh import Session
-from labmon.config import Collect, Seconds
+from labmon.config import Collect
+from labmon.units import Seconds
 
 DEADLINE = 1.0
 
@@ -344,7 +345,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from labmon.collect.runner import Target, collect
-from labmon.config import Collect, Seconds
+from labmon.config import Collect
+from labmon.units import Seconds
 key, port, state = sys.argv[1:]
 settings = Collect(key_files=[key], deadline=Seconds(30))
 print("ready", flush=True)

@@ -13,7 +13,8 @@ from labmon.collect import probe, rounds, runner
 from labmon.collect.memory import Memory
 from labmon.collect.rounds import Round, Rounds
 from labmon.collect.runner import Result, Target
-from labmon.config import Collect, Seconds
+from labmon.config import Collect
+from labmon.units import Seconds
 from tests.integration.collect.test_hostile import silent
 
 EVERY = 2.0

@@ -12,7 +12,8 @@ MEASURE = """
 import json, sys
 from pathlib import Path
 from labmon.collect.runner import Target, collect
-from labmon.config import Collect, Seconds
+from labmon.config import Collect
+from labmon.units import Seconds
 
 state, addresses = Path(sys.argv[1]), sys.argv[2:]
 settings = Collect(password_file=str(state / "password"), user="nobody", deadline=Seconds(10))

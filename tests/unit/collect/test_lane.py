@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from labmon.collect.failures import Failure, os_failure, timed_out
 from labmon.collect.lane import REFRESH, Lane
 from labmon.collect.runner import Result, Target
-from labmon.config import Collect, Seconds
+from labmon.config import Collect
 from labmon.fleet import Fleet, Machine
 from labmon.messages import Readings, SystemStatus
+from labmon.units import Seconds
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 REFUSED = Failure("refused", "nothing listens on that port")

@@ -9,9 +9,10 @@ import pytest
 
 from labmon.collect.probe import COMMAND, END, SCRIPT, request
 from labmon.collect.runner import Target, collect
-from labmon.config import Collect, Seconds
+from labmon.config import Collect
 from labmon.demo.sshd import DemoServer
 from labmon.errors import UsageError
+from labmon.units import Seconds
 
 ADDRESSES = [f"127.0.0.{n}" for n in range(1, 13)]
 

@@ -4,10 +4,11 @@ import errno
 import time
 from threading import Event
 
-from labmon.config import Scan, Seconds
+from labmon.config import Scan
 from labmon.scan import rounds
 from labmon.scan.icmp import Packet, Ping
 from labmon.scan.progress import Progress
+from labmon.units import Seconds
 
 TARGETS = [f"10.30.5.{n}" for n in range(1, 5)]
 

@@ -1,0 +1,193 @@
+"""Who is to be told of which alert, and what became of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from psycopg import Connection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from labmon.messages import Alert
+
+State = Literal["waiting", "sent", "superseded", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """What an alert is about, in people's words, and where that belongs, for the choice of targets."""
+
+    name: str
+    place: str | None = None
+    dept_id: int | None = None
+    lab_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An alert on its way to one target."""
+
+    delivery_id: int
+    target: str
+    alert: Alert
+    about: str
+    place: str | None
+    created_at: datetime
+    state: State
+    settled_at: datetime | None
+    attempts: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits for one target, and what is known of it."""
+
+    target: str
+    oldest: datetime
+    oldest_critical: datetime | None
+    sent_at: datetime | None
+    failures: int
+    not_before: datetime | None
+
+
+def whereabouts(connection: Connection[Any], alerts: Sequence[Alert]) -> list[Whereabouts]:
+    """One for each alert, in their order."""
+    rows = connection.execute(
+        """
+        SELECT COALESCE(hostname || ' (' || host(ip_address) || ')', hostname, host(ip_address),
+                   CASE WHEN asked.lab_id IS NOT NULL THEN labs.name END, subject,
+                   CASE asked.system_id WHEN 0 THEN 'labmon' ELSE 'system ' || asked.system_id END),
+               COALESCE(labs.name, departments.name, departments.code), departments.dept_id, labs.lab_id
+        FROM unnest(%s::integer[], %s::text[], %s::integer[], %s::integer[])
+             WITH ORDINALITY AS asked (system_id, subject, dept_id, lab_id, place)
+        LEFT JOIN systems ON systems.system_id = asked.system_id
+        LEFT JOIN labs ON labs.lab_id = COALESCE(systems.lab_id, asked.lab_id)
+        LEFT JOIN departments ON departments.dept_id = COALESCE(systems.dept_id, labs.dept_id, asked.dept_id)
+        ORDER BY place
+        """,
+        [
+            [one.system_id for one in alerts],
+            [one.subject for one in alerts],
+            [one.dept_id for one in alerts],
+            [one.lab_id for one in alerts],
+        ],
+    )
+    return [Whereabouts(*row) for row in rows]
+
+
+def add(connection: Connection[Any], made: Sequence[tuple[str, Alert, Whereabouts]]) -> None:
+    """Have each target, by its name, told of an alert; in the caller's transaction. Wakes who tells."""
+    if not made:
+        return
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO deliveries (target, alert, about, place) VALUES (%s, %s, %s, %s)",
+            [
+                (target, Jsonb(msgspec.to_builtins(alert)), about.name, about.place)
+                for target, alert, about in made
+            ],
+        )
+    connection.execute("NOTIFY labmon_deliveries")
+
+
+def waiting(connection: Connection[Any]) -> list[Waiting]:
+    """The targets for which something waits."""
+    with connection.cursor(row_factory=class_row(Waiting)) as cursor:
+        cursor.execute(
+            """
+            SELECT target, min(created_at) AS oldest,
+                   min(created_at) FILTER (WHERE alert ->> 'severity' = 'critical') AS oldest_critical,
+                   max(sent_at) AS sent_at, COALESCE(max(failures), 0) AS failures,
+                   max(not_before) AS not_before
+            FROM deliveries LEFT JOIN notified USING (target)
+            WHERE state = 'waiting' GROUP BY target
+            """
+        )
+        return cursor.fetchall()
+
+
+_COLUMNS = ", ".join(Delivery.__dataclass_fields__)
+
+
+def waiting_for(connection: Connection[Any], target: str, *, limit: int) -> list[Delivery]:
+    """What waits for a target, oldest first."""
+    return _deliveries(
+        connection,
+        f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'waiting' AND target = %s "
+        "ORDER BY created_at, delivery_id LIMIT %s",
+        [target, limit],
+    )
+
+
+def recent(
+    connection: Connection[Any], *, state: str | None = None, target: str | None = None, limit: int
+) -> list[Delivery]:
+    """The newest, of that state and for that target where given; oldest first."""
+    return _deliveries(
+        connection,
+        f"""
+        SELECT * FROM (
+            SELECT {_COLUMNS} FROM deliveries
+            WHERE (%(state)s::text IS NULL OR state = %(state)s)
+              AND (%(target)s::text IS NULL OR target = %(target)s)
+            ORDER BY created_at DESC, delivery_id DESC LIMIT %(limit)s
+        ) newest ORDER BY created_at, delivery_id
+        """,
+        {"state": state, "target": target, "limit": limit},
+    )
+
+
+def _deliveries(connection: Connection[Any], query: str, parameters: Any) -> list[Delivery]:
+    rows = connection.execute(query.encode(), parameters)
+    return [Delivery(row[0], row[1], msgspec.convert(row[2], Alert), *row[3:]) for row in rows]
+
+
+def settle(connection: Connection[Any], ids: Sequence[int], state: State, error: str | None = None) -> None:
+    """They are over: told, replaced by newer ones, or given up."""
+    connection.execute(
+        "UPDATE deliveries SET state = %s, settled_at = now(), attempts = attempts + 1, error = %s "
+        "WHERE delivery_id = ANY(%s) AND state = 'waiting'",
+        [state, error, list(ids)],
+    )
+
+
+def postpone(
+    connection: Connection[Any], target: str, ids: Sequence[int], error: str, not_before: datetime
+) -> None:
+    """The target could not be told: neither of these nor of others before that time."""
+    connection.execute(
+        "UPDATE deliveries SET attempts = attempts + 1, error = %s WHERE delivery_id = ANY(%s)",
+        [error, list(ids)],
+    )
+    connection.execute(
+        "INSERT INTO notified (target, failures, not_before) VALUES (%(target)s, 1, %(until)s) "
+        "ON CONFLICT (target) DO UPDATE SET failures = notified.failures + 1, not_before = %(until)s",
+        {"target": target, "until": not_before},
+    )
+
+
+def reached(connection: Connection[Any], target: str, at: datetime) -> None:
+    """A notification has arrived at the target."""
+    connection.execute(
+        "INSERT INTO notified (target, sent_at) VALUES (%(target)s, %(at)s) "
+        "ON CONFLICT (target) DO UPDATE SET sent_at = %(at)s, failures = 0, not_before = NULL",
+        {"target": target, "at": at},
+    )
+
+
+def try_again(connection: Connection[Any], *, target: str | None = None) -> int:
+    """Have those that failed sent after all. Returns how many."""
+    count = connection.execute(
+        "UPDATE deliveries SET state = 'waiting', settled_at = NULL, created_at = now() "
+        "WHERE state = 'failed' AND (%(target)s::text IS NULL OR target = %(target)s)",
+        {"target": target},
+    ).rowcount
+    connection.execute(
+        "UPDATE notified SET not_before = NULL WHERE %(target)s::text IS NULL OR target = %(target)s",
+        {"target": target},
+    )
+    connection.execute("NOTIFY labmon_deliveries")
+    return count

@@ -1,0 +1,345 @@
+"""The notifier on a real store: what is told to whom and when, and what survives what."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from labmon.alerts.notify import Notifier
+from labmon.alerts.sender import SendFailed
+from labmon.consume.handlers import handlers
+from labmon.messages import Alert, encode, utcnow
+from labmon.settings import load
+from labmon.store import deliveries
+from tests.receiver import Receiver
+
+
+@pytest.fixture(autouse=True)
+def machines(connection):
+    connection.execute("INSERT INTO departments (dept_id, name) VALUES (1, 'Physics'), (2, 'Law')")
+    connection.execute("INSERT INTO labs (lab_id, dept_id, name) VALUES (7, 1, 'A-101')")
+    connection.execute(
+        "INSERT INTO systems (system_id, dept_id, lab_id, ip_address, hostname) "
+        "SELECT n, 1 + n % 2, CASE n % 2 WHEN 0 THEN 7 END, '10.0.0.0'::inet + n, 'pc-' || n "
+        "FROM generate_series(1, 2000) AS n"
+    )
+    connection.commit()
+
+
+@pytest.fixture
+def receiver():
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def configured(store_url):
+    def make(*targets, **settings):
+        flags = {
+            "database.url": store_url,
+            "notify.targets": list(targets),
+            "notify.group_wait": "0s",
+            "notify.group_interval": "0s",
+        }
+        return load(environ={}, flags=flags | {f"notify.{k}": v for k, v in settings.items()}).config
+
+    return make
+
+
+def target(receiver, name="admins", **settings):
+    return {"name": name, "url": receiver.url, **settings}
+
+
+def raised(system=42, kind="cpu_high", severity="warning", state="firing"):
+    return Alert(
+        system_id=system,
+        alert_type=kind,
+        severity=severity,
+        value=95.5,
+        threshold=90.0,
+        at=utcnow(),
+        state=state,
+    )
+
+
+def store_alerts(connection, config, *alerts):
+    handle = handlers(config)[config.queue.alert_queue]
+    assert handle(connection, [encode(one) for one in alerts]) == {}
+    connection.commit()
+
+
+@contextmanager
+def running(config, **options):
+    stop = threading.Event()
+    notifier = Notifier(config.notify, **options)
+    thread = threading.Thread(target=notifier.run, args=[config.database.url, stop])
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+def states(connection):
+    connection.rollback()
+    rows = connection.execute("SELECT state, count(*) FROM deliveries GROUP BY state")
+    return dict(rows.fetchall())
+
+
+def eventually(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_alert_is_told_once_with_the_machines_name_and_place(configured, connection, receiver):
+    config = configured(target(receiver))
+    with running(config):
+        store_alerts(connection, config, raised())
+        receiver.wait(1)
+        eventually(lambda: states(connection) == {"sent": 1})
+        time.sleep(0.7)
+    (one,) = receiver.received
+    assert one.alerts == [(42, "cpu_high", "firing")]
+    assert one.document["alerts"][0]["about"] == "pc-42 (10.0.0.42)"
+    assert one.document["alerts"][0]["place"] == "A-101"
+
+
+def test_a_message_that_is_delivered_twice_is_told_once(configured, connection, receiver):
+    config = configured(target(receiver))
+    alert = raised()
+    store_alerts(connection, config, alert, alert)
+    store_alerts(connection, config, alert)
+    with running(config):
+        receiver.wait(1)
+        time.sleep(0.7)
+    assert receiver.alerts == [(42, "cpu_high", "firing")]
+
+
+def test_each_target_is_told_of_what_it_wants(configured, connection, receiver):
+    with Receiver() as physics, Receiver() as critical:
+        config = configured(
+            target(receiver, "all"),
+            target(physics, "physics", departments=[1]),
+            target(critical, "critical", severities=["critical"]),
+        )
+        store_alerts(
+            connection,
+            config,
+            raised(2),
+            raised(3),
+            raised(4, severity="critical"),
+            raised(0, "queue_backlog"),
+        )
+        with running(config):
+            for one in (receiver, physics, critical):
+                one.wait(1)
+        assert sorted(system for system, _, _ in receiver.alerts) == [0, 2, 3, 4]
+        assert sorted(system for system, _, _ in physics.alerts) == [2, 4]
+        assert sorted(system for system, _, _ in critical.alerts) == [4]
+
+
+def test_two_thousand_machines_at_once_are_one_notification(configured, connection, receiver):
+    config = configured(target(receiver), group_wait="1s")
+    with running(config):
+        for start in range(1, 2001, 500):
+            store_alerts(connection, config, *(raised(n, "no_data") for n in range(start, start + 500)))
+        receiver.wait(1)
+        eventually(lambda: states(connection) == {"sent": 2000})
+        time.sleep(0.7)
+    (one,) = receiver.received
+    assert len(one.alerts) == 2000
+
+
+def test_the_next_notification_waits_for_company_but_a_critical_one_does_not(
+    configured, connection, receiver
+):
+    config = configured(target(receiver), group_interval="1h")
+    with running(config):
+        store_alerts(connection, config, raised(2))
+        receiver.wait(1)
+        store_alerts(connection, config, raised(3))
+        time.sleep(1.2)
+        assert len(receiver.received) == 1
+        store_alerts(connection, config, raised(4, severity="critical"))
+        receiver.wait(2)
+    assert [one.alerts for one in receiver.received] == [
+        [(2, "cpu_high", "firing")],
+        [(4, "cpu_high", "firing"), (3, "cpu_high", "firing")],
+    ]
+
+
+def test_an_alert_that_ended_before_anybody_was_told_is_told_by_its_end(configured, connection, receiver):
+    config = configured(target(receiver))
+    store_alerts(connection, config, raised())
+    store_alerts(connection, config, raised(state="resolved"))
+    with running(config):
+        receiver.wait(1)
+        eventually(lambda: states(connection) == {"sent": 1, "superseded": 1})
+    assert receiver.alerts == [(42, "cpu_high", "resolved")]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr("labmon.alerts.notify.FIRST_PAUSE", 0.2)
+
+
+def test_a_target_that_is_away_is_told_when_it_is_back(configured, connection, impatient):
+    with Receiver(answers=[503, 500]) as receiver:
+        config = configured(target(receiver))
+        store_alerts(connection, config, raised())
+        with running(config):
+            receiver.wait(3)
+            eventually(lambda: states(connection) == {"sent": 1})
+        assert len({one.headers["Idempotency-Key"] for one in receiver.received}) == 1
+    (kept,) = deliveries.recent(connection, limit=10)
+    assert (kept.state, kept.attempts, kept.error) == ("sent", 3, None)
+
+
+def test_the_pauses_between_attempts_grow(configured, connection, monkeypatch):
+    monkeypatch.setattr("labmon.alerts.notify.FIRST_PAUSE", 0.4)
+    monkeypatch.setattr("labmon.alerts.notify.random.uniform", lambda low, high: high)
+    with Receiver(answers=[503, 503]) as receiver:
+        config = configured(target(receiver))
+        store_alerts(connection, config, raised())
+        with running(config):
+            receiver.wait(3)
+        first, second, third = (one.at for one in receiver.received)
+    assert 0.4 <= second - first < third - second
+    assert third - second >= 0.8
+
+
+def test_a_no_is_kept_and_can_be_tried_again(configured, connection):
+    with Receiver(answers=[404]) as receiver:
+        config = configured(target(receiver))
+        store_alerts(connection, config, raised())
+        with running(config):
+            eventually(lambda: states(connection) == {"failed": 1})
+            (kept,) = deliveries.recent(connection, state="failed", limit=10)
+            assert kept.error == "it answered 404"
+            time.sleep(0.7)
+            assert len(receiver.received) == 1
+            assert deliveries.try_again(connection) == 1
+            connection.commit()
+            receiver.wait(2)
+            eventually(lambda: states(connection) == {"sent": 1})
+
+
+def test_after_a_day_in_vain_an_alert_is_given_up_and_newer_ones_are_not(configured, connection, receiver):
+    config = configured(target(receiver))
+    store_alerts(connection, config, raised(2))
+    connection.execute(
+        "UPDATE deliveries SET created_at = now() - interval '25 hours', error = 'no connection'"
+    )
+    store_alerts(connection, config, raised(4))
+    with running(config):
+        receiver.wait(1)
+        eventually(lambda: states(connection) == {"failed": 1, "sent": 1})
+    assert receiver.alerts == [(4, "cpu_high", "firing")]
+    assert deliveries.recent(connection, state="failed", limit=1)[0].error == "no connection"
+
+
+def test_a_slow_target_delays_no_other(configured, connection, receiver):
+    with Receiver(delay=5.0) as slow:
+        config = configured(target(slow, "slow"), target(receiver, "quick"), timeout="10s")
+        with running(config):
+            store_alerts(connection, config, raised())
+            slow.wait(1)
+            began = time.monotonic()
+            for _ in range(3):
+                store_alerts(connection, config, raised())
+                receiver.wait(len(receiver.received) + 1, 3)
+            assert time.monotonic() - began < 4
+
+
+def test_a_stop_is_quick_while_a_target_hangs_and_nothing_is_forgotten(configured, connection, receiver):
+    with Receiver(delay=8.0) as slow:
+        config = configured(target(slow), timeout="20s")
+        store_alerts(connection, config, raised())
+        began = time.monotonic()
+        with running(config):
+            slow.wait(1)
+        assert time.monotonic() - began < 6
+    assert states(connection) == {"waiting": 1}
+
+
+def test_who_is_killed_between_sending_and_recording_repeats_and_loses_nothing(
+    configured, connection, receiver
+):
+    config = configured(target(receiver))
+    store_alerts(connection, config, raised())
+
+    class Killed(Notifier):
+        def _settle(self, connection, outcome):
+            raise KeyboardInterrupt
+
+    with psycopg.connect(config.database.url, autocommit=True) as other, pytest.raises(KeyboardInterrupt):
+        Killed(config.notify).tell_all(other)
+    assert states(connection) == {"waiting": 1}
+    with running(config):
+        receiver.wait(2)
+        eventually(lambda: states(connection) == {"sent": 1})
+    first, second = receiver.received
+    assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
+
+
+def test_of_two_processes_one_tells_and_the_other_takes_over(configured, connection, receiver, monkeypatch):
+    monkeypatch.setattr("labmon.store.sole.RETRY", 0.3)
+    config = configured(target(receiver))
+    stops = [threading.Event(), threading.Event()]
+    threads = [
+        threading.Thread(target=Notifier(config.notify).run, args=[config.database.url, stop])
+        for stop in stops
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(1, 6):
+            store_alerts(connection, config, raised(number))
+            receiver.wait(number)
+        owner = connection.execute(
+            "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND database = "
+            "(SELECT oid FROM pg_database WHERE datname = current_database())"
+        ).fetchall()
+        assert len(owner) == 1
+        connection.execute("SELECT pg_terminate_backend(%s)", owner[0])
+        connection.commit()
+        store_alerts(connection, config, raised(6))
+        receiver.wait(6)
+    finally:
+        for stop in stops:
+            stop.set()
+        for thread in threads:
+            thread.join(30)
+    assert [system for system, _, _ in receiver.alerts] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_bug_in_a_sender_is_an_attempt_in_vain(configured, connection, receiver):
+    class Broken:
+        def send(self, notification):
+            raise KeyError("a bug")
+
+    config = configured(target(receiver))
+    store_alerts(connection, config, raised())
+    with running(config, open=lambda target, settings: Broken()):
+        eventually(lambda: deliveries.recent(connection, limit=1)[0].attempts == 1)
+    (kept,) = deliveries.recent(connection, limit=1)
+    assert (kept.state, kept.error) == ("waiting", "a bug: KeyError")
+
+
+def test_a_target_may_say_when_to_come_again(configured, connection, receiver):
+    class Busy:
+        def send(self, notification):
+            raise SendFailed("it answered 429", after=1000)
+
+    config = configured(target(receiver))
+    store_alerts(connection, config, raised())
+    with running(config, open=lambda target, settings: Busy()):
+        eventually(lambda: deliveries.recent(connection, limit=1)[0].attempts == 1)
+    (wait,) = connection.execute("SELECT not_before - clock_timestamp() FROM notified").fetchone()
+    assert 900 < wait.total_seconds() <= 1000

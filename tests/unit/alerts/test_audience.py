@@ -1,0 +1,51 @@
+import pytest
+
+from labmon.alerts.audience import verdicts
+from labmon.config import Target
+from labmon.messages import Alert, utcnow
+
+
+def alert(severity="warning", state="firing"):
+    return Alert(
+        system_id=42,
+        alert_type="cpu_high",
+        severity=severity,
+        value=95.5,
+        threshold=90.0,
+        at=utcnow(),
+        state=state,
+    )
+
+
+def target(**settings):
+    return Target(name="admins", url="https://hooks.example.edu/x", **settings)
+
+
+@pytest.mark.parametrize(
+    "settings, told, why",
+    [
+        ({}, True, "everything"),
+        ({"severities": ["warning", "critical"]}, True, "severity warning"),
+        ({"severities": ["critical"]}, False, "severity warning is not in its severities"),
+        ({"departments": [1]}, True, "department 1"),
+        ({"departments": [2, 3]}, False, "department 1 is not in its departments"),
+        ({"labs": [7]}, True, "lab 7"),
+        ({"labs": [8]}, False, "lab 7 is not in its labs"),
+        ({"departments": [1], "labs": [8]}, False, "lab 7"),
+    ],
+)
+def test_a_target_is_told_of_what_all_its_lists_contain(settings, told, why):
+    (verdict,) = verdicts(alert(), 1, 7, [target(**settings)])
+    assert verdict.told is told
+    assert why in verdict.why
+
+
+def test_who_watches_a_lab_is_not_told_of_machines_that_are_in_none():
+    (verdict,) = verdicts(alert(), 1, None, [target(labs=[7])])
+    assert (verdict.told, verdict.why) == (False, "no lab is not in its labs")
+
+
+def test_ends_are_told_unless_the_target_does_not_want_them():
+    both = [target(), target(resolved=False)]
+    assert [one.told for one in verdicts(alert(state="resolved"), 1, 7, both)] == [True, False]
+    assert [one.told for one in verdicts(alert(), 1, 7, both)] == [True, True]
