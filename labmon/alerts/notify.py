@@ -23,6 +23,7 @@ from labmon.alerts.sender import Sender, SendFailed
 from labmon.config import Notify, Target
 from labmon.store import deliveries
 from labmon.store.deliveries import Waiting
+from labmon.store.pool import Store
 from labmon.store.sole import only_one
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 900.0
 """Seconds between attempts: doubled each time, with jitter."""
 
 POLL = 0.5
-"""Seconds. How soon a stop is seen, and a group whose time has come."""
+"""Seconds. How soon a stop is seen."""
 
 LAST_WAIT = 2.0
 """Seconds that a stop waits for what is just being sent."""
@@ -69,9 +70,9 @@ class Notifier:
         self._under_way: set[str] = set()
         self._done: SimpleQueue[_Outcome] = SimpleQueue()
 
-    def run(self, url: str, stop: threading.Event) -> None:
+    def run(self, store: Store, stop: threading.Event) -> None:
         """Tell until `stop` is set, whenever no other process does."""
-        only_one(url, "notifier", lambda connection: self._watch(connection, stop), stop)
+        only_one(store, "notifier", lambda connection: self._watch(connection, stop), stop)
 
     def tell_all(self, connection: Connection[Any]) -> None:
         """Tell at once whatever waits, without waiting for company, and return when each was tried once."""
@@ -84,28 +85,34 @@ class Notifier:
         connection.execute("LISTEN labmon_deliveries")
         while not stop.is_set():
             now = _now(connection)
+            pause = POLL
             for one in deliveries.waiting(connection):
-                if self._is_due(one, now):
+                left = (self._due_at(one) - now).total_seconds()
+                if one.target in self._under_way:
+                    continue
+                if left <= 0:
                     self._start(connection, one)
+                else:
+                    pause = min(pause, left)
             if self._under_way:
                 with suppress(Empty):
                     self._settle(connection, self._done.get(timeout=POLL / 5))
             else:
-                for _ in connection.notifies(timeout=POLL, stop_after=1):
+                for _ in connection.notifies(timeout=pause, stop_after=1):
                     pass
         until = time.monotonic() + LAST_WAIT
         with suppress(Empty):
             while self._under_way:
                 self._settle(connection, self._done.get(timeout=max(0.0, until - time.monotonic())))
 
-    def _is_due(self, one: Waiting, now: datetime) -> bool:
+    def _due_at(self, one: Waiting) -> datetime:
         wait = timedelta(seconds=self._settings.group_wait)
-        if one.target in self._under_way or (one.not_before and now < one.not_before):
-            return False
-        if one.oldest_critical and now >= one.oldest_critical + wait:
-            return True
-        calm_until = (one.sent_at or one.oldest) + timedelta(seconds=self._settings.group_interval)
-        return now >= one.oldest + wait and (one.sent_at is None or now >= calm_until)
+        due = one.oldest + wait
+        if one.sent_at:
+            due = max(due, one.sent_at + timedelta(seconds=self._settings.group_interval))
+        if one.oldest_critical:
+            due = min(due, one.oldest_critical + wait)
+        return max(due, one.not_before) if one.not_before else due
 
     def _start(self, connection: Connection[Any], one: Waiting) -> None:
         """Send what waits for a target, in a thread of its own; what waited too long is given up."""

@@ -14,13 +14,14 @@ from psycopg import Connection
 
 from labmon.brokers.base import Broker, Message
 from labmon.errors import BrokerError
+from labmon.store.pool import Store
 from labmon.store.sole import only_one
 
 logger = logging.getLogger(__name__)
 
 BATCH = 500
 
-POLL = 1.0
+POLL = 0.5
 """Seconds. How soon a stop is seen, and a row whose NOTIFY nobody heard."""
 
 LONGEST_PAUSE = 30.0
@@ -34,9 +35,9 @@ class Relay:
         self._open_broker = open_broker
         self._queue = queue
 
-    def run(self, url: str, stop: threading.Event) -> None:
+    def run(self, store: Store, stop: threading.Event) -> None:
         """Relay until `stop` is set. Neither a broker nor a database that is away ends it."""
-        only_one(url, "alert relay", lambda connection: self._watch(connection, stop), stop)
+        only_one(store, "alert relay", lambda connection: self._watch(connection, stop), stop)
 
     def forward_all(self, connection: Connection[Any]) -> int:
         """Publish what waits and return how much that was. Raises what the broker does."""

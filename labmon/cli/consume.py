@@ -23,6 +23,7 @@ from labmon.cli.workers import live, print_status
 from labmon.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from labmon.brokers.base import Broker
     from labmon.config import Config
     from labmon.consume.register import Member
     from labmon.store.pool import Store
@@ -115,19 +116,28 @@ def _team(
 ) -> Iterator[Team]:
     """The workers, and what is done beside them."""
     from labmon.brokers import open_broker
+    from labmon.consume.alerting import Alerting
     from labmon.consume.crew import Crew
     from labmon.consume.depths import Depths
     from labmon.consume.duties import Duties
     from labmon.consume.supervisor import Supervisor
 
-    depths = Depths(config, lambda: open_broker(config, store_url=store.url), say)
+    def broker() -> "Broker":
+        return open_broker(config, store_url=store.url)
+
+    depths = Depths(config, broker)
+    alerting = None
+    if config.queue.alert_queue in queues:
+        alerting = Alerting(config, store, broker, lambda: depths.known)
     team: Crew | Supervisor
     if config.consume.workers.most > 1 or config.consume.max_memory:
         team = Supervisor(config, queues, stop, lambda: depths.known, until_empty=until_empty)
     else:
         team = Crew(config, queues, store, stop, until_empty=until_empty)
-    with Duties(config, store, depths, team.members):
+    with Duties(config, store, depths, None if until_empty else alerting, team.members):
         yield team
+        if until_empty and alerting and not stop.is_set():
+            alerting.finish(stop)
 
 
 def _work(team: Team, stop: threading.Event, quiet: bool) -> None:

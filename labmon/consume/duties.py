@@ -10,7 +10,9 @@ from typing import Self
 
 import psycopg
 
+from labmon.alerts.tick import EVERY
 from labmon.config import Config
+from labmon.consume.alerting import Alerting
 from labmon.consume.depths import Depths
 from labmon.consume.register import Member, Register
 from labmon.errors import AlreadyRunning, LabmonError
@@ -28,6 +30,9 @@ LOOK = 2.0
 HOUSEKEEPING = 60.0
 """Seconds between two rounds of housekeeping. Those who work beside each other take turns by its lock."""
 
+AGAIN = 30.0
+"""Seconds until one that should have gone on until the end, and did not, is begun anew."""
+
 PATIENCE = 5.0
 """Seconds that the end waits for one that hangs."""
 
@@ -36,8 +41,14 @@ class Duties:
     """Enter to begin with them, leave to end them."""
 
     def __init__(
-        self, config: Config, store: Store, depths: Depths, members: Callable[[], list[Member]]
+        self,
+        config: Config,
+        store: Store,
+        depths: Depths,
+        alerting: Alerting | None,
+        members: Callable[[], list[Member]],
     ) -> None:
+        """Without `alerting` nobody is told of anything by this process."""
         register = Register()
         self._config = config
         self._store = store
@@ -46,8 +57,14 @@ class Duties:
         self._threads = [
             self._duty("workers", BEAT, lambda: register.write(store, members()), leave),
             self._duty("depths", LOOK, depths.look, depths.close),
-            self._duty("housekeeping", HOUSEKEEPING, self._keep_house, lambda: None),
+            self._duty("housekeeping", HOUSEKEEPING, self._keep_house),
         ]
+        if alerting:
+            self._threads += [
+                self._duty("alerts", EVERY, alerting.look),
+                self._duty("relay", AGAIN, partial(alerting.relay, self._stop)),
+                self._duty("notify", AGAIN, partial(alerting.notify, self._stop)),
+            ]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -66,13 +83,14 @@ class Duties:
             housekeeping.tick(self._store, self._config, stop=self._stop)
 
     def _duty(
-        self, name: str, seconds: float, act: Callable[[], None], end: Callable[[], None]
+        self, name: str, seconds: float, act: Callable[[], None], end: Callable[[], None] | None = None
     ) -> threading.Thread:
         def run() -> None:
             while not self._stop.is_set():
                 _attempt(name, act)
                 self._stop.wait(seconds)
-            _attempt(name, end)
+            if end:
+                _attempt(name, end)
 
         return threading.Thread(target=run, name=name, daemon=True)
 

@@ -70,6 +70,18 @@ class Store:
         with _translated(self.url), self._pool.connection() as connection, connection.transaction():
             yield connection
 
+    @contextmanager
+    def session(self, name: str) -> Iterator[Connection[Any]]:
+        """A connection outside the pool, each statement of which commits by itself: for locks and to listen.
+
+        `name` is what `pg_stat_activity` shows. Raises as `transaction` does.
+        """
+        with (
+            _translated(self.url),
+            pg.connect(self.url, name=f"labmon {name}", autocommit=True) as connection,
+        ):
+            yield connection
+
     def close(self) -> None:
         """Give the connections back, and stop the embedded server if nobody else uses it. Idempotent."""
         if self._pool is not None:

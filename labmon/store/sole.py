@@ -9,10 +9,10 @@ from collections.abc import Callable
 from threading import Event
 from typing import Any
 
-import psycopg
 from psycopg import Connection
 
-from labmon import pg
+from labmon.errors import StoreUnavailable
+from labmon.store.pool import Store
 
 logger = logging.getLogger(__name__)
 
@@ -20,22 +20,20 @@ RETRY = 5.0
 """Seconds until the lock, or a database that is away, is asked for again."""
 
 
-def only_one(url: str, work: str, do: Callable[[Connection[Any]], None], stop: Event) -> None:
-    """Do `work` while no other process does; `do` gets an autocommit connection and returns when stopped.
+def only_one(store: Store, work: str, do: Callable[[Connection[Any]], None], stop: Event) -> None:
+    """Do `work` while no other process does; `do` gets a session and returns when stopped.
 
-    Waits for the lock and for a database that is away until `stop` is set. Raises what `do` raises, except
+    Waits for the lock, and for a database that is away, until `stop` is set. Raises what `do` raises, except
     for a lost connection: then somebody, perhaps this process, starts `do` anew.
     """
     while not stop.is_set():
         try:
-            with pg.connect(url, name=f"labmon {work}", autocommit=True) as connection:
+            with store.session(work) as connection:
                 row = connection.execute(
                     "SELECT pg_try_advisory_lock(hashtext('labmon'), hashtext(%s))", [work]
                 ).fetchone()
                 if row and row[0]:
                     do(connection)
-        except psycopg.Error as error:
-            if not pg.is_away(error):
-                raise
-            logger.warning("%s: %s; trying again", work, pg.one_line(error))
+        except StoreUnavailable as error:
+            logger.info("%s: %s; trying again", work, error)
         stop.wait(random.uniform(0.5, 1.0) * RETRY)

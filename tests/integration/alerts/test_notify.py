@@ -13,6 +13,7 @@ from labmon.consume.handlers import handlers
 from labmon.messages import Alert, encode, utcnow
 from labmon.settings import load
 from labmon.store import deliveries
+from labmon.store.pool import Store
 from tests.receiver import Receiver
 
 
@@ -74,14 +75,15 @@ def store_alerts(connection, config, *alerts):
 def running(config, **options):
     stop = threading.Event()
     notifier = Notifier(config.notify, **options)
-    thread = threading.Thread(target=notifier.run, args=[config.database.url, stop])
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(30)
-        assert not thread.is_alive()
+    with Store(config) as store:
+        thread = threading.Thread(target=notifier.run, args=[store, stop])
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(30)
+            assert not thread.is_alive()
 
 
 def states(connection):
@@ -288,14 +290,13 @@ def test_who_is_killed_between_sending_and_recording_repeats_and_loses_nothing(
     assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
 
 
-def test_of_two_processes_one_tells_and_the_other_takes_over(configured, connection, receiver, monkeypatch):
+def test_of_two_processes_one_tells_and_the_other_takes_over(
+    configured, connection, receiver, store, monkeypatch
+):
     monkeypatch.setattr("labmon.store.sole.RETRY", 0.3)
     config = configured(target(receiver))
     stops = [threading.Event(), threading.Event()]
-    threads = [
-        threading.Thread(target=Notifier(config.notify).run, args=[config.database.url, stop])
-        for stop in stops
-    ]
+    threads = [threading.Thread(target=Notifier(config.notify).run, args=[store, stop]) for stop in stops]
     for thread in threads:
         thread.start()
     try:

@@ -4,7 +4,6 @@ import threading
 import time
 from contextlib import contextmanager
 
-import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -57,9 +56,9 @@ def fire(connection, incident, severity="critical", commit=True):
 
 
 @contextmanager
-def running(relay, url):
+def running(relay, store):
     stop = threading.Event()
-    thread = threading.Thread(target=relay.run, args=[url, stop])
+    thread = threading.Thread(target=relay.run, args=[store, stop])
     thread.start()
     try:
         yield
@@ -86,11 +85,9 @@ def waiting(connection):
     return connection.execute("SELECT count(*) FROM alert_outbox WHERE published_at IS NULL").fetchone()[0]
 
 
-def test_what_is_in_the_outbox_is_published_in_order_and_once(
-    server, broker, store_url, connection, incident
-):
+def test_what_is_in_the_outbox_is_published_in_order_and_once(server, broker, store, connection, incident):
     fire(connection, incident)
-    with running(Relay(lambda: MemoryBroker(server), QUEUE), store_url):
+    with running(Relay(lambda: MemoryBroker(server), QUEUE), store):
         (first,) = received(broker, 1)
         fire(connection, incident, "warning")
         fire(connection, incident, "warning")
@@ -103,8 +100,8 @@ def test_what_is_in_the_outbox_is_published_in_order_and_once(
     assert waiting(connection) == 0
 
 
-def test_a_wake_up_is_quick_and_a_lost_one_is_made_up_for(server, broker, store_url, connection, incident):
-    with running(Relay(lambda: MemoryBroker(server), QUEUE), store_url):
+def test_a_wake_up_is_quick_and_a_lost_one_is_made_up_for(server, broker, store, connection, incident):
+    with running(Relay(lambda: MemoryBroker(server), QUEUE), store):
         fire(connection, incident)
         received(broker, 1)
         began = time.monotonic()
@@ -119,10 +116,10 @@ def test_a_wake_up_is_quick_and_a_lost_one_is_made_up_for(server, broker, store_
         received(broker, 1, seconds=5)
 
 
-def test_what_is_not_committed_is_not_published(server, broker, store_url, connection, incident):
+def test_what_is_not_committed_is_not_published(server, broker, store, connection, incident):
     connection.commit()
     fire(connection, incident, commit=False)
-    with running(Relay(lambda: MemoryBroker(server), QUEUE), store_url):
+    with running(Relay(lambda: MemoryBroker(server), QUEUE), store):
         time.sleep(1.2)
         assert broker.depth(QUEUE).ready == 0
         connection.rollback()
@@ -130,9 +127,9 @@ def test_what_is_not_committed_is_not_published(server, broker, store_url, conne
         assert broker.depth(QUEUE).ready == 0
 
 
-def test_while_the_broker_is_away_alerts_wait(server, broker, store_url, connection, incident, caplog):
+def test_while_the_broker_is_away_alerts_wait(server, broker, store, connection, incident, caplog):
     server.stop()
-    with running(Relay(lambda: MemoryBroker(server), QUEUE), store_url):
+    with running(Relay(lambda: MemoryBroker(server), QUEUE), store):
         fire(connection, incident)
         time.sleep(1.0)
         assert waiting(connection) == 1
@@ -141,7 +138,7 @@ def test_while_the_broker_is_away_alerts_wait(server, broker, store_url, connect
 
 
 def test_who_dies_before_it_is_marked_publishes_it_again_under_the_same_id(
-    server, broker, store_url, connection, incident
+    server, broker, store, connection, incident
 ):
     fire(connection, incident)
 
@@ -150,7 +147,7 @@ def test_who_dies_before_it_is_marked_publishes_it_again_under_the_same_id(
             super().publish(queue, messages)
             raise BrokerUnavailable("the line went dead after the last byte")
 
-    with psycopg.connect(store_url, autocommit=True) as other:
+    with store.session("test") as other:
         with pytest.raises(BrokerUnavailable):
             Relay(lambda: Dying(server), QUEUE).forward_all(other)
         assert Relay(lambda: MemoryBroker(server), QUEUE).forward_all(other) == 1
