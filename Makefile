@@ -49,6 +49,7 @@ chaos: .venv/ready servers  ## Kill and fill everything, at length; prints the t
 .PHONY: bench
 bench: .venv/ready servers  ## The brokers' figures, each beside its peer from the same run
 	for broker in postgres redis rabbitmq; do $(BIN)/python -m tests.bench.broker --broker $$broker || exit; done
+	$(BIN)/python -m tests.bench.alerts
 
 .PHONY: format
 format: .venv/ready  ## Format the code, write config.example.toml anew
