@@ -1,7 +1,6 @@
 """Rules, alerts, silences and maintenance, by the installed command; the readings over real SSH."""
 
 import json
-import re
 
 import psycopg
 import pytest
@@ -47,7 +46,7 @@ def test_from_a_rule_to_an_alert_to_its_end(site):
         ("used", "firing", 1),
         ("used", "firing", 2),
     }
-    assert outbox(lab) == [(1, "firing"), (2, "firing")]
+    assert sorted(outbox(lab)) == [(1, "firing"), (2, "firing")]
     first = both[0]["alert_id"]
 
     assert "acknowledged" in lab.run("alerts", "ack", first, "-m", "I know").stderr
@@ -98,18 +97,20 @@ def test_weekly_hours_say_when_they_come_next(stored_lab):
     assert row["begins"].endswith("18:30:00Z")  # midnight there
 
 
+def known_rules(lab):
+    rows = json.loads(lab.run("alerts", "rules", "list", "-f", "json").stdout)
+    return [row | {"rule_id": None} for row in rows]
+
+
 def test_rules_go_out_as_toml_and_come_back(stored_lab):
     lab = stored_lab
     file = lab.folder / "rules.toml"
     file.write_text(lab.run("alerts", "rules", "export").stdout)
-    before = lab.run("alerts", "rules", "list", "-f", "json").stdout
+    before = known_rules(lab)
     lab.run("alerts", "rules", "remove", "cpu_high")
     lab.run("alerts", "rules", "add", "extra", "--metric", "load1", "--above", "9")
     lab.run("alerts", "rules", "import", file, "--replace")
-    strip = re.compile(r'"rule_id": \d+')
-    assert sorted(strip.sub("", lab.run("alerts", "rules", "list", "-f", "json").stdout)) == sorted(
-        strip.sub("", before)
-    )
+    assert known_rules(lab) == before
 
     file.write_text(
         "[[rule]]\nname = 'good'\nmetric = 'load1'\nthreshold = 1\n[[rule]]\nname = 'bad'\nmetric = 'x'\n"

@@ -56,9 +56,20 @@ def test_the_rules_of_a_fresh_database_survive_the_way_through_a_file(connection
 def test_a_rule_comes_back_from_the_database_as_it_went_in(site):
     site.systems(1, lab=3)
     one = Rule(
-        name="one", metric="load1", comparison="<=", threshold=0.25, clear=1.5, hold=Seconds(90), clear_for=Seconds(5),
-        repeat=Seconds(0), max_gap=Seconds(60), severity="info", lab=3, enabled=False, note="ätsch",
-    )  # fmt: skip
+        name="one",
+        metric="load1",
+        comparison="<=",
+        threshold=0.25,
+        clear=1.5,
+        hold=Seconds(90),
+        clear_for=Seconds(5),
+        repeat=Seconds(0),
+        max_gap=Seconds(60),
+        severity="info",
+        lab=3,
+        enabled=False,
+        note="ätsch",
+    )
     number = rules.put(site.connection, one)
     assert rules.find(site.connection, "one") == (number, one)
     assert rules.put(site.connection, one) == number  # the same name and scope: the same rule
