@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg.errors import LockNotAvailable
 
 from labmon.consume.handlers import handlers
 from labmon.messages import Metrics, Readings, encode, utcnow
@@ -141,7 +140,7 @@ def test_a_packed_hour_is_found_by_its_index(connection, put):
             [NOON, NOON + timedelta(hours=2), NOON],
         )
     )
-    assert "Index Scan using metrics_packed_20260301_pkey" in plan
+    assert "Index Scan using metrics_packed_202603_pkey" in plan
     assert "Index Scan using metrics_20260301_pkey" in plan
 
 
@@ -210,11 +209,7 @@ def test_readers_see_every_reading_once_while_days_are_packed_and_unpacked(store
         if pack.pack(connection, part(connection)):
             swaps += 1
         connection.commit()
-        try:
-            with connection.transaction():
-                swaps += bool(pack.unpack(connection, DAY))
-        except LockNotAvailable:
-            pass
+        swaps += bool(pack.unpack(connection, DAY))
         connection.commit()
     stop.set()
     thread.join()
