@@ -48,7 +48,9 @@ REALS = {
     "cpu_temperature_celsius": st.floats(-273, 1000, width=32),
 }
 sensors = st.one_of(
-    st.none(), st.integers(0, 100_000).map(lambda n: n / 1000), st.integers(0, 100).map(float)
+    st.none(),
+    st.builds(lambda n, power: n / 10**power, st.integers(0, 100_000), st.integers(0, 4)),
+    st.integers(0, 100).map(float),
 )
 values = st.fixed_dictionaries(
     {"load1": sensors.map(lambda value: value or 0.5)},
