@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 UNITS = {
     "metrics": "day",
-    "metrics_packed": "day",
+    "metrics_packed": "month",
     "metrics_5m": "day",
     "metrics_1h": "month",
     "metrics_1d": "year",

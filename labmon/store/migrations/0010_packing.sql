@@ -91,22 +91,25 @@ BEGIN
 END
 $$;
 
--- Most sensors have two or three decimals, and whole numbers pack better than the bits of a real.
+-- Most sensors have a few decimals, and whole numbers pack better than the bits of a real.
 CREATE FUNCTION labmon_pack(numbers real[]) RETURNS bytea IMMUTABLE PARALLEL SAFE LANGUAGE plpgsql AS $$
 DECLARE
-    none boolean; two boolean; three boolean;
+    right_with boolean[];
+    factor double precision;
 BEGIN
-    SELECT bool_and(round(x) = x), bool_and((round(x * 100) / 100)::real = x::real),
-           bool_and((round(x * 1000) / 1000)::real = x::real)
-    INTO none, two, three FROM (SELECT x::double precision FROM unnest(numbers) AS x) AS each
-    HAVING bool_and(abs(x) <= 1e15);
-    IF none THEN
-        RETURN labmon_pack(numbers::bigint[]);
-    ELSIF two THEN
-        RETURN labmon_pack((SELECT array_agg(round(x::double precision * 100)::bigint) FROM unnest(numbers) AS x), 3);
-    ELSIF three THEN
-        RETURN labmon_pack((SELECT array_agg(round(x::double precision * 1000)::bigint) FROM unnest(numbers) AS x), 4);
-    END IF;
+    SELECT ARRAY[
+        bool_and(round(x) = x), bool_and((round(x * 10) / 10)::real = x::real),
+        bool_and((round(x * 100) / 100)::real = x::real), bool_and((round(x * 1000) / 1000)::real = x::real)
+    ] INTO right_with
+    FROM (SELECT x::double precision FROM unnest(numbers) AS x) AS each HAVING bool_and(abs(x) <= 1e15);
+    FOR decimals IN 0..3 LOOP
+        IF right_with[decimals + 1] THEN
+            factor := 10::double precision ^ decimals;
+            RETURN labmon_pack(
+                (SELECT array_agg(round(x::double precision * factor)::bigint) FROM unnest(numbers) AS x), decimals + 1
+            );
+        END IF;
+    END LOOP;
     RETURN labmon_pack(
         (SELECT array_agg(('x' || encode(float4send(x), 'hex'))::bit(32)::integer::bigint) FROM unnest(numbers) AS x), 8
     );
