@@ -50,6 +50,8 @@ class Register:
 
     def rows(self, members: Sequence[Member]) -> list[WorkerRow]:
         """One for each worker."""
+        pids = {member.pid for member in members}
+        self._before = {key: value for key, value in self._before.items() if key[1] in pids}
         return [
             WorkerRow(
                 host=self._host,

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 from psycopg import Connection
-from psycopg.errors import UniqueViolation
+from psycopg.errors import ForeignKeyViolation, UniqueViolation
 from psycopg.sql import SQL, Composed, Identifier
 
 from labmon.messages import Metrics, Readings
@@ -48,7 +48,7 @@ def record_metrics(connection: Connection[Any], rows: Sequence[Metrics]) -> int:
     """Write readings, in the caller's transaction; returns how many were new.
 
     A reading is known by its machine and `collected_at`; a repeat is skipped. The machines must exist (see
-    `inventory.known`): raises LookupError when one does not. Days that have no partition yet get one.
+    `inventory.known`): raises ForeignKeyViolation when one does not. Days that have no partition yet get one.
     """
     if not rows:
         return 0
@@ -61,7 +61,7 @@ def record_metrics(connection: Connection[Any], rows: Sequence[Metrics]) -> int:
     newest = {row.system_id: row.collected_at for row in rows}
     # Only now, since whoever has a machine's row keeps the other workers waiting until the end.
     if len(inventory.hold(connection, newest)) < len(newest):
-        raise LookupError("a machine was removed while its readings were stored")
+        raise ForeignKeyViolation("a machine was removed while its readings were stored")
     connection.execute(_SEEN, [array(newest), array(newest.values())])
     return new
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg.errors import ForeignKeyViolation
 
 from labmon.messages import Discovery, Metrics, Readings
 from labmon.store.inventory import hold, record_discoveries, systems
@@ -67,6 +68,21 @@ def test_measuring_does_not_end_maintenance(connection, machines):
     connection.execute("UPDATE systems SET status = 'maintenance'")
     record_metrics(connection, [row()])
     assert systems(connection)[0].status == "maintenance"
+
+
+def test_readings_of_a_machine_that_is_not_there_are_refused(connection, machines):
+    machines(1)
+    with pytest.raises(ForeignKeyViolation, match="removed"):
+        record_metrics(connection, [row(), row(system_id=2)])
+
+
+def test_a_batch_of_several_days_and_with_repeats_is_stored_once(connection, machines):
+    machines(2)
+    rows = [row(system_id=1 + n % 2, at=NOON + timedelta(days=n)) for n in range(6)]
+    assert record_metrics(connection, rows[:4]) == 4
+    assert record_metrics(connection, [*rows[::-1], rows[5]]) == 2
+    assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (6,)
+    assert connection.execute("SELECT max(last_collected) FROM systems").fetchone() == (rows[5].collected_at,)
 
 
 def test_each_day_has_its_partition_in_utc(connection, machines):
