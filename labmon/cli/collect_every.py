@@ -78,6 +78,7 @@ class _Service:
         self._run = Run(config, choice)
         self._memory = Memory(config.state.path / "counters", max_age=max(MAX_AGE, 3 * every))
         self._store: Store | None = None
+        self._outlet: _Outlet | None = None
         self._clocks = Clocks()
         self._said = ""
 
@@ -88,6 +89,8 @@ class _Service:
         """Sessions first, then what was measured by then."""
         if self._stop.is_set():
             notify("STOPPING=1")
+        if self._outlet is not None:
+            self._outlet.flush()  # before the machines are busy with the end of a thousand sessions
         try:
             self._stack.close()
         except LabmonError as error:
@@ -101,7 +104,7 @@ class _Service:
         self._store, fleet = enter(open_fleet(self._config, self._choice))
         due = self._run.look(fleet, retry=retry)
         enter(held(self._config, self._choice, self._run.machines))
-        outlet = _Outlet(enter(open_sink(self._config, self._store, away=self._store is None)))
+        outlet = self._outlet = _Outlet(enter(open_sink(self._config, self._store, away=self._store is None)))
         state_dir = self._config.state.path
         rounds = enter(
             Rounds(

@@ -52,6 +52,12 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
         self._order = threading.Lock()
         self._mine = threading.local()
 
+    def stop_thread(self) -> None:
+        """Let the thread end by itself. paramiko's waits for it, one after another when the process ends; but
+        whoever closes a session has taken its socket away, which wakes the thread."""
+        self.active = False
+        self.packetizer.close()
+
     def forward(self, address: str, port: int, deadline: Deadline) -> paramiko.Channel:
         """A channel that is a connection from the server to that port; its `recv` and `send` time out as a
         socket's do.
