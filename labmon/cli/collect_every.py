@@ -105,7 +105,8 @@ class _Service:
         self._store, fleet = enter(open_fleet(self._config, self._choice))
         due = self._run.look(fleet, retry=retry)
         enter(held(self._config, self._choice, self._run.machines))
-        outlet = self._outlet = _Outlet(enter(open_sink(self._config, self._store, away=self._store is None)))
+        sink = enter(open_sink(self._config, self._store, away=self._store is None))
+        outlet = self._outlet = _Outlet(sink, lambda text: self._say(text))
         state_dir = self._config.state.path
         rounds = enter(
             Rounds(
