@@ -132,6 +132,6 @@ def _collect(config: "Config") -> Iterator[Finding]:
     yield Finding("collect", OK, f"logs in as {login.user} with {' and '.join(means)}")
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)  # collecting raises the soft one by itself
     needed = config.collect.concurrency + OTHERS
-    if files < needed:
+    if 0 <= files < needed:  # RLIM_INFINITY is negative
         few = f"{files} open files are few for [collect] concurrency = {config.collect.concurrency}"
         yield Finding("collect", NOTE, f"{few}: ulimit -n {needed}")
