@@ -327,7 +327,6 @@ def main(argv: list[str] | None = None) -> list[Line]:
     chosen = options.parse_args(argv)
     if os.geteuid() != 0:
         options.error("network namespaces need root")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and leave nothing behind
     lines = []
     for name, (bench, hosts) in BENCHES.items():
         if chosen.only in (None, name):
@@ -349,4 +348,5 @@ def draw(lines: list[Line]) -> Table:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and leave nothing behind
     main()
