@@ -48,11 +48,16 @@ def collect_every(
     """
     stop, reload = threading.Event(), threading.Event()
     with stops_on_interrupt(stop) as signals, _hangup(stop, reload):
-        config = configure()
+        config, working = configure(), None
         while not stop.is_set():
-            service = _Service(config, choice, every=every, quiet=quiet, stop=stop)
-            with service:
-                config = service.run(configure, reload, retry=retry_all)
+            try:
+                with _Service(config, choice, every=every, quiet=quiet, stop=stop) as service:
+                    config, working = service.run(configure, reload, retry=retry_all), config
+            except LabmonError as error:
+                if working is None or config == working:
+                    raise
+                say(f"labmon: {error}. Going on as before")
+                config = working
             retry_all = False
     if signal.SIGINT in signals:
         raise typer.Exit(Exit.INTERRUPTED)
@@ -73,8 +78,10 @@ class _Service:
         self._run = Run(config, choice)
         self._memory = Memory(config.state.path / "counters", max_age=max(MAX_AGE, 3 * every))
         self._store: Store | None = None
+        self._outlet: _Outlet | None = None
         self._clocks = Clocks()
-        self._said = ""
+        self._said = ""  # of what is wrong, in the last round
+        self._say = say
 
     def __enter__(self) -> "_Service":
         return self
@@ -83,6 +90,8 @@ class _Service:
         """Sessions first, then what was measured by then."""
         if self._stop.is_set():
             notify("STOPPING=1")
+        if self._outlet is not None:
+            self._outlet.flush()  # before the machines are busy with the end of a thousand sessions
         try:
             self._stack.close()
         except LabmonError as error:
@@ -96,7 +105,8 @@ class _Service:
         self._store, fleet = enter(open_fleet(self._config, self._choice))
         due = self._run.look(fleet, retry=retry)
         enter(held(self._config, self._choice, self._run.machines))
-        outlet = _Outlet(enter(open_sink(self._config, self._store, away=self._store is None)))
+        sink = enter(open_sink(self._config, self._store, away=self._store is None))
+        outlet = self._outlet = _Outlet(sink, lambda text: self._say(text))
         state_dir = self._config.state.path
         rounds = enter(
             Rounds(
@@ -112,12 +122,13 @@ class _Service:
         alive = _Alive()
         read_at = time.monotonic()
         with view.live(len(due.now)) if interactive(self._quiet) else nullcontext(None) as line:
+            self._say = line.say if line else say
             for event in rounds.run(self._stop):
                 alive.tell()
                 if isinstance(event, Result):
                     outlet.call(self._run.take, event)
                     if told := self._clocks.look(event):
-                        say(told)
+                        self._say(told)
                     if line:
                         line.add(event)
                 elif isinstance(event, Round):
@@ -141,7 +152,7 @@ class _Service:
                     try:
                         config = configure()
                     except LabmonError as error:
-                        say(f"labmon: {error}. Going on as before")
+                        self._say(f"labmon: {error}. Going on as before")
                         config = self._config
                     if config != self._config:
                         return config
@@ -165,15 +176,16 @@ class _Service:
         trouble = view.reasons(over.failures)
         # Quietly: only what has not been said before. A lab that is off is news once.
         if not self._quiet or (trouble and trouble != self._said):
-            say(line)
+            self._say(line)
         self._said = trouble
 
 
 class _Outlet:
     """A sink that may fail and is tried again: what it could not take stays with it or has been told."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, say: Callable[[str], None]) -> None:
         self._sink = sink
+        self._say = say
         self._since: float | None = None  #: something was sent and not flushed
         self._not_before = 0.0
         self._error = ""
@@ -223,7 +235,7 @@ class _Outlet:
         except LabmonError as error:
             self._not_before = time.monotonic() + PAUSE
             if str(error) != self._error:  # not in every round of a night
-                say(f"labmon: {error}")
+                self._say(f"labmon: {error}")
             self._error = str(error)
 
 

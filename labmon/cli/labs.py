@@ -23,9 +23,7 @@ COLUMNS = [
     Column("active", "Active", right=True),
 ]
 
-Dept = Annotated[
-    int | None, typer.Option(min=1, max=LARGEST, help="The department it is in.", show_default=False)
-]
+Dept = Annotated[int | None, typer.Option(min=1, max=LARGEST, help="Its department.", show_default=False)]
 
 
 @app.command("list")
@@ -72,7 +70,11 @@ def set_(
 
     with open_store(load(ctx)) as store, store.transaction() as connection:
         known = [one for one in labs.names(connection) if dept in (None, one.dept_id)]
-        if dept is not None and not labs_called(lab, known):
+        if not labs_called(lab, known):
+            if dept is None:
+                raise UsageError(
+                    f"there is no lab {printable(lab)!r}: say its department, and it is made: --dept N"
+                )
             lab_id = labs.make(connection, dept, _name(lab))
             done = "made"
         else:

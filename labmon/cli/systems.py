@@ -88,7 +88,7 @@ def list_(
 @app.command("set")
 def set_(
     ctx: typer.Context,
-    system: Annotated[list[int], typer.Argument(min=1, max=LARGEST, metavar="ID...", help="The systems.")],
+    system: Annotated[list[int], typer.Argument(min=1, max=LARGEST, metavar="ID", help="The systems.")],
     lab: Annotated[
         str | None,
         typer.Option(metavar="LAB", help="The lab they stand in, by number or name.", show_default=False),

@@ -104,12 +104,14 @@ class Rounds:
         self._access = Access.load(self._settings, self._state_dir)
         self._started = time.monotonic()
         self._spread = min(SPREAD * self._every, LONGEST_SPREAD, DISTANCE * len(self._targets))
+        self._wanted = max(len(self._targets), self._settings.concurrency)
+        self._room = room_for(self._wanted)
         self._waiting: set[_Machine] = set()
         self._pool = Pool(
             self._settings.concurrency,
             min(self._settings.deadline, self._every),
             per_subnet=self._settings.per_subnet,
-            descriptors=room_for(max(len(self._targets), self._settings.concurrency)),
+            descriptors=self._room,
         )
         self.update(self._targets)
         return self
@@ -125,11 +127,14 @@ class Rounds:
         wanted = {target.key: target for target in targets}
         for key in self._machines.keys() - wanted.keys():
             self._forget(key)
-        room = room_for(len(wanted))
-        if room < len(wanted):
-            room -= min(room, self._settings.concurrency)  # for those whose session is not kept
+        if len(wanted) > self._wanted:
+            self._wanted = len(wanted)
+            self._room = room_for(self._wanted)
+        kept = self._room
+        if self._room < len(wanted):
+            kept -= min(kept, self._settings.concurrency)  # for those whose session is not kept
         if self._every > LONGEST_IDLE:
-            room = 0
+            kept = 0
         for key, target in wanted.items():
             known = self._machines.get(key)
             if known is not None and (known.target.address, known.target.port) == (
@@ -140,7 +145,7 @@ class Rounds:
                 continue
             if known is not None:
                 self._forget(key)
-            machine = _Machine(target, offset(key) * self._spread, may_keep=len(self._machines) < room)
+            machine = _Machine(target, offset(key) * self._spread, may_keep=len(self._machines) < kept)
             self._machines[key] = machine
             self._put_down(machine)
 
@@ -251,7 +256,9 @@ class _Visit(Job):
             self._rounds._memory.keep(self.target.key, report)
         if result.failure:
             machine.session = None
-        if not machine.gone:
+        if machine.gone:
+            machine.drop()  # it may have been opened a moment too late
+        else:
             machine.has_news = True
             self._rounds._put_down(machine)
             self._rounds._done.put((self._number, machine, result))

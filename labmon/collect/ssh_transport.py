@@ -52,10 +52,6 @@ class Forwarded:
         """False when the server that forwards is gone."""
         return bool(self._channel.get_transport().is_active())
 
-    @property
-    def _closed(self) -> bool:  # paramiko asks it of its socket before it waits for its thread
-        return bool(self._channel.closed)
-
     def hang_up(self) -> None:
         """Have `recv` return nothing. Never waits, as `shutdown` would for a server that does not listen."""
         self._channel.in_buffer.close()
@@ -80,6 +76,12 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
         self._ended: set[int] = set()  # the server's numbers of channels that we have closed
         self._order = threading.Lock()
         self._mine = threading.local()
+
+    def stop_thread(self) -> None:
+        """Let the thread end by itself. paramiko's waits for it, one after another when the process ends; but
+        whoever closes a session has taken its socket away, which wakes the thread."""
+        self.active = False
+        self.packetizer.close()
 
     def forward(self, address: str, port: int, deadline: Deadline) -> Forwarded:
         """A connection from the server to that port.

@@ -1,5 +1,6 @@
 """The examples do what their READMEs say."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import psycopg
 
 from tests.acceptance.conftest import LABMON
+from tests.acceptance.test_every import machines, service  # noqa: F401
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -56,3 +58,15 @@ def test_machines_that_are_off_are_no_news_to_cron_but_a_wrong_file_is(lab):
     done = measure(LABMON_COLLECT_DEDLINE="1s")
     assert done.returncode == 2
     assert "LABMON_COLLECT_DEADLINE" in done.stderr
+
+
+def test_the_service_does_what_systemd_is_told_it_does(lab, machines, service):  # noqa: F811
+    unit = (EXAMPLES / "systemd/labmon-collect.service").read_text()
+    command = re.search(r"^ExecStart=/usr/local/bin/labmon collect (.*)$", unit, re.M)[1].split()
+    command[command.index("60s")] = "5s"
+    running = service(*command)
+    running.tells("READY=1")
+    running.tells("STATUS=")
+    assert running.end() < 1.0
+    running.tells("STOPPING=1")
+    assert running.process.returncode == 0

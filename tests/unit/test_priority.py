@@ -1,16 +1,18 @@
 import pytest
 
 from labmon.errors import ConfigError
-from labmon.messages import Alert, Discovery, Metrics, decode
+from labmon.messages import Alert, Discovery, Metrics, SystemStatus, decode
 from labmon.priority import Priorities
 from labmon.settings import load
-from tests.unit.test_messages import SEED_ALERT, SEED_DISCOVERY, SEED_METRICS
+from tests.unit.test_messages import SEED_ALERT, SEED_DISCOVERY, SEED_METRICS, STATUS
 
 MESSAGES = {
     "discovery of dept 1": decode(Discovery, SEED_DISCOVERY),
     "metrics of system 42": decode(Metrics, SEED_METRICS),
     "alert of system 42": decode(Alert, SEED_ALERT),
+    "status of system 42": decode(SystemStatus, STATUS),
 }
+OF_SYSTEM = ["metrics of system 42", "alert of system 42", "status of system 42"]
 
 
 def high(chosen, **place):
@@ -23,8 +25,8 @@ def test_nobody_is_first_unless_somebody_is_named():
 
 
 def test_a_system_a_lab_or_a_department_can_be_named():
-    assert high("system:42") == ["metrics of system 42", "alert of system 42"]
-    assert high("lab:3", dept=1, lab=3) == ["metrics of system 42", "alert of system 42"]
+    assert high("system:42") == OF_SYSTEM
+    assert high("lab:3", dept=1, lab=3) == OF_SYSTEM
     assert high("dept:1", dept=1, lab=3) == list(MESSAGES)
     assert high("dept:2,lab:4,system:43", dept=1, lab=3) == []
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from labmon.brokers.base import Message
 from labmon.brokers.memory import MemoryBroker, MemoryServer
 from labmon.errors import BrokerRefused, Exit, StoreUnavailable
-from labmon.messages import Alert, Discovery, Metrics, Readings, ScanFinished, decode
+from labmon.messages import Alert, Discovery, Metrics, Readings, ScanFinished, SystemStatus, decode
 from labmon.publish import BATCH, HOLD, LINGER, Publisher, queue_of
 from labmon.settings import load
 from labmon.spool import Spool, SpoolError
@@ -108,6 +108,7 @@ def test_each_kind_goes_to_its_queue():
             scan_id=1, dept_id=1, scan_type="ping", target_range="127.0.0.1", started_at=AT, finished_at=AT,
             systems_found=1, status="completed",
         ): "d",
+        SystemStatus(system_id=1, status="offline", since=AT, checked_at=AT): "d",
         reading(1): "m",
         Alert(system_id=1, alert_type="cpu", severity="info", value=1, threshold=1, at=AT): "a",
     }  # fmt: skip

@@ -13,7 +13,7 @@ import time
 import paramiko
 import pytest
 
-from labmon.collect import runner
+from labmon.collect import pool, runner
 from labmon.collect.runner import Target, collect
 from labmon.collect.ssh import Session
 from labmon.config import Collect, Seconds
@@ -224,6 +224,41 @@ def test_hanging_machines_delay_no_other(sshd, measure, hostile, black_hole, tmp
     assert len(done[False]) == 40
     assert max(done[True]) < 4.5
     assert max(done[False]) < 5.5
+
+
+def test_black_holes_give_their_places_up_long_before_their_deadline(sshd, black_hole, tmp_path, no_leaks):
+    """Forty of them, four at a time, would keep one another and the live ones waiting for 30 s."""
+    targets = [Target("127.0.0.1", black_hole, n + 1) for n in range(40)]
+    targets += [Target("127.0.0.1", sshd.port, 100 + n) for n in range(4)]
+    settings = Collect(key_files=[str(sshd.key_file)], user=sshd.user, concurrency=4, deadline=Seconds(3))
+    started = time.monotonic()
+    done = {True: [], False: []}
+    for result in collect(targets, settings, state_dir=tmp_path):
+        done[result.failure is None].append(time.monotonic() - started)
+    assert (len(done[True]), len(done[False])) == (4, 40)
+    assert max(done[False]) < 40 / 4 * pool.CONNECT_PATIENCE + 3 + 1.5
+    assert max(done[True]) < 40 / 4 * pool.CONNECT_PATIENCE + 3
+
+
+def test_machines_that_hang_later_on_give_their_places_up_too(sshd, measure, hanging, monkeypatch, tmp_path):
+    monkeypatch.setattr(pool, "PATIENCE", 0.4)
+    targets = [Target("127.0.0.1", hanging("running"), n + 1) for n in range(3)]
+    targets += [Target("127.0.0.1", sshd.port, 9)]
+    settings = Collect(key_files=[str(sshd.key_file)], user=sshd.user, concurrency=1, deadline=Seconds(5))
+    first = next(results := collect(targets, settings, state_dir=tmp_path))
+    assert (first.target.system_id, first.failure) == (9, None)
+    assert [str(result.failure) for result in results] == ["timed out: after 5 s, running the probe"] * 3
+
+
+def test_as_many_threads_as_may_be_and_no_more(hostile, sshd, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "room_for", lambda wanted, least: 5)
+    monkeypatch.setattr(pool, "CONNECT_PATIENCE", 0.05)
+    monkeypatch.setattr(pool, "PATIENCE", 0.1)
+    port, most = hostile(silent), 0
+    settings = Collect(key_files=[str(sshd.key_file)], user=sshd.user, concurrency=2, deadline=Seconds(1))
+    for _ in collect([Target("127.0.0.1", port)] * 12, settings, state_dir=tmp_path):
+        most = max(most, sum(thread.name == "labmon-collect" for thread in threading.enumerate()))
+    assert 3 <= most <= 6  # one may be on its way out
 
 
 def test_more_hanging_machines_than_places_pass_one_after_another(sshd, measure, hostile):

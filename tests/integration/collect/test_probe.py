@@ -364,6 +364,23 @@ def test_without_sys_only_the_temperature_is_lost(shell):
     assert report.readings.network_recv_mbps is not None
 
 
+@needs_mounts
+@every_shell
+def test_many_processors_and_many_disks_are_no_burden(shell, tmp_path):
+    """The line that stands for all processors is sent, and none of the others."""
+    processors = "".join(f"cpu{number} 1 2 3 4 5 6 7 8 0 0\n" for number in range(256))
+    (tmp_path / "stat").write_text(
+        f"cpu  10 20 30 40 50 60 70 80 0 0\n{processors}intr {'7 ' * 5000}\nctxt 9\n"
+    )
+    disks = [f"   8 {number} sd{number}x 1 2 3 4 5 6 7 8 9 10 11\n" for number in range(1000)]
+    (tmp_path / "diskstats").write_text("".join(disks))
+    binds = [f"mount --bind {tmp_path}/{name} /proc/{name}" for name in ("stat", "diskstats")]
+    sample = run(shell, before="\n".join(binds)).sample
+    assert sample.cpu == (10, 20, 30, 40, 50, 60, 70, 80)
+    assert len(sample.disks) == 1000
+    assert sample.disks["sd999x"] == (3 * 512, 7 * 512)
+
+
 BARE = """
 mkdir -p {0}/empty {0}/bare
 cp /usr/bin/dash /usr/bin/sleep {0}/bare/
