@@ -272,6 +272,29 @@ def test_processes_and_threads_learn_together(keys, state):
         assert [pins.keys(f"system {n + 1}") for n in range(120)] == [[(KIND, blob(n))] for n in range(120)]
 
 
+def open_at(state, moment, failures):
+    while time.time() < moment:
+        pass
+    try:
+        Pins(state / FILE).close()
+        failures.put(None)
+    except Exception as error:
+        failures.put(repr(error))
+
+
+def test_processes_that_start_together_make_the_file_together(tmp_path):
+    context = multiprocessing.get_context("fork")
+    for number in range(20):
+        failures = context.Queue()
+        arguments = (tmp_path / str(number), time.time() + 0.05, failures)
+        workers = [context.Process(target=open_at, args=arguments) for _ in range(6)]
+        for worker in workers:
+            worker.start()
+        assert [failures.get(timeout=10) for _ in workers] == [None] * 6
+        for worker in workers:
+            worker.join(10)
+
+
 def test_two_who_see_a_machine_first_agree_on_one_key(keys):
     """Of two processes that saw different keys one has to lose, or the pin would be worth nothing."""
     first, second = keys(), keys()
