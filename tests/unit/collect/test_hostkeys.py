@@ -272,27 +272,23 @@ def test_processes_and_threads_learn_together(keys, state):
         assert [pins.keys(f"system {n + 1}") for n in range(120)] == [[(KIND, blob(n))] for n in range(120)]
 
 
-def open_at(state, moment, failures):
-    while time.time() < moment:
-        pass
-    try:
-        Pins(state / FILE).close()
-        failures.put(None)
-    except Exception as error:
-        failures.put(repr(error))
+def test_those_who_start_together_make_the_file_together(tmp_path):
+    together, failed = threading.Barrier(8), []
 
+    def start(number):
+        together.wait(10)
+        try:
+            Pins(tmp_path / str(number) / FILE).close()
+        except Exception as error:
+            failed.append(error)
 
-def test_processes_that_start_together_make_the_file_together(tmp_path):
-    context = multiprocessing.get_context("fork")
-    for number in range(20):
-        failures = context.Queue()
-        arguments = (tmp_path / str(number), time.time() + 0.05, failures)
-        workers = [context.Process(target=open_at, args=arguments) for _ in range(6)]
-        for worker in workers:
-            worker.start()
-        assert [failures.get(timeout=10) for _ in workers] == [None] * 6
-        for worker in workers:
-            worker.join(10)
+    for number in range(40):
+        threads = [threading.Thread(target=start, args=(number,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert failed == []
 
 
 def test_two_who_see_a_machine_first_agree_on_one_key(keys):
