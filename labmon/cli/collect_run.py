@@ -16,8 +16,6 @@ from labmon.messages import utcnow
 if TYPE_CHECKING:
     from labmon.collect.runner import Result, Target
 
-WELL = ("active", "discovered")
-
 
 class Run:
     """The machines that were chosen, those of them that are due, and their results on the way to the sink."""
@@ -44,9 +42,8 @@ class Run:
         return self.lane.due(self.machines, utcnow())
 
     def targets(self, due: Due) -> "list[Target]":
-        """As the runner wants them. Those that were not well begin: who is off costs a whole deadline."""
-        machines = sorted(due.now, key=lambda one: one.status in WELL)
-        return [target(one, self._config.collect.port) for one in machines]
+        """As the runner wants them."""
+        return [target(one, self._config.collect.port) for one in due.now]
 
     def take(self, result: "Result", sink: Sink) -> None:
         """Send what was measured, and how the machine fares. Raises what the sink does."""

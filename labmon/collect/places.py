@@ -20,7 +20,7 @@ M = TypeVar("M", bound=Neighbour)
 
 
 class Places(Generic[M]):
-    """A queue between threads, first come, first served; but who is behind a full subnet keeps nobody waiting.
+    """A queue between threads, first come, first served; but nobody waits for another's full subnet.
 
     What `take` has handed out is logging in until `logged_in` is called with it, and no more than
     `per_subnet` (0: any number) of one subnet are at that. This spares what is between: a firewall that
