@@ -118,21 +118,21 @@ class Lane:
                 self._touched.add(number)
 
     def due(self, machines: Iterable[Machine], now: datetime) -> Due:
-        """Sort out who is to be tried now. Machines that the inventory does not know always are.
-
-        Those that failed the last time come first: one that is off costs a whole deadline, and the sooner it
-        begins, the sooner all are done.
-        """
-        again, tried, waits = [], [], []
+        """Sort out who is to be tried now. Machines that the inventory does not know always are."""
+        tried, waits = [], []
         for one in machines:
             entry = self._failed.get(one.system_id) if one.system_id is not None else None
             until = self._due_at(entry) if entry else now
             # A clock that was set back makes nobody wait for it.
             if entry is None or until <= now or now < entry.failed_at:
-                (again if entry else tried).append(one)
+                tried.append(one)
             else:
                 waits.append(until)
-        return Due(again + tried, len(waits), min(waits, default=None))
+        return Due(tried, len(waits), min(waits, default=None))
+
+    def has_failed(self, machine: Machine) -> bool:
+        """True when it failed the last time it was tried."""
+        return machine.system_id in self._failed
 
     def retry(self, machines: Iterable[Machine]) -> None:
         """They are due, and their intervals begin anew."""
