@@ -28,5 +28,6 @@ def test_a_run_costs_less_than_its_peer_and_a_round_less_than_a_run(capsys):
 
 @pytest.mark.slow
 def test_black_holes_cost_one_deadline():
-    [line] = collect.main(["--only", "holes", "--hosts", "60"])
-    assert line.holds
+    first, again = collect.main(["--only", "holes", "--hosts", "60"])
+    assert first.figure < first.limit + 1.0
+    assert again.holds
