@@ -80,7 +80,8 @@ class _Service:
         self._store: Store | None = None
         self._outlet: _Outlet | None = None
         self._clocks = Clocks()
-        self._said = ""
+        self._said = ""  # of what is wrong, in the last round
+        self._say = say
 
     def __enter__(self) -> "_Service":
         return self
@@ -104,7 +105,8 @@ class _Service:
         self._store, fleet = enter(open_fleet(self._config, self._choice))
         due = self._run.look(fleet, retry=retry)
         enter(held(self._config, self._choice, self._run.machines))
-        outlet = self._outlet = _Outlet(enter(open_sink(self._config, self._store, away=self._store is None)))
+        sink = enter(open_sink(self._config, self._store, away=self._store is None))
+        outlet = self._outlet = _Outlet(sink, lambda text: self._say(text))
         state_dir = self._config.state.path
         rounds = enter(
             Rounds(
@@ -120,12 +122,13 @@ class _Service:
         alive = _Alive()
         read_at = time.monotonic()
         with view.live(len(due.now)) if interactive(self._quiet) else nullcontext(None) as line:
+            self._say = line.say if line else say
             for event in rounds.run(self._stop):
                 alive.tell()
                 if isinstance(event, Result):
                     outlet.call(self._run.take, event)
                     if told := self._clocks.look(event):
-                        say(told)
+                        self._say(told)
                     if line:
                         line.add(event)
                 elif isinstance(event, Round):
@@ -149,7 +152,7 @@ class _Service:
                     try:
                         config = configure()
                     except LabmonError as error:
-                        say(f"labmon: {error}. Going on as before")
+                        self._say(f"labmon: {error}. Going on as before")
                         config = self._config
                     if config != self._config:
                         return config
@@ -173,15 +176,16 @@ class _Service:
         trouble = view.reasons(over.failures)
         # Quietly: only what has not been said before. A lab that is off is news once.
         if not self._quiet or (trouble and trouble != self._said):
-            say(line)
+            self._say(line)
         self._said = trouble
 
 
 class _Outlet:
     """A sink that may fail and is tried again: what it could not take stays with it or has been told."""
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, say: Callable[[str], None]) -> None:
         self._sink = sink
+        self._say = say
         self._since: float | None = None  #: something was sent and not flushed
         self._not_before = 0.0
         self._error = ""
@@ -231,7 +235,7 @@ class _Outlet:
         except LabmonError as error:
             self._not_before = time.monotonic() + PAUSE
             if str(error) != self._error:  # not in every round of a night
-                say(f"labmon: {error}")
+                self._say(f"labmon: {error}")
             self._error = str(error)
 
 

@@ -42,8 +42,9 @@ class Run:
         return self.lane.due(self.machines, utcnow())
 
     def targets(self, due: Due) -> "list[Target]":
-        """As the runner wants them."""
-        return [target(one, self._config.collect.port) for one in due.now]
+        """As the runner wants them. Those that failed before begin: one that is off costs a whole deadline."""
+        machines = sorted(due.now, key=self.lane.has_failed, reverse=True)
+        return [target(one, self._config.collect.port) for one in machines]
 
     def take(self, result: "Result", sink: Sink) -> None:
         """Send what was measured, and how the machine fares. Raises what the sink does."""

@@ -156,6 +156,10 @@ class Live:
         """A new round, of so many machines."""
         self._bar.reset(self._task, total=total, failed=0)
 
+    def say(self, text: str) -> None:
+        """A line of talk, above this one."""
+        self._bar.console.print(text, markup=False, soft_wrap=True)
+
     def add(self, result: "Result") -> None:
         """One of them is done."""
         failed = self._bar.tasks[0].fields["failed"] + (result.failure is not None)
@@ -164,7 +168,7 @@ class Live:
 
 @contextmanager
 def live(total: int) -> "Iterator[Live]":
-    """What others print meanwhile appears above the line."""
+    """The line of a round, for as long as the block runs."""
     with _progress() as bar:
         line = Live(bar)
         line.begin(total)

@@ -162,6 +162,7 @@ def _scan() -> Iterator[Finding]:
 
 def _collect(config: "Config") -> Iterator[Finding]:
     from labmon.collect.access import load_ssh_config
+    from labmon.collect.descriptors import OTHERS
     from labmon.collect.login import Logins
     from labmon.collect.ssh_config import Options
 
@@ -171,9 +172,9 @@ def _collect(config: "Config") -> Iterator[Finding]:
     means += ["a password"] if login.password is not None else []
     means += ["keys of the ssh_config for some machines"] if more_keys else []
     yield Finding("collect", OK, f"logs in as {login.user} with {' and '.join(means)}")
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = 4 * config.collect.concurrency + 64
-    if files < needed:
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)  # collecting raises the soft one by itself
+    needed = config.collect.concurrency + OTHERS
+    if 0 <= files < needed:  # RLIM_INFINITY is negative
         few = f"{files} open files are few for [collect] concurrency = {config.collect.concurrency}"
         yield Finding("collect", NOTE, f"{few}: ulimit -n {needed}")
 

@@ -130,6 +130,10 @@ class Lane:
                 waits.append(until)
         return Due(tried, len(waits), min(waits, default=None))
 
+    def has_failed(self, machine: Machine) -> bool:
+        """True when it failed the last time it was tried."""
+        return machine.system_id in self._failed
+
     def retry(self, machines: Iterable[Machine]) -> None:
         """They are due, and their intervals begin anew."""
         for one in machines:

@@ -20,7 +20,7 @@ M = TypeVar("M", bound=Neighbour)
 
 
 class Places(Generic[M]):
-    """A queue between threads. Subnets take turns, so that a large one keeps no small one waiting.
+    """A queue between threads, first come, first served; but nobody waits for another's full subnet.
 
     What `take` has handed out is logging in until `logged_in` is called with it, and no more than
     `per_subnet` (0: any number) of one subnet are at that. This spares what is between: a firewall that
@@ -32,8 +32,8 @@ class Places(Generic[M]):
         self._changed = threading.Condition()
         self._later: list[tuple[float, int, M]] = []
         self._numbers = count()
-        self._lines: dict[str, deque[M]] = {}
-        self._turns: deque[str] = deque()  # subnets with somebody in line and room for him
+        self._lines: dict[str, deque[tuple[int, M]]] = {}
+        self._turns: list[tuple[int, str]] = []  # subnets with room, by the number of the first in line
         self._logging_in: Counter[str] = Counter()
         self._somebody_watches = False  # the time at which the next one is due
         self._closed = False
@@ -80,7 +80,7 @@ class Places(Generic[M]):
             if not self._logging_in[subnet]:
                 del self._logging_in[subnet]
             if full and subnet in self._lines:
-                self._turns.append(subnet)
+                self._take_turns(subnet)
                 self._changed.notify()
 
     def close(self) -> None:
@@ -96,17 +96,20 @@ class Places(Generic[M]):
         subnet = machine.subnet
         if subnet not in self._lines:
             self._lines[subnet] = deque()
-            if not self._is_full(subnet):
-                self._turns.append(subnet)
-        self._lines[subnet].append(machine)
+        self._lines[subnet].append((next(self._numbers), machine))
+        if len(self._lines[subnet]) == 1 and not self._is_full(subnet):
+            self._take_turns(subnet)
+
+    def _take_turns(self, subnet: str) -> None:
+        heapq.heappush(self._turns, (self._lines[subnet][0][0], subnet))
 
     def _next(self) -> M:
-        subnet = self._turns.popleft()
+        _, subnet = heapq.heappop(self._turns)
         line = self._lines[subnet]
-        machine = line.popleft()
+        _, machine = line.popleft()
         self._logging_in[subnet] += 1
         if not line:
             del self._lines[subnet]
         elif not self._is_full(subnet):
-            self._turns.append(subnet)
+            self._take_turns(subnet)
         return machine

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CONNECT_PATIENCE = 0.25
+CONNECT_PATIENCE = 0.1
 """Seconds. A machine on the campus answers a connection within a few milliseconds, or is not there."""
 
 PATIENCE = 4.0

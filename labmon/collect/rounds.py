@@ -256,7 +256,9 @@ class _Visit(Job):
             self._rounds._memory.keep(self.target.key, report)
         if result.failure:
             machine.session = None
-        if not machine.gone:
+        if machine.gone:
+            machine.drop()  # it may have been opened a moment too late
+        else:
             machine.has_news = True
             self._rounds._put_down(machine)
             self._rounds._done.put((self._number, machine, result))

@@ -98,7 +98,7 @@ def test_a_place_that_cannot_be_written_is_said_and_no_more(tmp_path, clock, cap
     memory.keep("7", report())
     with caplog.at_level(logging.WARNING):
         memory.save()
-    assert "not kept" in caplog.text
+    assert "not written" in caplog.text
 
 
 def _keep(path, name):

@@ -40,11 +40,21 @@ def until(condition):
         time.sleep(0.005)
 
 
-def test_machines_come_in_their_order_and_subnets_in_turn():
+def test_machines_come_in_their_order_whatever_their_subnet():
     places = Places(0)
-    for machine in [Machine("1"), Machine("2"), Machine("3"), Machine("4", "b"), Machine("5", "c")]:
+    for machine in [Machine("1"), Machine("2", "b"), Machine("3"), Machine("4", "c"), Machine("5", "b")]:
         places.put(machine)
-    assert [places.take().name for _ in range(5)] == ["1", "4", "5", "2", "3"]
+    assert [places.take().name for _ in range(5)] == ["1", "2", "3", "4", "5"]
+
+
+def test_who_is_behind_a_full_subnet_keeps_nobody_waiting():
+    places = Places(1)
+    machines = [Machine("1"), Machine("2"), Machine("3", "b"), Machine("4", "c")]
+    for machine in machines:
+        places.put(machine)
+    assert [places.take().name for _ in range(3)] == ["1", "3", "4"]
+    places.logged_in(machines[0])
+    assert places.take().name == "2"
 
 
 def test_no_more_logins_of_one_subnet_than_may_be(taken):
