@@ -244,9 +244,7 @@ def test_a_link_of_ipv6_machines_over_time(lab):
 
         refused = scan("fd00:9::/64", code=2).stderr
         assert "on no link of this machine" in refused and len(refused.splitlines()) == 1
-        assert (
-            "may not be scanned" in scan("fd00:5::/64", code=2, LABMON_SCAN_ALLOW="10.77.0.0/24").stderr
-        )
+        assert "may not be scanned" in scan("fd00:5::/64", code=2, LABMON_SCAN_ALLOW="10.77.0.0/24").stderr
 
 
 def test_scans_of_an_ipv6_network_never_overlap(lab):
