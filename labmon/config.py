@@ -176,7 +176,7 @@ class Scan(Struct, frozen=True, kw_only=True):
     allow: Annotated[
         list[str], _says("Where given, all that may be asked: networks, ranges or addresses.")
     ] = msgspec.field(default_factory=list)
-    names: Annotated[bool, _says("Look up host names by reverse DNS.")] = True
+    names: Annotated[bool, _says("Look up host names: reverse DNS, then NetBIOS and multicast DNS.")] = True
     name_timeout: Annotated[Seconds, _says("How long the scan may take longer for the sake of names.")] = (
         Seconds(3)
     )

@@ -133,7 +133,7 @@ def say_changes(record: "ScanRecord", before: datetime | None, changes: "list[Ch
 
 
 def words(change: "Change") -> str:
-    """One line for a change, such as "moved  pc-7 (system 7): 10.0.0.1 -> 10.0.0.9"."""
+    """One line for a change, such as "moved    pc-7 (system 7): 10.0.0.1 -> 10.0.0.9"."""
     from labmon.cli.output import printable
 
     word = {"found": "new"}.get(change.change, change.change)
@@ -141,4 +141,4 @@ def words(change: "Change") -> str:
     name = (
         f"{change.hostname} (system {change.system_id})" if change.hostname else f"system {change.system_id}"
     )
-    return printable(f"{word:<6} {name}: {values}")
+    return printable(f"{word:<8} {name}: {values}")

@@ -15,6 +15,15 @@ ECHO_REQUEST_6 = 128
 ECHO_REPLY_6 = 129
 
 _MESSAGE = struct.Struct("!BBHHH8sIIQQ")  # type, code, checksum, id, sequence, token, number, ~, time, ~
+
+PROBLEM_6 = 4
+_COMPLAINT = bytes((PROBLEM_6, 2))  # parameter problem, unrecognized option (RFC 4443, section 3.4)
+
+ODD_OPTION = bytes((0, 0, 0x80, 4, 0, 0, 0, 0))
+"""A destination options header with an option that does not exist, of the kind about which who does not know
+it must complain, also when everybody was asked (RFC 8200, section 4.2)."""
+_QUOTED = 8 + 40 + len(ODD_OPTION)  # the complaint's own header, then those of IPv6 and the options
+
 _M32 = 0xFFFF_FFFF
 _M64 = 0xFFFF_FFFF_FFFF_FFFF
 
@@ -63,12 +72,21 @@ class Echo:
 
     def read(self, message: bytes) -> Reply | None:
         """The answer in an ICMP message, or None for anything else: truncated, damaged, forged, not ours."""
+        return self._read(message, self._reply)
+
+    def read_complaint(self, message: bytes) -> Reply | None:
+        """The same for a complaint about the option before a question of IPv6, which quotes both."""
+        if message[:2] != _COMPLAINT:
+            return None
+        return self._read(message[_QUOTED:], self._request)
+
+    def _read(self, message: bytes, expected: int) -> Reply | None:
         if len(message) < _MESSAGE.size:
             return None
         kind, code, _, identifier, _, token, number, not_number, sent, not_sent = _MESSAGE.unpack_from(
             message
         )
-        if (kind, code, identifier, token) != (self._reply, 0, self._identifier, self._token):
+        if (kind, code, identifier, token) != (expected, 0, self._identifier, self._token):
             return None
         if number ^ _M32 != not_number or sent ^ _M64 != not_sent:
             return None

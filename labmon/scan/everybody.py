@@ -1,6 +1,7 @@
 """Who is on a link, by one ICMPv6 echo request to all nodes (RFC 4291, section 2.7.1).
 
 An IPv6 network has more addresses than can be asked one by one, but its hosts can be asked all at once.
+Windows answers no such question; but asked with an option that does not exist it complains, as all must.
 """
 
 import os
@@ -26,7 +27,7 @@ class Everybody:
     """Asks from each of our addresses on the link, until that brings nobody new.
 
     A host answers from an address that goes with the one it was asked from, so each network of the link is
-    asked from within. Who does not answer such questions, as Windows, is not found in this way.
+    asked from within.
 
     Iterate it once. Yields the hosts that have answered since the last list, often none, each address once
     and without its MAC. Raises PermissionNeeded.
@@ -55,6 +56,8 @@ class Everybody:
                 for sock, echo in asked:
                     with suppress(OSError):  # the link is down: as silent as an empty one
                         sock.send(echo.question(round_, 0, time.time_ns()), self._all)
+                    with suppress(OSError):  # or this account may not send options
+                        sock.send_odd(echo.question(round_, 0, time.time_ns()), self._all)
                 yield from self._listen(asked, self._patience.between)
                 if self._stop.is_set() or (round_ and len(self._found) == before):
                     break
@@ -68,7 +71,7 @@ class Everybody:
 
     def _receive(self, sock: PingSocket6, echo: Echo) -> Iterator[Host]:
         for packet in sock.receive():
-            reply = echo.read(packet.message)
+            reply = echo.read(packet.message) or echo.read_complaint(packet.message)
             if reply is None or packet.source in self._found or len(self._found) >= MOST:
                 continue
             found = host(packet, reply)

@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from labmon.errors import UsageError
-from labmon.scan.echo import ECHO_REPLY_6
+from labmon.scan.echo import ECHO_REPLY_6, ODD_OPTION, PROBLEM_6
 from labmon.scan.icmp import Ping, PingSocket
 from labmon.scan.links6 import socket_address, with_zone
 from labmon.scan.linux import ICMPV6_FILTER, IPV6_RECVERR, SOL_ICMPV6
@@ -36,11 +36,17 @@ class PingSocket6(PingSocket):
         if self._raw:
             # One bit for each of 256 types, in words of 32 (RFC 3542, section 3.2).
             words = [_BLOCKED >> shift & 0xFFFF_FFFF for shift in range(0, 256, 32)]
-            words[ECHO_REPLY_6 // 32] &= ~(1 << ECHO_REPLY_6 % 32)
+            for kind in (ECHO_REPLY_6, PROBLEM_6):
+                words[kind // 32] &= ~(1 << kind % 32)
             self._socket.setsockopt(SOL_ICMPV6, ICMPV6_FILTER, struct.pack("8I", *words))
 
     def _unwrap(self, data: bytes) -> tuple[bytes, int | None]:
         return data, None  # no IP header comes with it, and the hop limit beside it
+
+    def send_odd(self, message: bytes, address: str) -> None:
+        """With `ODD_OPTION` before it. Raises OSError, among others when this account may not."""
+        options = [(socket.IPPROTO_IPV6, socket.IPV6_DSTOPTS, ODD_OPTION)]
+        self._socket.sendmsg([message], options, 0, self._to(address))
 
     def _to(self, address: str) -> tuple[Any, ...]:
         return socket_address(address, 0)

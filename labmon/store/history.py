@@ -51,10 +51,10 @@ WITH alone AS (
 ), cleared AS (
     UPDATE systems SET mac_flag = CASE WHEN labmon_mac_is_random(systems.mac_address) THEN 'random' END
     FROM alone WHERE systems.mac_address = alone.mac_address AND mac_flag = 'shared'
-    RETURNING system_id, alone.at, alone.scan_id, systems.mac_address
+    RETURNING system_id, seen_scan, alone.at, alone.scan_id, systems.mac_address
 )
 INSERT INTO system_history (system_id, at, scan_id, change, old_value)
-SELECT system_id, at, scan_id, 'unshared', mac_address::text FROM cleared ORDER BY system_id
+SELECT system_id, at, scan_id, 'unshared', mac_address::text FROM cleared WHERE seen_scan = scan_id
 """
 
 # The end of a scan may be stored before the last of what it found: workers do not wait for each other.

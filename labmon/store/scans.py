@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from psycopg import Connection
@@ -12,6 +12,8 @@ from psycopg.rows import class_row
 
 from labmon.messages import ScanFinished
 from labmon.store import history
+
+_LINK_LOCAL = IPv6Network("fe80::/10")
 
 Address = IPv4Address | IPv6Address
 Span = tuple[Address, Address]
@@ -169,7 +171,11 @@ def _span(part: str) -> Span:
 
 
 def _multirange(found: list[Span] | None) -> str | None:
+    """Without IPv6's link-local addresses, which are others on each link and no machine's in the store."""
     if not found or any(int(first) > int(last) for first, last in found):
+        return None
+    found = [span for span in found if span[0] not in _LINK_LOCAL]
+    if not found:
         return None
     joined: list[Span] = []
     for first, last in sorted(found, key=lambda span: (span[0].version, int(span[0]))):

@@ -187,3 +187,83 @@ def test_on_a_terminal_the_machines_appear_while_the_scan_runs(lab):
         assert b"asked" in screen
         scan.kill()
     os.close(ours)
+
+
+def test_a_link_of_ipv6_machines_over_time(lab):
+    netns.require()
+    with netns.pair() as (near, far):
+
+        def scan(*targets, code=0, **environ):
+            command = [LABMON, "scan", *targets, "--dept", "1"]
+            done = near.run(*command, env=lab.env | environ, check=False)
+            assert done.returncode == code, done.stderr
+            return done
+
+        for namespace, address in ((near, "fd00:5::1/64"), (far, "fd00:5::2/64")):
+            namespace.run("ip", "-6", "address", "add", address, "dev", "cable", "nodad")
+        for card, mac in (("pc-a", "f0:de:f1:00:00:0a"), ("pc-b", "f0:de:f1:00:00:0b")):
+            far.run(*f"ip link add link cable name {card} address {mac} type macvlan mode bridge".split())
+            far.run(*f"ip -6 address add fd00:5::{card[-1]}/64 dev {card} nodad".split())
+            far.run("ip", "link", "set", card, "up")
+        time.sleep(2.5)  # until no link-local address is tentative any more
+
+        said = scan("fd00:5::/64").stderr
+        assert "4 of fd00:5::/64 on cable answered" in said
+        assert "4 new, 0 moved; the first whole scan of this range" in said
+        assert "0 new, 0 moved, 0 gone since the scan of 20" in scan("ff02::1%cable").stderr
+        assert "0 new, 0 moved, 0 gone since the scan of 20" in scan("fd00:5::/120").stderr
+
+        # One moves, and one no longer answers a question to all, but is known and asked by itself.
+        far.run(*"ip -6 address del fd00:5::a/64 dev pc-a".split())
+        far.run(*"ip -6 address add fd00:5::aaaa/64 dev pc-a nodad".split())
+        far.firewall(
+            "table ip6 deaf { chain in { type filter hook input priority 0; "
+            'iifname "pc-b" icmpv6 type echo-request drop; }; }'
+        )
+        near.run(*"ip -6 neigh flush dev cable".split())
+        said = scan("fd00:5::/64").stderr
+        assert "0 new, 1 moved, 0 gone" in said
+        assert re.search(r"  moved +system \d: fd00:5::a -> fd00:5::aaaa", said)
+
+        far.run("ip", "link", "set", "pc-b", "down")
+        assert "0 new, 0 moved, 1 gone" in scan("fd00:5::/64").stderr
+        (gone,) = json.loads(lab.run("systems", "list", "--gone", "-f", "json").stdout)
+        assert (gone["ip_address"], gone["mac_address"]) == ("fd00:5::b", "f0:de:f1:00:00:0b")
+
+        # The department's subnets of both families, and a machine with no more than a link-local address.
+        lab.run("departments", "set", "1", "--subnet", "10.77.0.0/29", "--subnet", "fd00:5::/64")
+        assert "6 addresses, fd00:5::/64 on cable answered" in scan().stderr
+        listed = json.loads(lab.run("systems", "list", "-f", "json").stdout)
+        at = {one["ip_address"] for one in listed}
+        assert at == {"10.77.0.1", "10.77.0.2", "fd00:5::aaaa", "fd00:5::b"}  # two stand at IPv4 now
+        far.run(*"ip -6 address del fd00:5::aaaa/64 dev pc-a".split())
+        done = scan("ff02::1%cable")
+        assert "fe80::f2de:f1ff:fe00:a%cable" in done.stdout
+        assert "not stored: 1 at link-local addresses" in done.stderr
+        assert len(json.loads(lab.run("systems", "list", "-f", "json").stdout)) == len(listed)
+
+        refused = scan("fd00:9::/64", code=2).stderr
+        assert "on no link of this machine" in refused and len(refused.splitlines()) == 1
+        assert "may not be scanned" in scan("fd00:5::/64", code=2, LABMON_SCAN_ALLOW="10.77.0.0/24").stderr
+
+
+def test_scans_of_an_ipv6_network_never_overlap(lab):
+    netns.require()
+    with netns.pair() as (near, _):
+        near.run(*"ip -6 address add fd00:5::1/64 dev cable nodad".split())
+        slow = ("scan", "fd00:5::/112", "--dept", "1", "--rate", "50", "--dry-run")
+        scan = near.start(LABMON, *slow, env=lab.env)
+        deadline = time.monotonic() + 20
+        while not list((lab.folder / "state").glob("scans/*.lock")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.2)
+        for other in ("fd00:5::/64", "ff02::1%cable", "fd00:5::10"):
+            done = near.run(*(LABMON, "scan", other, "--dept", "1", "--dry-run"), env=lab.env, check=False)
+            assert done.returncode == 7
+            assert "a scan of these addresses is running" in done.stderr
+        near.run(LABMON, "scan", "10.77.0.1", "--dept", "1", "--dry-run", env=lab.env)
+        scan.send_signal(signal.SIGINT)
+        _, said = scan.communicate(timeout=20)
+        assert scan.returncode == 130
+        assert "interrupted: what was found by then is kept" in said

@@ -33,7 +33,7 @@ def test_only_who_was_asked_is_gone(connection):
     assert [one.ip_address for one in systems(connection, gone=True)] == ["fd00:5::1"]
     scanned(connection, 2, target_range="10.0.0.0/25, 10.0.0.128/25, fd00:6::1-fd00:6::9")
     assert len(systems(connection, gone=True)) == 3
-    scanned(connection, 3, target_range="10.0.0.127-10.0.0.128")
+    scanned(connection, 3, target_range="10.0.0.127-10.0.0.128, fe80::/64")
     assert scans.outcome(connection, 4)[1] == scans.outcome(connection, 3)[0].started_at
 
 

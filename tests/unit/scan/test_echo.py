@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labmon.scan.echo import Echo, Reply, checksum, strip_ip
+from labmon.scan.echo import ODD_OPTION, Echo, Reply, checksum, strip_ip
 
 TOKEN = b"8 random"
 ECHO = Echo(0xBEEF, TOKEN)
@@ -84,3 +84,21 @@ def test_ipv6_has_types_of_its_own_and_no_bytes_break_it(message):
     for wrong in (question, b"\x00" + question[1:], (b"\x81" + question[1:])[:-1], message):
         assert ours.read(wrong) is None
     assert Echo(1, b"8 random").read(b"\x81" + question[1:]) is None
+
+
+@given(st.binary(max_size=120), st.integers(0, 200))
+def test_a_complaint_quotes_our_question(message, length):
+    ours = Echo(1, b"8 random", ipv6=True)
+    question = ours.question(3, 4, 5)
+    complaint = b"\x04\x02" + bytes(6) + bytes(40) + ODD_OPTION + question
+    assert ours.read_complaint(complaint) == Reply(4, 5)
+    assert ours.read(complaint) is None
+    for wrong in (
+        b"\x04\x01" + complaint[2:],
+        complaint[:-1],
+        complaint[1:],
+        message,
+        complaint[:length][:-1],
+    ):
+        assert ours.read_complaint(wrong) is None
+    assert Echo(1, b"another!", ipv6=True).read_complaint(complaint) is None
