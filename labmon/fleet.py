@@ -27,6 +27,8 @@ class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     port: int | None = None  #: of SSH, where it is not the usual one
     seen_at: datetime | None = None
     """The newest sign of life that the store has: a scan, a reading, somebody who said that it is well."""
+    rests: bool = False
+    """In a maintenance that leaves it alone, when the store was read."""
 
     @property
     def neighbourhood(self) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labmon.cli import alert_rules
+from labmon.cli import alert_rules, alert_test, deliveries
 from labmon.cli.maintenance import check_exists, duration
 from labmon.cli.moments import shown
 from labmon.cli.output import Column, Format, ago, print_rows, printable, say, span
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="What is wrong, and who knows of it.")
 app.add_typer(alert_rules.app, name="rules")
+app.command("deliveries")(deliveries.deliveries)
+app.command("test")(alert_test.test)
 
 RuleName = Annotated[
     str | None, typer.Option("--rule", metavar="NAME", help="Only of this rule.", show_default=False)

@@ -182,6 +182,8 @@ def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quie
         store, fleet = stack.enter_context(open_fleet(config, choice))
         run = Run(config, choice)
         due = run.look(fleet, retry=retry_all or choice.names_machines)
+        if run.resting and not quiet:
+            say(f"left alone: {run.resting} in maintenance. See: labmon maintenance list")
         if not due.now:
             if form is not Format.table:
                 view.print_results([], form)

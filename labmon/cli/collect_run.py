@@ -25,12 +25,15 @@ class Run:
         self._choice = choice
         self.lane = Lane(config.state.path / "lane.json", config.collect)
         self.machines: list[Machine] = []
+        self.resting = 0  #: left alone because of maintenance
         self._place: dict[int | None, tuple[int | None, int | None]] = {}
 
     def look(self, fleet: Fleet, *, retry: bool = False) -> Due:
         """Who is due now, by an inventory just read; with `retry`, those too that failed before. Raises
         UsageError for a choice that the inventory does not have."""
-        self.machines = self._choice.of(fleet)
+        chosen = self._choice.of(fleet)
+        self.machines = [one for one in chosen if not one.rests or self._choice.names_machines]
+        self.resting = len(chosen) - len(self.machines)
         self._place = {one.system_id: (one.dept_id, one.lab_id) for one in self.machines}
         self.lane.update(fleet)
         if retry:
@@ -42,7 +45,7 @@ class Run:
         return self.lane.due(self.machines, utcnow())
 
     def targets(self, due: Due) -> "list[Target]":
-        """As the runner wants them. Those that failed before begin: one that is off costs a whole deadline."""
+        """As the runner wants them. Those that failed before come first: one that is off costs a deadline."""
         machines = sorted(due.now, key=self.lane.has_failed, reverse=True)
         return [target(one, self._config.collect.port) for one in machines]
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from psycopg import Connection
 from psycopg.rows import class_row
 
@@ -30,7 +31,7 @@ from labmon.errors import UsageError
 from labmon.fleet import Fleet, Machine
 from labmon.messages import Discovery, utcnow
 from labmon.pg import array
-from labmon.store import history, labs, scans
+from labmon.store import history, labs, maintenance, scans
 
 _FOUND = """
 CREATE TEMPORARY TABLE IF NOT EXISTS found (
@@ -364,4 +365,7 @@ def fleet(connection: Connection[Any]) -> Fleet:
             """
         )
         machines = cursor.fetchall()
-    return Fleet(utcnow(), machines, labs.names(connection))
+    now = utcnow()
+    if resting := maintenance.skipped(connection, now):
+        machines = [msgspec.structs.replace(one, rests=one.system_id in resting) for one in machines]
+    return Fleet(now, machines, labs.names(connection))
