@@ -91,31 +91,33 @@ WHERE rule.enabled AND NOT EXISTS (
 -- Why these incidents are not to be told at that moment; those to be told have no row.
 CREATE FUNCTION labmon_alerts_muted(moment timestamptz, incidents bigint[])
 RETURNS TABLE (alert_id bigint, why text) STABLE LANGUAGE sql AS $$
+    WITH incident AS MATERIALIZED (
+        SELECT * FROM alert_incidents WHERE alert_id = ANY(incidents)
+    )
     SELECT DISTINCT ON (alert_id) alert_id, why FROM (
         SELECT incident.alert_id, 1,
                CASE mode WHEN 'silence' THEN 'silence ' ELSE 'maintenance ' END || maintenance_id
         FROM labmon_maintenance_ranges(moment, moment) JOIN maintenance USING (maintenance_id)
-        CROSS JOIN alert_incidents AS incident LEFT JOIN systems ON systems.system_id = incident.system_id
-        WHERE incident.alert_id = ANY(incidents)
-          AND (maintenance.rule IS NULL OR maintenance.rule = incident.alert_type)
+        CROSS JOIN incident LEFT JOIN systems ON systems.system_id = incident.system_id
+        WHERE (maintenance.rule IS NULL OR maintenance.rule = incident.alert_type)
           AND COALESCE(
             maintenance.system_id = incident.system_id,
             maintenance.lab_id = COALESCE(incident.lab_id, systems.lab_id, 0),
             maintenance.dept_id = COALESCE(incident.dept_id, systems.dept_id, 0), true)
         UNION ALL
         SELECT incident.alert_id, 2, 'under ' || larger.alert_type || COALESCE(' ' || NULLIF(larger.subject, ''), '')
-        FROM alert_incidents AS incident JOIN alert_covers AS cover USING (system_id)
+        FROM incident JOIN alert_covers AS cover USING (system_id)
         JOIN alert_incidents AS larger ON larger.alert_id = cover.alert_id AND larger.resolved_at IS NULL
-        WHERE incident.alert_id = ANY(incidents) AND incident.kind IN ('threshold', 'rate', 'gone', 'no_data')
+        WHERE incident.kind IN ('threshold', 'rate', 'gone', 'no_data')
         UNION ALL
         SELECT incident.alert_id, 3, 'the system is silent'
-        FROM alert_incidents AS incident JOIN alert_silent USING (system_id)
-        WHERE incident.alert_id = ANY(incidents) AND incident.kind IN ('threshold', 'rate', 'gone')
+        FROM incident JOIN alert_silent USING (system_id)
+        WHERE incident.kind IN ('threshold', 'rate', 'gone')
         UNION ALL
         SELECT incident.alert_id, 4, 'under ' || larger.alert_type || ' ' || larger.subject
-        FROM alert_incidents AS incident JOIN alert_incidents AS larger
+        FROM incident JOIN alert_incidents AS larger
             ON larger.kind IN ('lab_down', 'network_down') AND larger.resolved_at IS NULL
-        WHERE incident.alert_id = ANY(incidents) AND incident.kind IN ('lab_down', 'network_down')
+        WHERE incident.kind IN ('lab_down', 'network_down')
           AND incident.resolved_at IS NULL
           -- The one that covers more; of two that cover the same, the lab, then the smaller network.
           AND (SELECT count(*) FROM alert_covers WHERE alert_id = larger.alert_id)
@@ -127,8 +129,8 @@ RETURNS TABLE (alert_id bigint, why text) STABLE LANGUAGE sql AS $$
             EXCEPT SELECT system_id FROM alert_covers WHERE alert_id = larger.alert_id)
         UNION ALL
         SELECT incident.alert_id, 5, 'under ' || larger.alert_type
-        FROM alert_incidents AS incident, alert_incidents AS larger
-        WHERE incident.alert_id = ANY(incidents) AND incident.kind IN ('no_data', 'lab_down', 'network_down')
+        FROM incident, alert_incidents AS larger
+        WHERE incident.kind IN ('no_data', 'lab_down', 'network_down')
           AND larger.kind = 'collector_down' AND larger.resolved_at IS NULL
     ) AS reasons (alert_id, place, why)
     ORDER BY alert_id, place
