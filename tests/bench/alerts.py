@@ -112,7 +112,8 @@ def blackout(url: str) -> list[tuple[str, float, int]]:
     with psycopg.connect(url) as connection:
         migrate(connection)
         connection.execute(
-            "INSERT INTO departments VALUES (1); INSERT INTO labs SELECT n, 1, n::text FROM generate_series(1, 80) n;"
+            "INSERT INTO departments VALUES (1);"
+            "INSERT INTO labs SELECT n, 1, n::text FROM generate_series(1, 80) n;"
             "INSERT INTO systems (dept_id, lab_id, ip_address) "
             "SELECT 1, 1 + n / 25, '10.0.0.0'::inet + n FROM generate_series(1, 1999) n;"
             "UPDATE alert_rules SET enabled = true"

@@ -84,10 +84,11 @@ CREATE INDEX alert_incidents_fired ON alert_incidents (fired_at);
 CREATE INDEX alert_incidents_untold ON alert_incidents (alert_id)
     WHERE (resolved_at IS NULL AND told IS NULL) OR (resolved_at IS NOT NULL AND told = 'firing');
 
--- What happened to an incident: fired, told, repeated, acknowledged, resolved.
+-- What happened to an incident: fired, told, repeated, acknowledged, resolved. No incident that fired is ever
+-- removed, so neither this nor the outbox pays for a foreign key.
 CREATE TABLE alert_log (
     log_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    alert_id  bigint NOT NULL REFERENCES alert_incidents ON DELETE CASCADE,
+    alert_id  bigint NOT NULL,
     at        timestamptz NOT NULL,
     event     text NOT NULL CHECK (event IN ('fired', 'told', 'repeated', 'acknowledged', 'resolved')),
     said_by   text,
@@ -131,7 +132,7 @@ CREATE TABLE alert_baselines (
 -- Published rows are removed after a week by the tick.
 CREATE TABLE alert_outbox (
     outbox_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    alert_id      bigint NOT NULL REFERENCES alert_incidents ON DELETE CASCADE,
+    alert_id      bigint NOT NULL,
     severity      text NOT NULL,
     body          jsonb NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now(),

@@ -359,10 +359,12 @@ BEGIN
                 SELECT rule_id, array_position($1, metric) AS place, comparison, threshold,
                        COALESCE(clear_threshold, threshold) AS clear_threshold
                 FROM unnest($2)
+            ), suspects AS MATERIALIZED (
+                SELECT system_id, readings FROM seen WHERE passes
             ), pairs AS MATERIALIZED (
                 SELECT system_id, rules.* FROM (
-                    SELECT DISTINCT rule_id, system_id FROM seen CROSS JOIN rules
-                    WHERE passes AND labmon_breach(readings[place], comparison, threshold)
+                    SELECT DISTINCT rule_id, system_id FROM suspects CROSS JOIN rules
+                    WHERE labmon_breach(readings[place], comparison, threshold)
                 ) AS breaching JOIN alert_coverage USING (rule_id, system_id) JOIN rules USING (rule_id)
                 UNION
                 SELECT system_id, rules.* FROM alert_incidents JOIN rules USING (rule_id)
