@@ -41,6 +41,20 @@ CREATE TABLE alert_rules (
 CREATE UNIQUE INDEX alert_rules_name ON alert_rules
     (name, COALESCE(dept_id, 0), COALESCE(lab_id, 0), COALESCE(system_id, 0));
 
+-- Which rule counts for which system: the narrowest of a name.
+CREATE VIEW alert_coverage AS
+SELECT rule.rule_id, systems.system_id
+FROM alert_rules AS rule JOIN systems ON COALESCE(
+    rule.system_id = systems.system_id, rule.lab_id = systems.lab_id, rule.dept_id = systems.dept_id,
+    num_nonnulls(rule.system_id, rule.lab_id, rule.dept_id) = 0)
+WHERE rule.enabled AND NOT EXISTS (
+    SELECT FROM alert_rules AS narrower
+    WHERE narrower.name = rule.name AND rule.system_id IS NULL AND (
+        narrower.system_id = systems.system_id
+        OR (rule.lab_id IS NULL AND narrower.lab_id = systems.lab_id)
+        OR (rule.lab_id IS NULL AND rule.dept_id IS NULL AND narrower.dept_id = systems.dept_id))
+);
+
 -- One time that a rule's condition held for one system (or, with system 0, for a `subject`: a lab, a network,
 -- a queue), from pending to resolved; resolved ones are the history. Kind `other`: an alert that came by the
 -- queue from elsewhere, without a rule here.

@@ -74,20 +74,6 @@ CREATE TYPE labmon_change AS (
     episodes labmon_episode[]
 );
 
--- Which rule counts for which system: the narrowest of a name.
-CREATE VIEW alert_coverage AS
-SELECT rule.rule_id, systems.system_id
-FROM alert_rules AS rule JOIN systems ON COALESCE(
-    rule.system_id = systems.system_id, rule.lab_id = systems.lab_id, rule.dept_id = systems.dept_id,
-    num_nonnulls(rule.system_id, rule.lab_id, rule.dept_id) = 0)
-WHERE rule.enabled AND NOT EXISTS (
-    SELECT FROM alert_rules AS narrower
-    WHERE narrower.name = rule.name AND rule.system_id IS NULL AND (
-        narrower.system_id = systems.system_id
-        OR (rule.lab_id IS NULL AND narrower.lab_id = systems.lab_id)
-        OR (rule.lab_id IS NULL AND rule.dept_id IS NULL AND narrower.dept_id = systems.dept_id))
-);
-
 -- Why these incidents are not to be told at that moment; those to be told have no row.
 CREATE FUNCTION labmon_alerts_muted(moment timestamptz, incidents bigint[])
 RETURNS TABLE (alert_id bigint, why text) STABLE LANGUAGE sql AS $$
@@ -268,7 +254,8 @@ BEGIN
     ), logged AS (
         INSERT INTO alert_log (alert_id, at, event)
         SELECT alert_id, at, event FROM updated,
-            LATERAL (VALUES (fired_at, 'fired', NOT was_firing), (resolved_at, 'resolved', true)) AS step (at, event, new)
+            LATERAL (VALUES (fired_at, 'fired', NOT was_firing), (resolved_at, 'resolved', true))
+                AS step (at, event, new)
         WHERE at IS NOT NULL AND new
         RETURNING alert_id
     )
@@ -280,11 +267,10 @@ BEGIN
             threshold, since, last_at, fired_at, clearing_since, resolved_at
         )
         SELECT rule_id, rule.name, rule.kind, change.system_id, change.subject,
-               CASE WHEN change.system_id = 0 THEN (SELECT dept_id FROM labs WHERE 'lab ' || lab_id = change.subject) END,
-               CASE WHEN change.system_id = 0 THEN (SELECT lab_id FROM labs WHERE 'lab ' || lab_id = change.subject) END,
-               rule.severity, episode.value, episode.clear_value, change.threshold, episode.since,
+               labs.dept_id, labs.lab_id, rule.severity, episode.value, episode.clear_value, change.threshold, episode.since,
                episode.last_at, episode.fired_at, episode.clearing_since, episode.resolved_at
-        FROM unnest(changes) AS change JOIN alert_rules AS rule USING (rule_id),
+        FROM unnest(changes) AS change JOIN alert_rules AS rule USING (rule_id)
+        LEFT JOIN labs ON rule.kind = 'lab_down' AND change.subject = 'lab ' || labs.lab_id,
             LATERAL unnest(episodes) WITH ORDINALITY AS episode
                 (since, last_at, fired_at, clearing_since, resolved_at, value, clear_value, number)
         WHERE change.alert_id IS NULL OR number > 1

@@ -80,7 +80,8 @@ BEGIN
     -- Somebody should have been measured: who was until then, and was not in maintenance since.
     WHERE enabled AND kind = 'collector_down' AND gap IS NOT NULL AND (silent <= allowed OR EXISTS (
         SELECT FROM systems WHERE last_collected > latest.last_collected - GREATEST(3 * gap, interval '5 min')
-        AND system_id NOT IN (SELECT system_id FROM labmon_under_maintenance(moment - allowed * interval '1 s', moment))));
+        AND system_id NOT IN (
+            SELECT system_id FROM labmon_under_maintenance(moment - allowed * interval '1 s', moment))));
     PERFORM labmon_alerts_apply(sightings, false);
 END
 $$;
@@ -102,9 +103,8 @@ BEGIN
     WHERE alert_silent.system_id = systems.system_id AND (last_collected > since
         OR systems.system_id IN (SELECT system_id FROM labmon_under_maintenance(moment, moment)));
     WITH quiet AS MATERIALIZED (
-        SELECT system_id, last_collected, GREATEST(shortest, 3 * labmon_usual_gap(system_id, last_collected)) AS allowed,
-               labmon_usual_gap(system_id, last_collected) AS gap
-        FROM systems
+        SELECT system_id, last_collected, gap, GREATEST(shortest, 3 * gap) AS allowed
+        FROM systems, LATERAL (SELECT labmon_usual_gap(system_id, last_collected) AS gap OFFSET 0) AS usual
         -- Whoever was gone for a week when first looked at is no news.
         WHERE last_collected < newest - shortest AND last_collected > newest - interval '7 days'
           AND system_id NOT IN (SELECT system_id FROM alert_silent)
@@ -279,7 +279,8 @@ $$;
 -- can see: {"queue_backlog": {"metrics_queue": 12, ...}, "spool_full": {"host": 0.1}, "waiting": 12}, where
 -- waiting is the number of readings in the queue. Returns how many alerts it told, NULL when another session
 -- is at it. What goes wrong in one part is recorded and leaves the others alone.
-CREATE FUNCTION labmon_alerts_tick(moment timestamptz, observed jsonb) RETURNS integer LANGUAGE plpgsql SET jit = off AS $$
+CREATE FUNCTION labmon_alerts_tick(moment timestamptz, observed jsonb) RETURNS integer
+LANGUAGE plpgsql SET jit = off AS $$
 DECLARE
     part text;
 BEGIN
@@ -359,8 +360,9 @@ $$;
 CREATE TRIGGER labmon_alerts AFTER INSERT ON alerts REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION labmon_alerts_on_alerts();
 
-INSERT INTO alert_rules (name, kind, metric, comparison, threshold, clear_threshold, hold, clear_hold, severity, span, enabled, note)
-VALUES
+INSERT INTO alert_rules (
+    name, kind, metric, comparison, threshold, clear_threshold, hold, clear_hold, severity, span, enabled, note
+) VALUES
     ('cpu_high', 'threshold', 'cpu_percent', '>', 95, 80, '15 min', '5 min', 'warning', NULL, true, NULL),
     ('ram_high', 'threshold', 'ram_percent', '>', 95, 85, '10 min', '5 min', 'warning', NULL, true, NULL),
     ('swap_high', 'threshold', 'swap_percent', '>', 80, 60, '10 min', '5 min', 'warning', NULL, true, NULL),
