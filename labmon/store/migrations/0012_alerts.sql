@@ -41,6 +41,20 @@ CREATE TABLE alert_rules (
 CREATE UNIQUE INDEX alert_rules_name ON alert_rules
     (name, COALESCE(dept_id, 0), COALESCE(lab_id, 0), COALESCE(system_id, 0));
 
+-- Which rule counts for which system: the narrowest of a name.
+CREATE VIEW alert_coverage AS
+SELECT rule.rule_id, systems.system_id
+FROM alert_rules AS rule JOIN systems ON COALESCE(
+    rule.system_id = systems.system_id, rule.lab_id = systems.lab_id, rule.dept_id = systems.dept_id,
+    num_nonnulls(rule.system_id, rule.lab_id, rule.dept_id) = 0)
+WHERE rule.enabled AND NOT EXISTS (
+    SELECT FROM alert_rules AS narrower
+    WHERE narrower.name = rule.name AND rule.system_id IS NULL AND (
+        narrower.system_id = systems.system_id
+        OR (rule.lab_id IS NULL AND narrower.lab_id = systems.lab_id)
+        OR (rule.lab_id IS NULL AND rule.dept_id IS NULL AND narrower.dept_id = systems.dept_id))
+);
+
 -- One time that a rule's condition held for one system (or, with system 0, for a `subject`: a lab, a network,
 -- a queue), from pending to resolved; resolved ones are the history. Kind `other`: an alert that came by the
 -- queue from elsewhere, without a rule here.
@@ -84,10 +98,11 @@ CREATE INDEX alert_incidents_fired ON alert_incidents (fired_at);
 CREATE INDEX alert_incidents_untold ON alert_incidents (alert_id)
     WHERE (resolved_at IS NULL AND told IS NULL) OR (resolved_at IS NOT NULL AND told = 'firing');
 
--- What happened to an incident: fired, told, repeated, acknowledged, resolved.
+-- What happened to an incident: fired, told, repeated, acknowledged, resolved. No incident that fired is ever
+-- removed, so neither this nor the outbox pays for a foreign key.
 CREATE TABLE alert_log (
     log_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    alert_id  bigint NOT NULL REFERENCES alert_incidents ON DELETE CASCADE,
+    alert_id  bigint NOT NULL,
     at        timestamptz NOT NULL,
     event     text NOT NULL CHECK (event IN ('fired', 'told', 'repeated', 'acknowledged', 'resolved')),
     said_by   text,
@@ -131,7 +146,7 @@ CREATE TABLE alert_baselines (
 -- Published rows are removed after a week by the tick.
 CREATE TABLE alert_outbox (
     outbox_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    alert_id      bigint NOT NULL REFERENCES alert_incidents ON DELETE CASCADE,
+    alert_id      bigint NOT NULL,
     severity      text NOT NULL,
     body          jsonb NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT now(),

@@ -74,48 +74,36 @@ CREATE TYPE labmon_change AS (
     episodes labmon_episode[]
 );
 
--- Which rule counts for which system: the narrowest of a name.
-CREATE VIEW alert_coverage AS
-SELECT rule.rule_id, systems.system_id
-FROM alert_rules AS rule JOIN systems ON COALESCE(
-    rule.system_id = systems.system_id, rule.lab_id = systems.lab_id, rule.dept_id = systems.dept_id,
-    num_nonnulls(rule.system_id, rule.lab_id, rule.dept_id) = 0)
-WHERE rule.enabled AND NOT EXISTS (
-    SELECT FROM alert_rules AS narrower
-    WHERE narrower.name = rule.name AND rule.system_id IS NULL AND (
-        narrower.system_id = systems.system_id
-        OR (rule.lab_id IS NULL AND narrower.lab_id = systems.lab_id)
-        OR (rule.lab_id IS NULL AND rule.dept_id IS NULL AND narrower.dept_id = systems.dept_id))
-);
-
 -- Why these incidents are not to be told at that moment; those to be told have no row.
 CREATE FUNCTION labmon_alerts_muted(moment timestamptz, incidents bigint[])
 RETURNS TABLE (alert_id bigint, why text) STABLE LANGUAGE sql AS $$
+    WITH incident AS MATERIALIZED (
+        SELECT * FROM alert_incidents WHERE alert_id = ANY(incidents)
+    )
     SELECT DISTINCT ON (alert_id) alert_id, why FROM (
         SELECT incident.alert_id, 1,
                CASE mode WHEN 'silence' THEN 'silence ' ELSE 'maintenance ' END || maintenance_id
         FROM labmon_maintenance_ranges(moment, moment) JOIN maintenance USING (maintenance_id)
-        CROSS JOIN alert_incidents AS incident LEFT JOIN systems ON systems.system_id = incident.system_id
-        WHERE incident.alert_id = ANY(incidents)
-          AND (maintenance.rule IS NULL OR maintenance.rule = incident.alert_type)
+        CROSS JOIN incident LEFT JOIN systems ON systems.system_id = incident.system_id
+        WHERE (maintenance.rule IS NULL OR maintenance.rule = incident.alert_type)
           AND COALESCE(
             maintenance.system_id = incident.system_id,
             maintenance.lab_id = COALESCE(incident.lab_id, systems.lab_id, 0),
             maintenance.dept_id = COALESCE(incident.dept_id, systems.dept_id, 0), true)
         UNION ALL
         SELECT incident.alert_id, 2, 'under ' || larger.alert_type || COALESCE(' ' || NULLIF(larger.subject, ''), '')
-        FROM alert_incidents AS incident JOIN alert_covers AS cover USING (system_id)
+        FROM incident JOIN alert_covers AS cover USING (system_id)
         JOIN alert_incidents AS larger ON larger.alert_id = cover.alert_id AND larger.resolved_at IS NULL
-        WHERE incident.alert_id = ANY(incidents) AND incident.kind IN ('threshold', 'rate', 'gone', 'no_data')
+        WHERE incident.kind IN ('threshold', 'rate', 'gone', 'no_data')
         UNION ALL
         SELECT incident.alert_id, 3, 'the system is silent'
-        FROM alert_incidents AS incident JOIN alert_silent USING (system_id)
-        WHERE incident.alert_id = ANY(incidents) AND incident.kind IN ('threshold', 'rate', 'gone')
+        FROM incident JOIN alert_silent USING (system_id)
+        WHERE incident.kind IN ('threshold', 'rate', 'gone')
         UNION ALL
         SELECT incident.alert_id, 4, 'under ' || larger.alert_type || ' ' || larger.subject
-        FROM alert_incidents AS incident JOIN alert_incidents AS larger
+        FROM incident JOIN alert_incidents AS larger
             ON larger.kind IN ('lab_down', 'network_down') AND larger.resolved_at IS NULL
-        WHERE incident.alert_id = ANY(incidents) AND incident.kind IN ('lab_down', 'network_down')
+        WHERE incident.kind IN ('lab_down', 'network_down')
           AND incident.resolved_at IS NULL
           -- The one that covers more; of two that cover the same, the lab, then the smaller network.
           AND (SELECT count(*) FROM alert_covers WHERE alert_id = larger.alert_id)
@@ -127,8 +115,8 @@ RETURNS TABLE (alert_id bigint, why text) STABLE LANGUAGE sql AS $$
             EXCEPT SELECT system_id FROM alert_covers WHERE alert_id = larger.alert_id)
         UNION ALL
         SELECT incident.alert_id, 5, 'under ' || larger.alert_type
-        FROM alert_incidents AS incident, alert_incidents AS larger
-        WHERE incident.alert_id = ANY(incidents) AND incident.kind IN ('no_data', 'lab_down', 'network_down')
+        FROM incident, alert_incidents AS larger
+        WHERE incident.kind IN ('no_data', 'lab_down', 'network_down')
           AND larger.kind = 'collector_down' AND larger.resolved_at IS NULL
     ) AS reasons (alert_id, place, why)
     ORDER BY alert_id, place
@@ -266,7 +254,8 @@ BEGIN
     ), logged AS (
         INSERT INTO alert_log (alert_id, at, event)
         SELECT alert_id, at, event FROM updated,
-            LATERAL (VALUES (fired_at, 'fired', NOT was_firing), (resolved_at, 'resolved', true)) AS step (at, event, new)
+            LATERAL (VALUES (fired_at, 'fired', NOT was_firing), (resolved_at, 'resolved', true))
+                AS step (at, event, new)
         WHERE at IS NOT NULL AND new
         RETURNING alert_id
     )
@@ -278,11 +267,10 @@ BEGIN
             threshold, since, last_at, fired_at, clearing_since, resolved_at
         )
         SELECT rule_id, rule.name, rule.kind, change.system_id, change.subject,
-               CASE WHEN change.system_id = 0 THEN (SELECT dept_id FROM labs WHERE 'lab ' || lab_id = change.subject) END,
-               CASE WHEN change.system_id = 0 THEN (SELECT lab_id FROM labs WHERE 'lab ' || lab_id = change.subject) END,
-               rule.severity, episode.value, episode.clear_value, change.threshold, episode.since,
+               labs.dept_id, labs.lab_id, rule.severity, episode.value, episode.clear_value, change.threshold, episode.since,
                episode.last_at, episode.fired_at, episode.clearing_since, episode.resolved_at
-        FROM unnest(changes) AS change JOIN alert_rules AS rule USING (rule_id),
+        FROM unnest(changes) AS change JOIN alert_rules AS rule USING (rule_id)
+        LEFT JOIN labs ON rule.kind = 'lab_down' AND change.subject = 'lab ' || labs.lab_id,
             LATERAL unnest(episodes) WITH ORDINALITY AS episode
                 (since, last_at, fired_at, clearing_since, resolved_at, value, clear_value, number)
         WHERE change.alert_id IS NULL OR number > 1
@@ -357,10 +345,12 @@ BEGIN
                 SELECT rule_id, array_position($1, metric) AS place, comparison, threshold,
                        COALESCE(clear_threshold, threshold) AS clear_threshold
                 FROM unnest($2)
+            ), suspects AS MATERIALIZED (
+                SELECT system_id, readings FROM seen WHERE passes
             ), pairs AS MATERIALIZED (
                 SELECT system_id, rules.* FROM (
-                    SELECT DISTINCT rule_id, system_id FROM seen CROSS JOIN rules
-                    WHERE passes AND labmon_breach(readings[place], comparison, threshold)
+                    SELECT DISTINCT rule_id, system_id FROM suspects CROSS JOIN rules
+                    WHERE labmon_breach(readings[place], comparison, threshold)
                 ) AS breaching JOIN alert_coverage USING (rule_id, system_id) JOIN rules USING (rule_id)
                 UNION
                 SELECT system_id, rules.* FROM alert_incidents JOIN rules USING (rule_id)

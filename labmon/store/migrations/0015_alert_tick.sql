@@ -1,13 +1,25 @@
 -- What no reading triggers: silence, trends, changes, queues, the end of maintenance, repeats. All times are
 -- the caller's `moment`, so that a test can be its own clock.
 
+-- The question of the view `alert_coverage` about one pair; as a function it goes by the indexes.
+CREATE FUNCTION labmon_rule_covers(rule integer, system integer) RETURNS boolean STABLE LANGUAGE sql AS $$
+    SELECT EXISTS (SELECT FROM alert_coverage WHERE rule_id = rule AND system_id = system)
+$$;
+
 -- End what its rule no longer covers: changed, switched off or removed, or the system has moved.
 CREATE FUNCTION labmon_tick_prune(moment timestamptz, observed jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    uncovered bigint[];
 BEGIN
-    DELETE FROM alert_incidents WHERE alert_id IN (SELECT alert_id FROM alert_uncovered WHERE fired_at IS NULL);
+    SELECT array_agg(alert_id ORDER BY alert_id) INTO uncovered
+    FROM alert_incidents AS incident LEFT JOIN alert_rules AS rule USING (rule_id)
+    WHERE resolved_at IS NULL AND incident.kind <> 'other' AND CASE
+        WHEN rule.enabled IS NOT TRUE OR rule.kind <> incident.kind THEN true
+        ELSE incident.system_id <> 0 AND NOT labmon_rule_covers(incident.rule_id, incident.system_id) END;
+    DELETE FROM alert_incidents WHERE alert_id = ANY(uncovered) AND fired_at IS NULL;
     WITH ended AS (
         UPDATE alert_incidents SET resolved_at = GREATEST(moment, fired_at), reason = 'the rule no longer covers it'
-        WHERE alert_id IN (SELECT alert_id FROM alert_uncovered)
+        WHERE alert_id = ANY(uncovered) AND resolved_at IS NULL
         RETURNING alert_id, resolved_at, reason
     )
     INSERT INTO alert_log (alert_id, at, event, comment) SELECT alert_id, resolved_at, 'resolved', reason FROM ended;
@@ -15,14 +27,6 @@ BEGIN
     DELETE FROM alert_errors WHERE last_at < moment - interval '30 days';
 END
 $$;
-
-CREATE VIEW alert_uncovered AS
-SELECT alert_id, fired_at FROM alert_incidents AS incident LEFT JOIN alert_rules AS rule USING (rule_id)
-WHERE resolved_at IS NULL AND incident.kind <> 'other' AND CASE
-    WHEN rule.enabled IS NOT TRUE OR rule.kind <> incident.kind THEN true
-    WHEN incident.system_id = 0 THEN false
-    ELSE NOT EXISTS (SELECT FROM alert_coverage AS cover
-                     WHERE cover.rule_id = incident.rule_id AND cover.system_id = incident.system_id) END;
 
 CREATE FUNCTION labmon_alerts_on_rules() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -76,7 +80,8 @@ BEGIN
     -- Somebody should have been measured: who was until then, and was not in maintenance since.
     WHERE enabled AND kind = 'collector_down' AND gap IS NOT NULL AND (silent <= allowed OR EXISTS (
         SELECT FROM systems WHERE last_collected > latest.last_collected - GREATEST(3 * gap, interval '5 min')
-        AND system_id NOT IN (SELECT system_id FROM labmon_under_maintenance(moment - allowed * interval '1 s', moment))));
+        AND system_id NOT IN (
+            SELECT system_id FROM labmon_under_maintenance(moment - allowed * interval '1 s', moment))));
     PERFORM labmon_alerts_apply(sightings, false);
 END
 $$;
@@ -98,9 +103,8 @@ BEGIN
     WHERE alert_silent.system_id = systems.system_id AND (last_collected > since
         OR systems.system_id IN (SELECT system_id FROM labmon_under_maintenance(moment, moment)));
     WITH quiet AS MATERIALIZED (
-        SELECT system_id, last_collected, GREATEST(shortest, 3 * labmon_usual_gap(system_id, last_collected)) AS allowed,
-               labmon_usual_gap(system_id, last_collected) AS gap
-        FROM systems
+        SELECT system_id, last_collected, gap, GREATEST(shortest, 3 * gap) AS allowed
+        FROM systems, LATERAL (SELECT labmon_usual_gap(system_id, last_collected) AS gap OFFSET 0) AS usual
         -- Whoever was gone for a week when first looked at is no news.
         WHERE last_collected < newest - shortest AND last_collected > newest - interval '7 days'
           AND system_id NOT IN (SELECT system_id FROM alert_silent)
@@ -162,13 +166,15 @@ BEGIN
         JOIN systems USING (system_id) LEFT JOIN alert_silent USING (system_id)
         WHERE last_collected IS NOT NULL
           AND system_id NOT IN (SELECT system_id FROM labmon_under_maintenance(moment, moment))
+    ), begun AS MATERIALIZED (
+        SELECT rule_id, subject, min(alert_covers.since) - interval '1 ms' AS begin_at
+        FROM alert_incidents JOIN alert_covers USING (alert_id)
+        WHERE resolved_at IS NULL AND kind IN ('lab_down', 'network_down') GROUP BY rule_id, subject
     )
     INSERT INTO labmon_groups
-    SELECT rule_id, subject, system_id, last_collected, silent_since, COALESCE(
-        (SELECT min(alert_covers.since) - interval '1 ms' FROM alert_covers JOIN alert_incidents AS open USING (alert_id)
-         WHERE open.resolved_at IS NULL AND open.rule_id = member.rule_id AND open.subject = member.subject),
-        max(silent_since) OVER (PARTITION BY rule_id, subject) - span)
-    FROM member;
+    SELECT rule_id, subject, system_id, last_collected, silent_since,
+           COALESCE(begin_at, max(silent_since) OVER (PARTITION BY rule_id, subject) - span)
+    FROM member LEFT JOIN begun USING (rule_id, subject);
     SELECT array_agg((rule_id, 0, subject, moment, share, threshold,
                       labmon_breach(share, comparison, threshold) AND silent >= least,
                       NOT labmon_breach(share, comparison, COALESCE(clear_threshold, threshold)))::labmon_sighting)
@@ -182,8 +188,9 @@ BEGIN
     INSERT INTO alert_covers (alert_id, system_id, since)
     SELECT alert_id, labmon_groups.system_id, silent_since
     FROM labmon_groups JOIN alert_incidents AS open USING (rule_id, subject)
-    WHERE open.resolved_at IS NULL AND silent_since > begin_at
-    ON CONFLICT DO NOTHING;
+    WHERE open.resolved_at IS NULL AND silent_since > begin_at AND NOT EXISTS (
+        SELECT FROM alert_covers AS known
+        WHERE known.alert_id = open.alert_id AND known.system_id = labmon_groups.system_id);
 END
 $$;
 
@@ -272,7 +279,8 @@ $$;
 -- can see: {"queue_backlog": {"metrics_queue": 12, ...}, "spool_full": {"host": 0.1}, "waiting": 12}, where
 -- waiting is the number of readings in the queue. Returns how many alerts it told, NULL when another session
 -- is at it. What goes wrong in one part is recorded and leaves the others alone.
-CREATE FUNCTION labmon_alerts_tick(moment timestamptz, observed jsonb) RETURNS integer LANGUAGE plpgsql SET jit = off AS $$
+CREATE FUNCTION labmon_alerts_tick(moment timestamptz, observed jsonb) RETURNS integer
+LANGUAGE plpgsql SET jit = off AS $$
 DECLARE
     part text;
 BEGIN
@@ -352,8 +360,9 @@ $$;
 CREATE TRIGGER labmon_alerts AFTER INSERT ON alerts REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION labmon_alerts_on_alerts();
 
-INSERT INTO alert_rules (name, kind, metric, comparison, threshold, clear_threshold, hold, clear_hold, severity, span, enabled, note)
-VALUES
+INSERT INTO alert_rules (
+    name, kind, metric, comparison, threshold, clear_threshold, hold, clear_hold, severity, span, enabled, note
+) VALUES
     ('cpu_high', 'threshold', 'cpu_percent', '>', 95, 80, '15 min', '5 min', 'warning', NULL, true, NULL),
     ('ram_high', 'threshold', 'ram_percent', '>', 95, 85, '10 min', '5 min', 'warning', NULL, true, NULL),
     ('swap_high', 'threshold', 'swap_percent', '>', 80, 60, '10 min', '5 min', 'warning', NULL, true, NULL),
