@@ -53,8 +53,6 @@ def asked(addresses: Targets, refused: Collection[str]) -> str:
     Too long a text for the message loses its end: nobody is taken for gone who was not asked.
     """
     if refused:
-        if len(refused) >= len(addresses) and not addresses.on_link:
-            return ""
         addresses = addresses.without(refused)
     text = str(addresses)
     return text if len(text) <= MAX_RANGE else text[:MAX_RANGE].rpartition(", ")[0]

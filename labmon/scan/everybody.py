@@ -41,6 +41,8 @@ class Everybody:
         self._patience = Patience(settings.timeout)
         self._stop = stop
         self._found: set[str] = set()
+        self.trouble: str | None = "this machine has no address there"
+        """Why nothing could be sent, if that is so; known after the first list."""
 
     def __iter__(self) -> Iterator[list[Host]]:
         with ExitStack() as stack:
@@ -54,8 +56,12 @@ class Everybody:
             for round_ in range(1 + self._retries):
                 before = len(self._found)
                 for sock, echo in asked:
-                    with suppress(OSError):  # the link is down: as silent as an empty one
+                    try:
                         sock.send(echo.question(round_, 0, time.time_ns()), self._all)
+                        self.trouble = None
+                    except OSError as error:
+                        if self.trouble is not None:
+                            self.trouble = error.strerror
                     with suppress(OSError):  # or this account may not send options
                         sock.send_odd(echo.question(round_, 0, time.time_ns()), self._all)
                 yield from self._listen(asked, self._patience.between)

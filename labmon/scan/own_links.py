@@ -61,9 +61,10 @@ class OwnLinks:
         from labmon.scan.link_socket import NoEthernet
         from labmon.scan.ndp import Ndp, NdpSocket
 
-        kinds = (NdpSocket, Ndp) if is_ipv6(addresses[0]) else (ArpSocket, Arp)
+        one = (*addresses, *own)[0]
+        kinds = (NdpSocket, Ndp) if is_ipv6(one) else (ArpSocket, Arp)
         try:
-            sock = kinds[0](device, addresses[0])
+            sock = kinds[0](device, one)
         except NoEthernet:
             return [*own, *addresses]
         except PermissionNeeded:
@@ -106,9 +107,12 @@ class OwnLinks:
         sources = [links6.with_zone(one.address, device) for one in own]
         self._progress.start("multicast", 0)
         answered: dict[str, Host] = {}
-        for hosts in Everybody(device, sources, self._settings, self._stop):
+        everybody = Everybody(device, sources, self._settings, self._stop)
+        for hosts in everybody:
             answered |= {host.address: host for host in hosts if _is_wanted(host.address, wanted)}
             yield []
+        if everybody.trouble:
+            self._progress.refused |= dict.fromkeys(map(str, wanted), everybody.trouble)
         if not solicit:
             yield self._count(_plain(answered.values()))
             return
@@ -117,7 +121,7 @@ class OwnLinks:
         local: list[Host] = []  # what answers from a link-local address, and perhaps from a better one too
         macs: set[str | None] = set()
         left = list(dict.fromkeys([*answered, *others]))
-        for hosts in self._ask(device, left, ours) if left else ():
+        for hosts in self._ask(device, left, ours) if left or ours else ():
             found = [_merged(answered.pop(host.address, None), host) for host in hosts]
             macs |= {host.mac for host in found if not host.zone}
             local += [host for host in found if host.zone]

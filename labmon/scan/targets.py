@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_interface, ip_network
 from itertools import accumulate
 from typing import overload
@@ -85,10 +85,19 @@ class Targets(Sequence[str]):
         found = [span for one in self.on_link for span in one.spans]
         return _merged([*self.spans, *_without(_merged(found), [LINK_LOCAL])])
 
-    def without(self, addresses: Iterable[str]) -> "Targets":
-        """The same but for these."""
+    def without(self, refused: Iterable[str]) -> "Targets":
+        """The same but for these addresses, and for these networks of `on_link`, as `str` has them."""
+        refused = set(refused)
+        networks = {str(one) for one in self.on_link}
+        places = (number(address.partition("%")[0]) for address in refused - networks)
+        holes = _merged((place, place) for place in places)
         return Targets(
-            _without(self.spans, _merged((place, place) for place in map(number, addresses))), self.on_link
+            _without(self.spans, holes),
+            [
+                replace(one, spans=tuple(_without(list(one.spans), holes)))
+                for one in self.on_link
+                if str(one) not in refused
+            ],
         )
 
     def __len__(self) -> int:

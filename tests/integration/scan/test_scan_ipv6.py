@@ -76,6 +76,12 @@ def test_everybody_on_a_link_is_each_machine_once(sweep, far, live):
     assert set(outcome.hosts) - {local} == set(live) - {"fd00:5::12"}
 
 
+def test_a_machine_that_is_alone_finds_itself(sweep, near):
+    add(near, "fd00:5::1/64")
+    settled(near)
+    assert macs(sweep("fd00:5::/64", names=False)) == {"fd00:5::1": mac_of(near)}
+
+
 def test_what_is_excluded_is_not_found(sweep, near, live):
     """`exclude` is taken away when targets are read; the link as a whole is asked nevertheless."""
     done = near.run(sys.executable, "-c", EXCLUDING, check=True)

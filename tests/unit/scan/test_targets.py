@@ -295,3 +295,13 @@ def test_ipv6_comes_after_ipv4_and_both_can_be_told_apart():
     assert [list(some) for some in by_family(list(targets))] == [list(some) for some in by_family(targets)]
     assert "fd00:5:0::7" in targets and "fd00:5::8" not in targets
     assert list(targets.without(["::1", "10.30.5.9"])) == ["10.30.5.4", "fd00:5::7"]
+
+
+def test_what_could_not_be_asked_was_not_asked():
+    targets = near("ff02::1%eth0", "2001:db8:7::/64", "10.30.5.4")
+    assert str(targets.without(["fd00:5::/64", "10.30.5.4"])) == "fe80::/64, 2001:db8:7::/64"
+    left = targets.without(["fe80::9%eth0", "2001:db8:7::", "fd00:5::/64"])
+    assert str(left).startswith(
+        "10.30.5.4, fe80::-fe80::8, fe80::a-fe80::ffff:ffff:ffff:ffff, 2001:db8:7::1-"
+    )
+    assert str(near("fd00:5::/64").without(["fd00:5::/64"])) == ""
