@@ -187,7 +187,7 @@ def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quie
         if not due.now:
             if form is not Format.table:
                 view.print_results([], form)
-            if not quiet:
+            if not quiet and (due.later or not run.resting):
                 say(view.nothing_to_do(due))
             return
         stop = threading.Event()

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psycopg
 import pytest
 
 LABMON = str(Path(sys.executable).parent / "labmon")
@@ -77,3 +78,31 @@ def stored_lab(request, lab):
         lab.environ["LABMON_DATABASE_URL"] = request.getfixturevalue("postgres_url")
         lab.run("db", "migrate")
     return lab
+
+
+KINDS = ["postgres", "redis", "rabbitmq"]
+
+
+@pytest.fixture(params=KINDS)
+def broker(request, lab, postgres_url):
+    """A lab whose store is one server and whose broker is another, set by the names of the scripts."""
+    lab.environ["LABMON_DATABASE_URL"] = postgres_url
+    lab.run("db", "migrate")
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
+        connection.execute("INSERT INTO systems (system_id, dept_id) VALUES (42, 1)")
+    server = request.getfixturevalue(f"own_{request.param}_server")
+    user, password = {
+        "postgres": lambda: (server.USER, server.PASSWORD),
+        "redis": lambda: ("", server.PASSWORD),
+        "rabbitmq": lambda: ("guest", "guest"),
+    }[request.param]()
+    lab.environ |= {
+        "QUEUE_TYPE": request.param,
+        "QUEUE_HOST": "127.0.0.1",
+        "QUEUE_PORT": str(server.port),
+        "QUEUE_USER": user,
+        "QUEUE_PASSWORD": password,
+        "LABMON_QUEUE_DATABASE": "postgres" if request.param == "postgres" else "",
+    }
+    return server
