@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 from labmon.collect.deadline import Deadline
 from labmon.collect.failures import HostFailed, one_line
@@ -15,6 +15,7 @@ from labmon.collect.login import Login
 
 if TYPE_CHECKING:
     from labmon.collect.ssh import Session
+    from labmon.collect.ssh_transport import Forwarded
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class Bastion:
         self._attempt: _Attempt | None = None
         self._closed = False
 
-    def channel(self, address: str, port: int, deadline: Deadline) -> Any:
+    def channel(self, address: str, port: int, deadline: Deadline) -> "Forwarded":
         """A connection from the bastion to an address of its network, for use as a socket.
 
         Raises `HostFailed`: refused, or unreachable with the bastion's name; TimeoutError at the deadline.

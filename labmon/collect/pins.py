@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from labmon import files
 from labmon.collect.known_hosts import HostKey
 from labmon.errors import LabmonError, PermissionNeeded
 
@@ -77,13 +78,18 @@ class Pins:
             ) from error
 
     def _prepare(self) -> None:
-        (found,) = self._file.execute("PRAGMA user_version").fetchone()
-        if found > FORMAT:
+        if self._format() < FORMAT:
+            # Of two who change the journal's mode at once one is refused, whatever its timeout.
+            with files.locked(self.file):
+                if self._format() < FORMAT:
+                    self._file.execute("PRAGMA journal_mode = WAL")
+                    self._file.executescript(SCHEMA)
+        if self._format() > FORMAT:
             raise LabmonError(f"{self.file}: a newer labmon has written it. Use that one")
-        if found < FORMAT:
-            self._file.execute("PRAGMA journal_mode = WAL")
-            self._file.executescript(SCHEMA)
         self._file.execute("PRAGMA synchronous = NORMAL")
+
+    def _format(self) -> int:
+        return int(self._file.execute("PRAGMA user_version").fetchone()[0])
 
     def _unusable(self, said: str) -> PermissionNeeded:
         return PermissionNeeded(

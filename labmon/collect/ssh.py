@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import paramiko  # type: ignore[import-untyped]
 
@@ -20,7 +20,7 @@ from labmon.collect.deadline import Deadline
 from labmon.collect.failures import CONNECTING, HostFailed, one_line, os_failure, timed_out
 from labmon.collect.hostkeys import HostKeys
 from labmon.collect.ssh_keys import log_in
-from labmon.collect.ssh_transport import WINDOW, Transport, prefer_cheap
+from labmon.collect.ssh_transport import WINDOW, Forwarded, Transport, prefer_cheap
 from labmon.errors import ConfigError
 
 # paramiko logs each unreachable machine with a traceback; here that is a result with one line.
@@ -55,7 +55,7 @@ class Session:
         self._find_way = find_way
         self._host_keys = host_keys
         self._phase = CONNECTING
-        self._socket: Any = None  # a socket, or a channel of a bastion's
+        self._socket: socket.socket | Forwarded | None = None
         self._transport: Transport | None = None
         self._channel: paramiko.Channel | None = None
         self._through: Bastion | None = None
@@ -91,7 +91,7 @@ class Session:
             assert self._transport is not None
             log_in(self._transport, way.login, deadline)
 
-    def forward(self, address: str, port: int, deadline: Deadline, *, patience: float) -> Any:
+    def forward(self, address: str, port: int, deadline: Deadline, *, patience: float) -> Forwarded:
         """A connection from this machine to another, to be used as a socket.
 
         Raises `HostFailed`, and TimeoutError at the deadline. When the machine itself has not stirred for
@@ -225,7 +225,7 @@ class Session:
         key = transport.get_remote_server_key()
         return self._host_keys.check(way.machine, (key.get_name(), key.asbytes()), types)
 
-    def _connect(self, way: Way, deadline: Deadline) -> Any:
+    def _connect(self, way: Way, deadline: Deadline) -> socket.socket | Forwarded:
         if way.through is not None:
             self._through = way.through
             self._phase = f"connecting through bastion {way.through.name}"
@@ -244,7 +244,9 @@ class Session:
         sock.connect(address)
         return sock
 
-    def _handshake(self, sock: Any, types: Sequence[str], deadline: Deadline) -> Transport:
+    def _handshake(
+        self, sock: socket.socket | Forwarded, types: Sequence[str], deadline: Deadline
+    ) -> Transport:
         transport = Transport(sock)
         # It polls at this interval to see whether it was closed; `shutdown` wakes it anyway.
         sock.settimeout(1.0)
@@ -270,7 +272,7 @@ class Session:
         except Exception as error:
             if self._aborted or deadline.passed or isinstance(error, TimeoutError):
                 raise timed_out(deadline.seconds, self.phase) from error
-            if self._through is not None and self._socket is not None and not _holds(self._socket):
+            if self._through is not None and isinstance(self._socket, Forwarded) and not self._socket.holds:
                 raise self._through.lost(f"the connection to it ended while {self.phase}") from error
             if isinstance(error, ConfigError):
                 raise HostFailed("local error", str(error)) from error
@@ -306,19 +308,13 @@ class Session:
         return HostFailed("connection lost", f"while {self.phase}: {said}")
 
 
-def _hang_up(sock: Any) -> None:
+def _hang_up(sock: socket.socket | Forwarded) -> None:
     """Wake whoever waits for it, as when the other side hangs up. Never waits."""
     if isinstance(sock, socket.socket):
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
     else:
-        # Its own shutdown() would tell the bastion first, and wait while that one does not listen.
-        sock.in_buffer.close()
-
-
-def _holds(channel: Any) -> bool:
-    """False when the bastion behind it is gone."""
-    return bool(channel.get_transport().is_active())
+        sock.hang_up()
 
 
 def _close(channel: paramiko.Channel) -> None:

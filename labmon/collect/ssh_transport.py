@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, cast
 
 import paramiko  # type: ignore[import-untyped]
@@ -37,6 +38,30 @@ CHEAP_KEX = ["curve25519-sha256@libssh.org", "ecdh-sha2-nistp256"]
 CHEAP_CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com"]
 
 
+class Forwarded:
+    """A channel as a socket, as far as paramiko needs one. Closing it never fails, whoever is gone."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self.settimeout = channel.settimeout
+        self.recv = channel.recv
+        self.send = channel.send
+
+    @property
+    def holds(self) -> bool:
+        """False when the server that forwards is gone."""
+        return bool(self._channel.get_transport().is_active())
+
+    def hang_up(self) -> None:
+        """Have `recv` return nothing. Never waits, as `shutdown` would for a server that does not listen."""
+        self._channel.in_buffer.close()
+
+    def close(self) -> None:
+        """Tell the server, if it is there."""
+        with suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.close()
+
+
 class Transport(paramiko.Transport):  # type: ignore[misc]
     """paramiko's, for many channels opened at once by several threads.
 
@@ -58,15 +83,16 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
         self.active = False
         self.packetizer.close()
 
-    def forward(self, address: str, port: int, deadline: Deadline) -> paramiko.Channel:
-        """A channel that is a connection from the server to that port; its `recv` and `send` time out as a
-        socket's do.
+    def forward(self, address: str, port: int, deadline: Deadline) -> Forwarded:
+        """A connection from the server to that port.
 
         Raises TimeoutError at the deadline, and `HostFailed`: refused, unreachable, or connection lost when
         the server itself is gone.
         """
         try:
-            return self.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=deadline.left)
+            return Forwarded(
+                self.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=deadline.left)
+            )
         except (paramiko.SSHException, EOFError, OSError) as error:
             if not self.is_active():
                 raise HostFailed("connection lost", one_line(str(error)) or "it hung up") from error

@@ -46,7 +46,7 @@ def alerts(lab):
 def test_a_changed_key_is_refused_reported_once_and_trusted_when_told(lab, machines):
     install_anew(machines)
     for _ in range(2):
-        done = lab.run("collect", "--all", "-f", "json", code=6)
+        done = lab.run("collect", "--all", "--retry-all", "-f", "json", code=6)
         for row in json.loads(done.stdout):
             assert row["failure"].startswith("host key changed: it was ssh-ed25519 SHA256:")
             assert f"labmon systems trust {row['system_id']};" in row["failure"]
@@ -63,7 +63,21 @@ def test_a_changed_key_is_refused_reported_once_and_trusted_when_told(lab, machi
     assert "none of them was refused" in lab.run("systems", "trust", "1", "--yes").stderr
     lab.run("collect", "--host", "127.0.0.1", "--quiet")
     assert "2 new keys taken" in lab.run("systems", "trust", "--dept", "1", "-y").stderr
-    lab.run("collect", "--all", "--quiet")
+    # Who was left for later is measured again at once.
+    done = lab.run("collect", "--all", "-f", "json")
+    assert [row["failure"] for row in json.loads(done.stdout)] == [None] * 3
+
+
+def test_every_round_reports_what_changed_and_goes_on(lab, machines):
+    install_anew(machines)
+    with lab.start("collect", "--all", "--retry-all", "--every", "5s") as process:
+        try:
+            line = process.stderr.readline()
+        finally:
+            process.terminate()
+            process.communicate(timeout=20)
+    assert "3 host key changed" in line
+    assert len(alerts(lab)) == 3
 
 
 def test_trust_asks_on_a_terminal(lab, machines):

@@ -48,6 +48,34 @@ def measure(tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture
+def bastions():
+    """make(*options) -> an sshd that lets in its own key, for as long as the test runs."""
+    running = []
+
+    def make(*options):
+        server = started(lambda: Sshd(["127.0.0.30"], options=options, accounts=accounts))
+        running.append(server)
+        return next(server)
+
+    accounts = {"jumper": "/usr/sbin/nologin"} if can_make_accounts() else None
+    yield make
+    for server in running:
+        next(server, None)
+
+
+@pytest.fixture
+def bastion(bastions):
+    return bastions("MaxSessions 1")
+
+
+def through(sshd, *bastions, **settings):
+    """Settings that go there: each server has a key and an account of its own."""
+    hops = ",".join(f"{one.user}@127.0.0.30:{one.port}" for one in bastions)
+    keys = [str(one.key_file) for one in (sshd, *bastions)]
+    return {"proxy_jump": hops, "key_files": keys, **settings}
+
+
 class Hostile:
     """Listens on 127.0.0.1 and does to each client what `behave(connection, stopped)` does."""
 

@@ -14,6 +14,7 @@ from labmon.collect.memory import Memory
 from labmon.collect.rounds import Round, Rounds
 from labmon.collect.runner import Result, Target
 from labmon.config import Collect, Seconds
+from tests.integration.collect.conftest import through
 from tests.integration.collect.test_hostile import silent
 
 EVERY = 2.0
@@ -284,3 +285,35 @@ def test_counters_of_another_boot_cost_the_second(sshd, tmp_path):
     [result] = runner.collect(targets, settings, state_dir=tmp_path, memory=memory)
     assert result.seconds >= 1.0
     assert result.readings.cpu_percent is not None
+
+
+def test_the_line_of_print_authorized_key_lets_the_loop_stay_too(own_sshd, watch, capsys):
+    from tests.integration.collect.test_sshd import authorized_line
+
+    own_sshd.authorized.write_text(authorized_line(capsys, own_sshd))
+    own_sshd.options.append("LogLevel DEBUG")
+    own_sshd.stop()
+    own_sshd.start()
+    watched = watch(own_sshd, "127.0.0.1")
+    for _ in range(3):
+        over, results = watched.round()
+        assert over.measured == 1, results
+    assert own_sshd.log.count("Starting session: forced-command") == 1
+
+
+def test_sessions_through_a_bastion_stay_and_come_back_with_it(sshd, bastion, watch):
+    """Down, its machines are unreachable; up again, they are measured, on one new connection."""
+    watched = watch(sshd, *sshd.addresses[:6], **through(sshd, bastion))
+    for _ in range(2):
+        assert watched.round()[0].measured == 6
+    assert bastion.log.count("Accepted publickey") == 1
+    bastion.stop()
+    until = time.monotonic() + 15
+    while len(failures := watched.failures()) < 6 and time.monotonic() < until:
+        pass
+    assert set(failures.values()) == {"unreachable"}
+    bastion.start()
+    while watched.failures() and time.monotonic() < until + 15:
+        pass
+    assert watched.round()[0].measured == 6
+    assert bastion.log.count("Accepted publickey") <= 2

@@ -341,7 +341,7 @@ def test_an_account_that_may_not_log_in_says_so(many_shells, measure):
     assert "not available" in detail
 
 
-def authorized_line(monkeypatch, capsys, sshd, **options):
+def authorized_line(capsys, sshd, **options):
     """The line that `labmon collect --print-authorized-key` prints for the server's client key."""
     from labmon.cli.authorized_key import print_lines
     from labmon.config import Collect, Config
@@ -366,10 +366,8 @@ def ssh(sshd, *arguments, user=None):
     return subprocess.run(command, input="echo from stdin\n", capture_output=True, text=True, timeout=20)
 
 
-def test_the_printed_line_lets_labmon_measure_and_do_nothing_else(
-    own_sshd, measure, tmp_path, monkeypatch, capsys
-):
-    own_sshd.authorized.write_text(authorized_line(monkeypatch, capsys, own_sshd))
+def test_the_printed_line_lets_labmon_measure_and_do_nothing_else(own_sshd, measure, capsys):
+    own_sshd.authorized.write_text(authorized_line(capsys, own_sshd))
 
     [result] = measure(own_sshd)
     assert result.failure is None, result.failure
@@ -388,15 +386,15 @@ def test_the_printed_line_lets_labmon_measure_and_do_nothing_else(
     assert "administratively prohibited" in forward.stderr and "SSH-2.0" not in forward.stdout
 
 
-def test_the_printed_line_is_good_from_there_only(own_sshd, measure, monkeypatch, capsys):
-    own_sshd.authorized.write_text(authorized_line(monkeypatch, capsys, own_sshd, sources="10.0.0.1"))
+def test_the_printed_line_is_good_from_there_only(own_sshd, measure, capsys):
+    own_sshd.authorized.write_text(authorized_line(capsys, own_sshd, sources="10.0.0.1"))
     assert failure(measure(own_sshd)[0])[0] == "auth failed"
 
 
-def test_the_printed_line_may_name_the_probe_as_a_file(own_sshd, measure, monkeypatch, capsys):
+def test_the_printed_line_may_name_the_probe_as_a_file(own_sshd, measure, capsys):
     from labmon.cli.authorized_key import print_probe
 
-    line = authorized_line(monkeypatch, capsys, own_sshd, probe=str(own_sshd.folder / "labmon-probe"))
+    line = authorized_line(capsys, own_sshd, probe=str(own_sshd.folder / "labmon-probe"))
     assert len(line) < 300
     own_sshd.authorized.write_text(line)
     print_probe()
@@ -409,11 +407,11 @@ def test_the_printed_line_may_name_the_probe_as_a_file(own_sshd, measure, monkey
 
 @needs_accounts
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_printed_line_suits_any_login_shell(many_shells, measure, monkeypatch, capsys, shell):
+def test_the_printed_line_suits_any_login_shell(many_shells, measure, capsys, shell):
     if f"u{shell}" not in many_shells.accounts:
         pytest.skip(f"{shell} is not installed")
     before = many_shells.authorized.read_text()
-    many_shells.authorized.write_text(authorized_line(monkeypatch, capsys, many_shells))
+    many_shells.authorized.write_text(authorized_line(capsys, many_shells))
     try:
         [result] = measure(many_shells, user=f"u{shell}")
     finally:

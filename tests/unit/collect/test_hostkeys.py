@@ -272,6 +272,25 @@ def test_processes_and_threads_learn_together(keys, state):
         assert [pins.keys(f"system {n + 1}") for n in range(120)] == [[(KIND, blob(n))] for n in range(120)]
 
 
+def test_those_who_start_together_make_the_file_together(tmp_path):
+    together, failed = threading.Barrier(8), []
+
+    def start(number):
+        together.wait(10)
+        try:
+            Pins(tmp_path / str(number) / FILE).close()
+        except Exception as error:
+            failed.append(error)
+
+    for number in range(40):
+        threads = [threading.Thread(target=start, args=(number,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert failed == []
+
+
 def test_two_who_see_a_machine_first_agree_on_one_key(keys):
     """Of two processes that saw different keys one has to lose, or the pin would be worth nothing."""
     first, second = keys(), keys()
