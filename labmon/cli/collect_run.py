@@ -45,7 +45,7 @@ class Run:
         return self.lane.due(self.machines, utcnow())
 
     def targets(self, due: Due) -> "list[Target]":
-        """As the runner wants them. Those that failed before come first: one that is off costs a deadline."""
+        """As the runner wants them; first those that failed before: who is off costs a whole deadline."""
         machines = sorted(due.now, key=self.lane.has_failed, reverse=True)
         return [target(one, self._config.collect.port) for one in machines]
 
