@@ -1,13 +1,15 @@
 """The options that say whose: all, a department, a lab, a system; and who says so."""
 
 import getpass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labmon.cli.wiring import LARGEST
 from labmon.errors import UsageError
-from labmon.store.maintenance import Scope
+
+if TYPE_CHECKING:
+    from labmon.store.maintenance import Scope
 
 Dept = Annotated[
     int | None, typer.Option("--dept", min=1, max=LARGEST, help="This department.", show_default=False)
@@ -21,8 +23,10 @@ Comment = Annotated[
 ]
 
 
-def scope(dept: int | None, lab: int | None, system: int | None) -> Scope:
+def scope(dept: int | None, lab: int | None, system: int | None) -> "Scope":
     """Raises UsageError for more than one."""
+    from labmon.store.maintenance import Scope
+
     if sum(one is not None for one in (dept, lab, system)) > 1:
         raise UsageError("say one of --dept, --lab and --system")
     return Scope(dept, lab, system)

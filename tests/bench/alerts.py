@@ -120,8 +120,8 @@ def blackout(url: str) -> list[tuple[str, float, int]]:
         )
         return [
             ("2,000 systems are measured", *ticks(connection, range(0, 6), "true")),
-            ("all but one are gone", *ticks(connection, range(6, 26), "system_id = 1")),
-            ("and back", *ticks(connection, range(26, 36), "true")),
+            ("all but one of them are gone", *ticks(connection, range(6, 26), "system_id = 1")),
+            ("they are back", *ticks(connection, range(26, 36), "true")),
         ]
 
 

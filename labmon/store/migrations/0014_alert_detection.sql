@@ -94,7 +94,7 @@ RETURNS TABLE (alert_id bigint, why text) STABLE LANGUAGE sql AS $$
         SELECT incident.alert_id, 2, 'under ' || larger.alert_type || COALESCE(' ' || NULLIF(larger.subject, ''), '')
         FROM incident JOIN alert_covers AS cover USING (system_id)
         JOIN alert_incidents AS larger ON larger.alert_id = cover.alert_id AND larger.resolved_at IS NULL
-        WHERE incident.kind IN ('threshold', 'rate', 'gone', 'no_data')
+        WHERE incident.kind = 'no_data'
         UNION ALL
         SELECT incident.alert_id, 3, 'the system is silent'
         FROM incident JOIN alert_silent USING (system_id)

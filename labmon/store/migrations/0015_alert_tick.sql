@@ -159,17 +159,23 @@ BEGIN
         begin_at timestamptz
     ) ON COMMIT DELETE ROWS;
     DELETE FROM labmon_groups;
-    WITH member AS MATERIALIZED (
-        SELECT rule_id, subject, system_id, last_collected, alert_silent.since AS silent_since, span
+    -- Whoever is under an open one stays down until it is measured again: maintenance meanwhile ends nothing.
+    WITH covered AS MATERIALIZED (
+        SELECT rule_id, subject, alert_covers.system_id, alert_covers.since
+        FROM alert_incidents JOIN alert_covers USING (alert_id)
+        WHERE resolved_at IS NULL AND kind IN ('lab_down', 'network_down')
+    ), member AS MATERIALIZED (
+        SELECT rule_id, subject, system_id, last_collected, span,
+               COALESCE(alert_silent.since, CASE WHEN last_collected <= covered.since THEN covered.since END)
+               AS silent_since
         FROM alert_groups JOIN (SELECT rule_id, kind, span FROM alert_rules) AS rule USING (kind)
         JOIN alert_coverage USING (rule_id, system_id)
         JOIN systems USING (system_id) LEFT JOIN alert_silent USING (system_id)
+        LEFT JOIN covered USING (rule_id, subject, system_id)
         WHERE last_collected IS NOT NULL
           AND system_id NOT IN (SELECT system_id FROM labmon_under_maintenance(moment, moment))
     ), begun AS MATERIALIZED (
-        SELECT rule_id, subject, min(alert_covers.since) - interval '1 ms' AS begin_at
-        FROM alert_incidents JOIN alert_covers USING (alert_id)
-        WHERE resolved_at IS NULL AND kind IN ('lab_down', 'network_down') GROUP BY rule_id, subject
+        SELECT rule_id, subject, min(since) - interval '1 ms' AS begin_at FROM covered GROUP BY rule_id, subject
     )
     INSERT INTO labmon_groups
     SELECT rule_id, subject, system_id, last_collected, silent_since,

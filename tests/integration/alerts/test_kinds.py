@@ -148,6 +148,32 @@ def test_a_lab_that_loses_power_is_one_alert(quiet):
     assert sorted(quiet.news()) == [("firing", "no_data", lab[9]), ("resolved", "lab_down:lab 3", OURSELVES)]
 
 
+def test_a_lab_that_was_down_when_it_closed_is_down_when_it_opens_and_nobody_is_told_again(quiet):
+    lab, others = quiet.systems(5, lab=3), quiet.systems(20, lab=4, network="10.0.9")
+    fan_in(quiet)
+    no_data(quiet, hold=minutes(2))
+    maintenance.add(quiet.connection, "skip", Scope(lab_id=3), weekly="Mon 13:00-15:00", timezone="UTC")
+    quiet.watch(0, 10, lab + others)
+    quiet.watch(11, 59, others)
+    assert [one.alert_type for one in quiet.told()] == ["lab_down:lab 3"]
+    quiet.watch(60, 220, others)
+    assert quiet.told() == []
+    quiet.watch(221, 225, lab + others)
+    assert quiet.news() == [("resolved", "lab_down:lab 3", OURSELVES)]
+
+
+def test_who_is_back_while_the_others_are_down_is_told_of_again(quiet):
+    lab, others = quiet.systems(8, lab=3), quiet.systems(20, lab=4, network="10.0.9")
+    fan_in(quiet)
+    quiet.another_rule("hot")
+    quiet.watch(0, 10, lab + others)
+    quiet.watch(11, 30, others)
+    assert [one.alert_type for one in quiet.told()] == ["lab_down:lab 3"]
+    quiet.watch(31, 32, others)
+    quiet.watch(33, 33, lab[:2], cpu_percent=99.0)
+    assert sorted(quiet.news()) == [("firing", "hot", one) for one in lab[:2]]
+
+
 def test_some_of_a_lab_are_each_their_own_alert(quiet):
     lab = quiet.systems(10, lab=3)
     fan_in(quiet)
