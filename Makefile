@@ -47,9 +47,10 @@ chaos: .venv/ready servers  ## Kill and fill everything, at length; prints the t
 	CHAOS=long $(BIN)/pytest -q -s tests/chaos
 
 .PHONY: bench
-bench: .venv/ready servers  ## The figures of brokers and workers, each beside its peer from the same run
+bench: .venv/ready servers  ## The figures of brokers, workers and store, each beside its peer from the same run
 	for broker in postgres redis rabbitmq; do $(BIN)/python -m tests.bench.broker --broker $$broker || exit; done
 	for broker in postgres redis rabbitmq; do $(BIN)/python -m tests.bench.ingest --broker $$broker || exit; done
+	$(BIN)/python -m tests.bench.store
 
 .PHONY: format
 format: .venv/ready  ## Format the code, write config.example.toml anew

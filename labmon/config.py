@@ -110,6 +110,13 @@ class Database(Struct, frozen=True, kw_only=True):
     connect_timeout: Annotated[Seconds, _says("How long to wait for the server to answer.", least=1)] = (
         Seconds(10)
     )
+    timescale: Annotated[
+        Literal["off", "auto"],
+        _says(
+            "auto, experimental: where the database has TimescaleDB and no readings yet, labmon db migrate "
+            "makes a hypertable of them, with its compression and retention."
+        ),
+    ] = "off"
 
 
 class Queue(Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from labmon.cli import (
     departments,
     doctor,
     events,
+    metrics,
     queues,
     replay,
     scan,
@@ -155,6 +156,7 @@ app.add_typer(events.app, name="events", rich_help_panel=QUEUE)
 app.add_typer(spool.app, name="spool", rich_help_panel=QUEUE)
 app.command("doctor", rich_help_panel=LOOK)(doctor.doctor)
 app.add_typer(systems.app, name="systems", rich_help_panel=LOOK)
+app.add_typer(metrics.app, name="metrics", rich_help_panel=LOOK)
 app.add_typer(departments.app, name="departments", rich_help_panel=LOOK)
 app.add_typer(db.app, name="db", rich_help_panel=LOOK)
 app.add_typer(config.app, name="config", rich_help_panel=LOOK)

@@ -7,7 +7,7 @@ import typer
 
 from labmon.cli.output import Column, Format, print_rows, say, span, volume
 from labmon.cli.wiring import As, Quiet, load, open_store
-from labmon.errors import Exit, StoreUnavailable, UsageError
+from labmon.errors import AlreadyRunning, Exit, UsageError
 
 app = typer.Typer(no_args_is_help=True, help="The database: schema, size, upkeep.")
 
@@ -15,10 +15,14 @@ app = typer.Typer(no_args_is_help=True, help="The database: schema, size, upkeep
 @app.command()
 def migrate(ctx: typer.Context, quiet: Quiet = False) -> None:
     """Bring the database's schema up to date. Safe to repeat."""
-    from labmon.store import migrate
+    from labmon.store import migrate, timescale
 
-    with open_store(load(ctx), any_schema=True) as store, store.transaction() as connection:
+    config = load(ctx)
+    with open_store(config, any_schema=True) as store, store.transaction() as connection:
         done = migrate.migrate(connection)
+        if config.database.timescale == "auto" and timescale.is_possible(connection):
+            timescale.adopt(connection, config.retention)
+            say("readings are in a hypertable of TimescaleDB (experimental)")
     for migration in [] if quiet else done:
         say(f"applied {migration.version:04d} {migration.name}")
     if not done and not quiet:
@@ -88,7 +92,12 @@ def maintain(ctx: typer.Context, quiet: Quiet = False) -> None:
 
     config = load(ctx)
     with open_store(config) as store:
-        done = housekeeping.tick(store, config, days=ALL)
+        try:
+            done = housekeeping.tick(store, config, days=ALL)
+        except AlreadyRunning as error:  # what is wanted is being done
+            if not quiet:
+                say(str(error))
+            return
     if not quiet:
         say(
             f"{done.summed_up} buckets summed up, {len(done.packed)} days packed, "
@@ -122,14 +131,9 @@ def pack(ctx: typer.Context, day: Day, quiet: Quiet = False) -> None:
 @app.command()
 def unpack(ctx: typer.Context, day: Day, quiet: Quiet = False) -> None:
     """Turn a packed day into plain rows again, which it stays until `labmon db pack DAY`."""
-    from psycopg.errors import LockNotAvailable
-
     from labmon.store import pack
 
     with open_store(load(ctx)) as store, store.transaction() as connection:
-        try:
-            done = pack.unpack(connection, day.date())
-        except LockNotAvailable as error:
-            raise StoreUnavailable(f"{day:%Y-%m-%d} is in use. Try again") from error
+        done = pack.unpack(connection, day.date())
     if not quiet:
         say(f"{done} readings unpacked" if done else f"{day:%Y-%m-%d} is not packed")

@@ -8,7 +8,7 @@ from labmon.cli.moments import From, To, moment, shown
 from labmon.cli.output import Column, Format, print_rows, say
 from labmon.cli.wiring import As, load, named_queue, open_store
 
-app = typer.Typer(no_args_is_help=True, help="Every accepted message, as it came ([events] keep).")
+app = typer.Typer(no_args_is_help=True, help="Every accepted message, as it came.")
 
 COLUMNS = [
     Column("received_at", "Received", shown),

@@ -16,9 +16,9 @@ def moment(text: str) -> datetime:
 
     Raises UsageError.
     """
-    if re.fullmatch(r"[\d.]+\s*(s|m|h|d)", text.strip()):
-        return utcnow() - timedelta(seconds=Seconds.parse(text))
     try:
+        if re.fullmatch(r"[\d.]+\s*[smhd]", text.strip()):
+            return utcnow() - timedelta(seconds=Seconds.parse(text))
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(

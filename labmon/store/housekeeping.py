@@ -98,6 +98,13 @@ def _pack(store: Store, config: Config, now: datetime, stop: Event, done: Done, 
         with _step(store) as connection:
             packed = pack.pack(connection, part)
         (done.postponed if packed is None else done.packed).append(part.name)
+    with _step(store) as connection:
+        hollow = pack.hollow(connection, now, after)
+    for part in hollow:
+        if stop.is_set():
+            return
+        with _step(store) as connection:
+            retention.drop_hollow(connection, part)
 
 
 def _drop(store: Store, config: Config, now: datetime, stop: Event, done: Done) -> None:

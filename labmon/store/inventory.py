@@ -258,8 +258,9 @@ def systems(
                    CASE WHEN gone_since > last_seen THEN gone_since END AS gone_since, last_collected,
                    cpu_percent, ram_percent, disk_percent, logged_in_users, uptime_seconds
             FROM systems LEFT JOIN LATERAL (
-                SELECT * FROM metrics
-                WHERE metrics.system_id = systems.system_id AND collected_at = systems.last_collected
+                SELECT * FROM readings
+                WHERE readings.system_id = systems.system_id AND collected_at = systems.last_collected
+                  AND hour = labmon_bucket('1 hour', systems.last_collected)
             ) latest USING (system_id)
             WHERE (%(dept)s::integer IS NULL OR dept_id = %(dept)s)
               AND (%(lab)s::integer IS NULL OR lab_id = %(lab)s)

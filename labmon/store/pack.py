@@ -1,12 +1,12 @@
 """Days of readings made small: one row per machine and hour, exact, read through the view `readings`.
 
-A packed day keeps its partition of `metrics`, empty. What comes late for such a day goes there as ever, is
-read through the view as well, and is packed in addition the next time.
+What comes late for a packed day goes to a partition of `metrics` as ever, is read through the view as well,
+and is packed in addition the next time.
 """
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from psycopg import Connection, Rollback
@@ -80,15 +80,16 @@ def pack(connection: Connection[Any], part: Partition) -> int | None:
 def unpack(connection: Connection[Any], day: date) -> int:
     """Turn a packed day into plain rows again, in the caller's transaction, and leave it so until `repack`.
 
-    Returns how many readings; 0 when it was not packed. Raises psycopg's LockNotAvailable.
+    Returns how many readings; 0 when it was not packed.
     """
-    connection.execute("INSERT INTO unpacked_days (day) VALUES (%s) ON CONFLICT DO NOTHING", [day])
-    packed = [part for part in partitions.partitions(connection, "metrics_packed") if part.day == day]
-    if not packed:
+    first = datetime.combine(day, time(), UTC)
+    known = {"first": first, "past": first + timedelta(days=1)}
+    is_packed = "SELECT FROM metrics_packed WHERE hour >= %(first)s AND hour < %(past)s LIMIT 1"
+    if not connection.execute(is_packed, known).rowcount:
         return 0
+    connection.execute("INSERT INTO unpacked_days (day) VALUES (%s) ON CONFLICT DO NOTHING", [day])
     partitions.make(connection, "metrics", [day])
     (part,) = (part for part in partitions.partitions(connection, "metrics") if part.day == day)
-    partitions.lock(connection, packed[0].name)
     # Into the partition, not its parent: for the rules of alerts and the sums these are no new readings.
     unpacked = connection.execute(
         SQL(
@@ -97,9 +98,9 @@ def unpack(connection: Connection[Any], day: date) -> int:
             "WHERE hour >= %(first)s AND hour < %(past)s "
             "AND collected_at >= %(first)s AND collected_at < %(past)s ON CONFLICT DO NOTHING"
         ).format(part=Identifier(part.name), columns=_COLUMNS),
-        {"first": part.first, "past": part.past},
+        known,
     ).rowcount
-    connection.execute(SQL("TRUNCATE {}").format(Identifier(packed[0].name)))
+    connection.execute("DELETE FROM metrics_packed WHERE hour >= %(first)s AND hour < %(past)s", known)
     return unpacked
 
 
@@ -119,12 +120,23 @@ def ripe(connection: Connection[Any], now: datetime, after: float) -> list[Parti
     ]
 
 
+def hollow(connection: Connection[Any], now: datetime, after: float) -> list[Partition]:
+    """The days with nothing to pack that ended so long ago: thousands of them would slow every query."""
+    limit = now - max(YOUNGEST, timedelta(seconds=after))
+    return [
+        part
+        for part in partitions.partitions(connection, "metrics")
+        if part.past <= limit and partitions.is_empty(connection, part.name)
+    ]
+
+
 def known_already(connection: Connection[Any], rows: Sequence[Metrics], now: datetime) -> set[int]:
     """The places of those that are packed already, which the primary key of `metrics` cannot know.
 
     Until the caller's transaction ends, nothing that would change the answer is packed.
     """
-    old = [place for place, row in enumerate(rows) if row.collected_at < now - YOUNGEST]
+    # Half of it, since the clock of whoever packs may be another.
+    old = [place for place, row in enumerate(rows) if row.collected_at < now - YOUNGEST / 2]
     if not old:
         return set()
     days = sorted({rows[place].collected_at.astimezone(UTC).date() for place in old})

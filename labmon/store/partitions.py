@@ -12,7 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 UNITS = {
     "metrics": "day",
-    "metrics_packed": "day",
+    "metrics_packed": "month",
     "metrics_5m": "day",
     "metrics_1h": "month",
     "metrics_1d": "year",
@@ -61,7 +61,7 @@ def partitions(connection: Connection[Any], table: str) -> list[Partition]:
                 ) AS bounds
                 FROM pg_inherits JOIN pg_class c ON c.oid = inhrelid
                 WHERE inhparent = to_regclass(%(table)s)
-            ) part ORDER BY first
+            ) part WHERE bounds IS NOT NULL ORDER BY first
             """,
             {"table": table},
         )

@@ -46,6 +46,12 @@ def drop(connection: Connection[Any], part: Partition) -> bool:
     return partitions.drop(connection, part, unless="false" if is_event else DUE_WITHIN)
 
 
+def drop_hollow(connection: Connection[Any], part: Partition) -> bool:
+    """Drop a partition of `metrics` that is empty; False when it is in use, or no longer empty."""
+    written = "EXISTS (SELECT FROM metrics WHERE collected_at >= %(first)s AND collected_at < %(past)s)"
+    return partitions.drop(connection, part, unless=written)
+
+
 def forget(connection: Connection[Any], config: Config, now: datetime) -> int:
     """Delete old rows of the small tables, in the caller's transaction. Returns how many."""
     keep = config.retention

@@ -38,6 +38,9 @@ LEVELS = (
     Level("1d", timedelta(days=1)),
 )
 
+LATE = timedelta(days=1)
+"""What is summed up so long after its day is late."""
+
 # Averages of numbers that a real cannot hold would be an error, and for ever.
 _AVERAGE: LiteralString = "CASE WHEN abs({average}) < 1e-37 THEN 0 ELSE {average} END"
 
@@ -138,7 +141,7 @@ def roll_up(connection: Connection[Any], now: datetime, *, keep_5m: float = 0) -
 
     Returns how many buckets were written anew: call it until there are none. Two at once would wait for each
     other (see `housekeeping`). `keep_5m` is how many seconds sums of 5 minutes are kept: older ones are not
-    made again, and an hour is then summed up from its readings.
+    made again.
     """
     for place, level in enumerate(LEVELS):
         known = {"level": level.name, "now": now, "width": level.width}
@@ -152,9 +155,10 @@ def roll_up(connection: Connection[Any], now: datetime, *, keep_5m: float = 0) -
         connection.execute("DELETE FROM touched")  # an earlier call in this transaction
         touched = connection.execute(_TAKE, known).rowcount
         connection.execute("ANALYZE touched")
-        finer_is_gone = bool(keep_5m) and past <= now - timedelta(seconds=keep_5m)
-        if place > 0 or not finer_is_gone:
-            from_readings = place == 0 or (place == 1 and finer_is_gone)
+        is_kept = place > 0 or not keep_5m or past > now - timedelta(seconds=keep_5m)
+        if is_kept:
+            # Those of 5 minutes may be gone where something comes late, the readings never are.
+            from_readings = place == 0 or (place == 1 and past <= now - LATE)
             source = FROM_READINGS if from_readings else _from_sums(LEVELS[place - 1])
             partitions.make(connection, level.table, [first.date()])
             connection.execute(_statement(level, source), known)

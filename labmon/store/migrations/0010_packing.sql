@@ -1,21 +1,41 @@
 -- Old readings, small: one row per machine and hour, each metric a byte string, exact.
 --
--- A packed metric is: a byte of flags; the least value; where they are a slope (time, uptime), the step; then
--- what each value is more than the least, a plane of low bytes, a plane of the next, as many as are needed:
--- none for what did not change.
---   1..4   decimals + 1: the values times 10^decimals are whole numbers
---   8      the values are the bits of a real
---   16     the first plane says 0 for NULL
---   32     a step for every place is added
---   64     the least value and the step have eight bytes, not four
+-- A packed metric is what each value is more than the least, in as few bits as nearly all of them need: none for
+-- what did not change. The few that need more have the rest of their bits, and their places, at the end. (In the
+-- literature: frame of reference, with patches.) Where the values are a slope (time, uptime), they are first made
+-- level by taking off a step for every place.
+--
+--   byte 0   1..4: decimals + 1, the values times 10^decimals are whole numbers; 8: they are the bits of a real;
+--            and 16: some are NULL; 32: some have more bits
+--   byte 1   the bits of each value
+--   byte 2   the bytes of the least value, and 16 times those of the step; both follow
+--            with 32: how many have more bits (a byte), and how many more (a byte)
+--            the bits: a 1 for each NULL; the values; the places, in labmon_bits(places) bits, and the higher bits
+
+CREATE FUNCTION labmon_bits(number bigint) RETURNS integer IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql AS $$
+    SELECT length(ltrim(number::bit(64)::text, '0'))
+$$;
+
+-- A number in as many bytes as it needs, none for 0, and back.
+CREATE FUNCTION labmon_short(number bigint) RETURNS bytea IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql AS $$
+    SELECT CASE WHEN number = 0 THEN ''::bytea
+        ELSE substr(int8send(number), 8 - labmon_bits(CASE WHEN number < 0 THEN ~number ELSE number END) / 8) END
+$$;
+
+CREATE FUNCTION labmon_long(short bytea) RETURNS bigint IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql AS $$
+    SELECT CASE WHEN octet_length(short) = 0 THEN 0
+        ELSE ('x' || encode(short, 'hex'))::bit(64)::bigint >> 64 - 8 * octet_length(short) END
+$$;
 
 CREATE FUNCTION labmon_pack(numbers bigint[], kind integer DEFAULT 1) RETURNS bytea
 IMMUTABLE PARALLEL SAFE LANGUAGE plpgsql AS $$
 DECLARE
     places integer := cardinality(numbers);
+    place_bits integer := labmon_bits(places);
     level bigint[];
     least bigint; most bigint; gaps boolean; step bigint := 0; level_least bigint; level_most bigint;
-    spread bigint; plane integer := 0; packed bytea;
+    usual bigint[]; full_width integer; width integer; few integer; patches integer := 0; patch_bits text;
+    bits text := ''; header bytea;
 BEGIN
     SELECT min(x), max(x), bool_or(x IS NULL) INTO least, most, gaps FROM unnest(numbers) AS x;
     IF least IS NULL THEN
@@ -31,48 +51,65 @@ BEGIN
             step := 0;
         END IF;
     END IF;
+    full_width := labmon_bits(most - least);
+    width := full_width;
+    IF width > 1 AND places BETWEEN 8 AND 850 THEN  -- so that patches can be counted in a byte
+        usual := (SELECT percentile_disc(ARRAY[0.7, 0.8, 0.9, 0.95]) WITHIN GROUP (ORDER BY x) FROM unnest(numbers) AS x);
+        FOR n IN 1..4 LOOP
+            few := labmon_bits(usual[n] - least);
+            IF few < full_width AND places * (full_width - few)
+                > 16 + (1 - (ARRAY[0.7, 0.8, 0.9, 0.95])[n]) * places * (place_bits + full_width - few) THEN
+                width := few;
+                EXIT;
+            END IF;
+        END LOOP;
+    END IF;
     IF gaps THEN
         kind := kind + 16;
-        packed := (SELECT string_agg(CASE WHEN x IS NULL THEN '\x00' ELSE '\x01' END::bytea, '') FROM unnest(numbers) AS x);
-    ELSE
-        packed := '';
+        bits := (SELECT string_agg(CASE WHEN x IS NULL THEN '1' ELSE '0' END, '') FROM unnest(numbers) AS x);
     END IF;
-    spread := most - least;
-    WHILE spread > 0 LOOP
-        packed := packed || (
-            SELECT string_agg(substr(int8send(COALESCE(x, least) - least), 8 - plane, 1), '') FROM unnest(numbers) AS x
+    IF width > 0 THEN
+        bits := bits || (
+            SELECT string_agg(right((COALESCE(x, least) - least)::bit(64)::text, width), '') FROM unnest(numbers) AS x
         );
-        plane := plane + 1;
-        spread := spread >> 8;
-    END LOOP;
-    IF step <> 0 THEN
+    END IF;
+    IF width < full_width THEN
+        SELECT count(*), string_agg(
+            right((i - 1)::bit(64)::text, place_bits) || right((x - least >> width)::bit(64)::text, full_width - width), ''
+        ) INTO patches, patch_bits
+        FROM unnest(numbers) WITH ORDINALITY AS one (x, i) WHERE x - least >> width > 0;
+        bits := bits || patch_bits;
         kind := kind + 32;
     END IF;
-    IF least BETWEEN -2147483648 AND 2147483647 AND step <= 2147483647 THEN
-        RETURN set_byte('\x00', 0, kind) || int4send(least::integer)
-            || CASE WHEN step <> 0 THEN int4send(step::integer) ELSE '' END || packed;
+    header := set_byte(set_byte(set_byte('\x000000', 0, kind), 1, width), 2,
+        octet_length(labmon_short(least)) + 16 * octet_length(labmon_short(step)))
+        || labmon_short(least) || labmon_short(step);
+    IF patches > 0 THEN
+        header := header || set_byte(set_byte('\x0000', 0, patches), 1, full_width - width);
     END IF;
-    RETURN set_byte('\x00', 0, kind + 64) || int8send(least)
-        || CASE WHEN step <> 0 THEN int8send(step) ELSE '' END || packed;
+    RETURN header || substr(varbit_send(bits::varbit), 5);  -- without its length
 END
 $$;
 
--- Most sensors have two or three decimals, and whole numbers pack better than the bits of a real.
+-- Most sensors have a few decimals, and whole numbers pack better than the bits of a real.
 CREATE FUNCTION labmon_pack(numbers real[]) RETURNS bytea IMMUTABLE PARALLEL SAFE LANGUAGE plpgsql AS $$
 DECLARE
-    none boolean; two boolean; three boolean;
+    right_with boolean[];
+    factor double precision;
 BEGIN
-    SELECT bool_and(round(x) = x), bool_and((round(x * 100) / 100)::real = x::real),
-           bool_and((round(x * 1000) / 1000)::real = x::real)
-    INTO none, two, three FROM (SELECT x::double precision FROM unnest(numbers) AS x) AS each
-    HAVING bool_and(abs(x) <= 1e15);
-    IF none THEN
-        RETURN labmon_pack(numbers::bigint[]);
-    ELSIF two THEN
-        RETURN labmon_pack((SELECT array_agg(round(x::double precision * 100)::bigint) FROM unnest(numbers) AS x), 3);
-    ELSIF three THEN
-        RETURN labmon_pack((SELECT array_agg(round(x::double precision * 1000)::bigint) FROM unnest(numbers) AS x), 4);
-    END IF;
+    SELECT ARRAY[
+        bool_and(round(x) = x), bool_and((round(x * 10) / 10)::real = x::real),
+        bool_and((round(x * 100) / 100)::real = x::real), bool_and((round(x * 1000) / 1000)::real = x::real)
+    ] INTO right_with
+    FROM (SELECT x::double precision FROM unnest(numbers) AS x) AS each HAVING bool_and(abs(x) <= 1e15);
+    FOR decimals IN 0..3 LOOP
+        IF right_with[decimals + 1] THEN
+            factor := 10::double precision ^ decimals;
+            RETURN labmon_pack(
+                (SELECT array_agg(round(x::double precision * factor)::bigint) FROM unnest(numbers) AS x), decimals + 1
+            );
+        END IF;
+    END LOOP;
     RETURN labmon_pack(
         (SELECT array_agg(('x' || encode(float4send(x), 'hex'))::bit(32)::integer::bigint) FROM unnest(numbers) AS x), 8
     );
@@ -89,51 +126,46 @@ CREATE FUNCTION labmon_unpack(packed bytea, places integer) RETURNS bigint[]
 IMMUTABLE STRICT PARALLEL SAFE LANGUAGE plpgsql AS $$
 DECLARE
     kind integer := get_byte(packed, 0);
-    size integer := CASE WHEN kind & 64 <> 0 THEN 8 ELSE 4 END;
-    least bigint; step bigint := 0; start integer := 1 + size; planes integer; known bytea; result bigint[];
+    width integer := get_byte(packed, 1);
+    least_size integer := get_byte(packed, 2) & 15;
+    step_size integer := get_byte(packed, 2) >> 4;
+    least bigint := labmon_long(substr(packed, 4, least_size));
+    step bigint := labmon_long(substr(packed, 4 + least_size, step_size));
+    start integer := 4 + least_size + step_size;
+    patches integer := 0; patch_width integer; place_bits integer; place integer;
+    bits varbit;
+    first integer := 1;  -- bit of the values
+    result bigint[];
 BEGIN
-    packed := packed || ''::bytea;  -- decompressed once, and not for every byte
-    least := ('x' || encode(substr(packed, 2, size), 'hex'))::bit(64)::bigint;
-    IF size = 4 THEN
-        least := least >> 32;
-    END IF;
     IF kind & 32 <> 0 THEN
-        step := ('x' || encode(substr(packed, 2 + size, size), 'hex'))::bit(64)::bigint;
-        IF size = 4 THEN
-            step := step >> 32;
-        END IF;
-        start := start + size;
+        patches := get_byte(packed, start - 1);
+        patch_width := get_byte(packed, start);
+        start := start + 2;
     END IF;
     IF kind & 16 <> 0 THEN
-        known := substr(packed, start + 1, places);
-        start := start + places;
+        first := 1 + places;
     END IF;
-    planes := (octet_length(packed) - start) / places;
-    CASE planes
-    WHEN 0 THEN
-        result := (SELECT array_agg(least + step * i ORDER BY i) FROM generate_series(0, places - 1) AS i);
-    WHEN 1 THEN
-        result := (
-            SELECT array_agg(least + step * i + get_byte(packed, start + i))
-            FROM generate_series(0, places - 1) AS i
-        );
-    WHEN 2 THEN
-        result := (
-            SELECT array_agg(
-                least + step * i + get_byte(packed, start + i) + 256 * get_byte(packed, start + places + i)
-            ) FROM generate_series(0, places - 1) AS i
-        );
+    bits := ('x' || encode(substr(packed, start), 'hex'))::varbit;
+    IF width = 0 THEN
+        result := (SELECT array_agg(least + step * i) FROM generate_series(0, places - 1) AS i);
     ELSE
         result := (
-            SELECT array_agg(least + step * i + (
-                SELECT bit_or(get_byte(packed, start + plane * places + i)::bigint << 8 * plane)
-                FROM generate_series(0, planes - 1) AS plane
-            )) FROM generate_series(0, places - 1) AS i
+            SELECT array_agg(least + step * i + substring(bits, first + width * i, width)::bigint)
+            FROM generate_series(0, places - 1) AS i
         );
-    END CASE;
-    IF known IS NOT NULL THEN
+    END IF;
+    IF patches > 0 THEN
+        place_bits := labmon_bits(places);
+        first := first + width * places;
+        FOR n IN 1..patches LOOP
+            place := 1 + substring(bits, first, place_bits)::integer;
+            result[place] := result[place] + (substring(bits, first + place_bits, patch_width)::bigint << width);
+            first := first + place_bits + patch_width;
+        END LOOP;
+    END IF;
+    IF kind & 16 <> 0 THEN
         result := (
-            SELECT array_agg(CASE WHEN get_byte(known, i::integer - 1) = 1 THEN x END ORDER BY i)
+            SELECT array_agg(CASE WHEN get_bit(bits, i::integer - 1) = 0 THEN x END ORDER BY i)
             FROM unnest(result) WITH ORDINALITY AS one (x, i)
         );
     END IF;

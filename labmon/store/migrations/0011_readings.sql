@@ -1,8 +1,8 @@
 -- Where packed readings are, and the view through which all are read.
 
 CREATE TABLE metrics_packed (
-    system_id                integer     NOT NULL,
     hour                     timestamptz NOT NULL,
+    system_id                integer     NOT NULL,
     readings                 integer     NOT NULL,
     collected_at             bytea       NOT NULL,
     cpu_percent              bytea,
@@ -84,8 +84,12 @@ CREATE TABLE unpacked_days (
 
 -- Keep a day from being packed until the transaction ends.
 CREATE FUNCTION labmon_hold_day(day date) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    name text := 'metrics_' || to_char(day, 'YYYYMMDD');
 BEGIN
     PERFORM labmon_metrics_day(day);
-    EXECUTE format('LOCK TABLE %I IN ROW EXCLUSIVE MODE', 'metrics_' || to_char(day, 'YYYYMMDD'));
+    IF to_regclass(name) IS NOT NULL THEN
+        EXECUTE format('LOCK TABLE %I IN ROW EXCLUSIVE MODE', name);
+    END IF;
 END
 $$;

@@ -8,7 +8,6 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from psycopg.errors import LockNotAvailable
 
 from labmon.consume.handlers import handlers
 from labmon.messages import Metrics, Readings, encode, utcnow
@@ -49,7 +48,9 @@ REALS = {
     "cpu_temperature_celsius": st.floats(-273, 1000, width=32),
 }
 sensors = st.one_of(
-    st.none(), st.integers(0, 100_000).map(lambda n: n / 1000), st.integers(0, 100).map(float)
+    st.none(),
+    st.builds(lambda n, power: n / 10**power, st.integers(0, 100_000), st.integers(0, 4)),
+    st.integers(0, 100).map(float),
 )
 values = st.fixed_dictionaries(
     {"load1": sensors.map(lambda value: value or 0.5)},
@@ -126,7 +127,7 @@ def test_any_whole_numbers_come_back(connection, numbers):
 def test_time_that_goes_on_evenly_takes_no_space(connection):
     even = list(range(1_000_000, 1_000_000 + 60 * 60, 60))
     (size,) = connection.execute("SELECT octet_length(labmon_pack(%s::bigint[]))", [even]).fetchone()
-    assert size == 9
+    assert size == 7
 
 
 def test_a_packed_hour_is_found_by_its_index(connection, put):
@@ -141,7 +142,7 @@ def test_a_packed_hour_is_found_by_its_index(connection, put):
             [NOON, NOON + timedelta(hours=2), NOON],
         )
     )
-    assert "Index Scan using metrics_packed_20260301_pkey" in plan
+    assert "Index Scan using metrics_packed_202603_pkey" in plan
     assert "Index Scan using metrics_20260301_pkey" in plan
 
 
@@ -210,11 +211,7 @@ def test_readers_see_every_reading_once_while_days_are_packed_and_unpacked(store
         if pack.pack(connection, part(connection)):
             swaps += 1
         connection.commit()
-        try:
-            with connection.transaction():
-                swaps += bool(pack.unpack(connection, DAY))
-        except LockNotAvailable:
-            pass
+        swaps += bool(pack.unpack(connection, DAY))
         connection.commit()
     stop.set()
     thread.join()
