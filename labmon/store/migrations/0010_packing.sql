@@ -70,7 +70,8 @@ BEGIN
     END IF;
     IF width > 0 THEN
         bits := bits || (
-            SELECT string_agg(right((COALESCE(x, least) - least)::bit(64)::text, width), '') FROM unnest(numbers) AS x
+            SELECT array_to_string(array_agg(substring((COALESCE(x, least) - least)::bit(64) FROM 65 - width)), '')
+            FROM unnest(numbers) AS x
         );
     END IF;
     IF width < full_width THEN
