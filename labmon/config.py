@@ -325,7 +325,7 @@ class Retention(Struct, frozen=True, kw_only=True):
     pack_after: Annotated[
         Seconds,
         _says(
-            "Days that ended so long ago are packed: a tenth of the size, read through the same view. "
+            "Days that ended so long ago are packed: an eighth of the size, read through the same view. "
             "0s: never.",
         ),
     ] = Seconds(7 * 86400)

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Protocol
@@ -143,12 +144,20 @@ def _team(
 def _work(team: Team, stop: threading.Event, quiet: bool) -> None:
     """Until the end; meanwhile systemd is told that all is well, and a terminal shows the counts."""
     from labmon.consume.register import Register
-    from labmon.systemd import notify
+    from labmon.systemd import notify, watchdog
 
     with live(team.members, Register()) if interactive(quiet) else nullcontext(lambda: None) as draw:
+        every = watchdog()
+        told, stopping = 0.0, False
 
         def look() -> None:
-            notify("STOPPING=1" if stop.is_set() else "WATCHDOG=1")
+            nonlocal told, stopping
+            if every and time.monotonic() - told >= every / 3:
+                told = time.monotonic()
+                notify("WATCHDOG=1")
+            if stop.is_set() and not stopping:
+                stopping = True
+                notify("STOPPING=1")
             draw()
 
         notify("READY=1")

@@ -49,8 +49,8 @@ def tick(
 ) -> Done:
     """Do what is due, of the packing no more than `days` days; a stop is noticed between two steps.
 
-    Milliseconds when nothing is late; a day of 2,000 machines takes a minute to pack. Raises StoreError,
-    and AlreadyRunning when somebody else is just at it.
+    Milliseconds when nothing is late; a day of 2,000 machines takes a minute or two to pack. Raises
+    StoreError, and AlreadyRunning when somebody else is just at it.
     """
     now = now or utcnow()
     stop = stop or Event()

@@ -334,6 +334,7 @@ def systems(
                 SELECT * FROM readings
                 WHERE readings.system_id = systems.system_id AND collected_at = systems.last_collected
                   AND hour = labmon_bucket('1 hour', systems.last_collected)
+                LIMIT 1
             ) latest USING (system_id)
             WHERE (%(dept)s::integer IS NULL OR systems.dept_id = %(dept)s)
               AND (%(lab)s::integer IS NULL OR lab_id = %(lab)s)

@@ -320,23 +320,24 @@ def test_nobody_works(lab):
     assert "no worker empties the queues. Start them with: labmon consume" in doctor(lab)
 
 
-def test_systemd_is_told(consume, lab, tmp_path):
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_systemd_is_told(consume, lab, publish, slow, workers):
+    slow(3)  # so that stopping takes some time
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         path = str(lab.folder / "notify")
         systemd.bind(path)
         systemd.settimeout(20)
-        with consume("--workers", "2", NOTIFY_SOCKET=path) as running:
+        with consume("--workers", workers, NOTIFY_SOCKET=path, WATCHDOG_USEC="3000000") as running:
             assert systemd.recv(100) == b"READY=1"
-            assert systemd.recv(100) == b"WATCHDOG=1"
-            running.stop()
-            systemd.setblocking(False)
-            said = set()
-            while True:
-                try:
-                    said.add(systemd.recv(100))
-                except BlockingIOError:
-                    break
-    assert b"STOPPING=1" in said
+            began = time.monotonic()
+            assert [systemd.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
+            assert time.monotonic() - began < 3
+            publish(0, 10)
+            running.until(lambda: any(row["state"] == "busy" for row in running.status()))
+            running.process.terminate()
+            while (said := systemd.recv(100)) == b"WATCHDOG=1":
+                pass
+            assert said == b"STOPPING=1"
 
 
 def test_a_queue_that_stays_critical_is_an_alert(consume, publish, postgres_url):

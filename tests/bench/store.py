@@ -223,6 +223,8 @@ def measure(server: PostgresServer, chosen: argparse.Namespace) -> Iterator[tupl
             figure, result = ms(lambda run=run: run(connection))
             yield what, figure, f"{len(result)} rows, by {Explaining(connection).indexes(run)}"
         connection.commit()
+        if not chosen.pack:
+            return
 
         (part,) = [one for one in partitions.partitions(connection, "metrics") if one.first == days[0]]
         (count,) = connection.execute(f"SELECT count(*) FROM {part.name}").fetchone()
@@ -267,6 +269,7 @@ def main() -> None:
     parser.add_argument("--systems", type=int, default=2000)
     parser.add_argument("--days", type=int, default=4)
     parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--pack", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--recording", type=Path, help="lines as recorded before, instead")
     chosen = parser.parse_args()
     table = Table(

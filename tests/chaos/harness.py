@@ -123,7 +123,7 @@ class Campus:
 
     def stored(self):
         with psycopg.connect(self.store.url()) as connection:
-            rows = connection.execute("SELECT collected_at FROM metrics").fetchall()
+            rows = connection.execute("SELECT collected_at FROM readings").fetchall()
         numbers = [number_of(at) for (at,) in rows]
         assert len(numbers) == len(set(numbers)), "a reading is stored twice"
         return set(numbers)

@@ -37,6 +37,18 @@ def busy(campus, workers=3):
     campus.start_publisher(PER_SECOND * SECONDS)
 
 
+def supervised(campus):
+    """Three worker processes at work, and their supervisor."""
+    supervisor = campus.start_worker("--workers", "3")
+    deadline = time.monotonic() + 30
+    while len(campus.processes(supervisor)) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    campus.start_publisher(PER_SECOND * SECONDS)
+    time.sleep(2)
+    return supervisor
+
+
 def test_workers_are_killed_at_random(campus, judge):
     busy(campus)
     killed = []
@@ -117,9 +129,7 @@ def test_a_worker_that_dies_again_and_again_buries_nothing(campus, judge):
 
 def test_worker_processes_are_killed_and_stopped_at_random(campus, judge):
     """And their supervisor replaces them."""
-    supervisor = campus.start_worker("--workers", "3")
-    campus.start_publisher(PER_SECOND * SECONDS)
-    time.sleep(2)
+    supervisor = supervised(campus)
     for second in range(SECONDS):
         time.sleep(1)
         _signal(
@@ -133,9 +143,7 @@ def test_worker_processes_are_killed_and_stopped_at_random(campus, judge):
 
 
 def test_the_supervisor_is_killed(campus, judge):
-    supervisor = campus.start_worker("--workers", "3")
-    campus.start_publisher(PER_SECOND * SECONDS)
-    time.sleep(3)
+    supervisor = supervised(campus)
     orphans = campus.processes(supervisor)
     assert len(orphans) == 3
     supervisor.kill()
@@ -146,9 +154,7 @@ def test_the_supervisor_is_killed(campus, judge):
 
 def test_the_database_and_a_worker_process_are_killed(campus, judge):
     """The one that replaces it finds no database."""
-    supervisor = campus.start_worker("--workers", "3")
-    campus.start_publisher(PER_SECOND * SECONDS)
-    time.sleep(3)
+    supervisor = supervised(campus)
     campus.store.kill()
     _signal(campus.processes(supervisor)[0], signal.SIGKILL)
     time.sleep(3)

@@ -17,12 +17,12 @@ CREATE FUNCTION labmon_bits(number bigint) RETURNS integer IMMUTABLE STRICT PARA
 $$;
 
 -- A number in as many bytes as it needs, none for 0, and back.
-CREATE FUNCTION labmon_short(number bigint) RETURNS bytea IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql AS $$
+CREATE FUNCTION labmon_short(number bigint) RETURNS bytea IMMUTABLE PARALLEL SAFE LANGUAGE sql AS $$
     SELECT CASE WHEN number = 0 THEN ''::bytea
         ELSE substr(int8send(number), 8 - labmon_bits(CASE WHEN number < 0 THEN ~number ELSE number END) / 8) END
 $$;
 
-CREATE FUNCTION labmon_long(short bytea) RETURNS bigint IMMUTABLE STRICT PARALLEL SAFE LANGUAGE sql AS $$
+CREATE FUNCTION labmon_long(short bytea) RETURNS bigint IMMUTABLE PARALLEL SAFE LANGUAGE sql AS $$
     SELECT CASE WHEN octet_length(short) = 0 THEN 0
         ELSE ('x' || encode(short, 'hex'))::bit(64)::bigint >> 64 - 8 * octet_length(short) END
 $$;
@@ -70,7 +70,8 @@ BEGIN
     END IF;
     IF width > 0 THEN
         bits := bits || (
-            SELECT string_agg(right((COALESCE(x, least) - least)::bit(64)::text, width), '') FROM unnest(numbers) AS x
+            SELECT array_to_string(array_agg(substring((COALESCE(x, least) - least)::bit(64) FROM 65 - width)), '')
+            FROM unnest(numbers) AS x
         );
     END IF;
     IF width < full_width THEN

@@ -27,9 +27,13 @@ systems LEFT JOIN LATERAL (
     SELECT * FROM readings
     WHERE readings.system_id = systems.system_id AND collected_at = systems.last_collected
       AND hour = labmon_bucket('1 hour', systems.last_collected)
+    LIMIT 1
 ) newest USING (system_id)
 """
-"""SQL: each machine with its newest readings, by the primary keys of `metrics` and of packed days."""
+"""SQL: each machine with its newest readings, by the primary keys of `metrics` and of packed days.
+
+The limit keeps the planner from joining all machines with all readings of all days.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ def latest(
     usage: str | None = None,
 ) -> list[Latest]:
     """Machines by address; None does not restrict."""
-    with connection.cursor(row_factory=class_row(Latest)) as cursor:
+    with connection.cursor(row_factory=class_row(Latest), binary=True) as cursor:
         cursor.execute(
             f"""
             SELECT * FROM (
