@@ -1,7 +1,7 @@
 """One metric of one machine over time, as finely as the range deserves."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
@@ -44,16 +44,17 @@ def resolution(first: datetime, past: datetime, points: int, now: datetime, *, k
 def series(
     connection: Connection[Any], system: int, metric: str, first: datetime, past: datetime, resolution: str
 ) -> list[Point]:
-    """The points of first <= time < past, oldest first; with sums, of the buckets that begin then.
+    """The points of first <= time < past, oldest first; with sums, from the whole bucket that `first` is in.
 
     What is not summed up yet, at the end, is worked out from the readings, so the newest is always in.
     """
     if resolution == RAW:
         return _readings(connection, system, metric, first, past)
     (level,) = (level for level in LEVELS if level.name == resolution)
+    first -= (first - datetime(2000, 1, 1, tzinfo=UTC)) % level.width
     sums = _sums(connection, level, system, metric, first, past)
     edge = sums[-1].at + level.width if sums else first
-    return sums + _fresh(connection, level, system, metric, max(edge, first), past)
+    return sums + _fresh(connection, level, system, metric, edge, past)
 
 
 _WHERE = SQL(
@@ -106,8 +107,7 @@ def _fresh(
             SQL(
                 "SELECT labmon_bucket(%(width)s, collected_at) AS at, count(*) AS count, "
                 "min({metric}) AS min, avg({metric}::double precision) AS avg, max({metric}) AS max "
-                "FROM readings WHERE {where} GROUP BY 1 "
-                "HAVING labmon_bucket(%(width)s, min(collected_at)) >= %(first)s ORDER BY 1"
+                "FROM readings WHERE {where} GROUP BY 1 ORDER BY 1"
             ).format(metric=Identifier(metric), where=_WHERE.format(metric=Identifier(metric))),
             {"width": level.width, "system": system, "first": first, "past": past},
         )
