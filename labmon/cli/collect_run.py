@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from labmon.cli import address_lock
@@ -12,6 +11,7 @@ from labmon.collect.lane import Due, Lane
 from labmon.config import Config
 from labmon.fleet import Fleet, Machine
 from labmon.messages import utcnow
+from labmon.scan.address import number
 
 if TYPE_CHECKING:
     from labmon.collect.runner import Result, Target
@@ -66,7 +66,7 @@ def held(config: Config, choice: Choice, machines: list[Machine]) -> Iterator[No
     if choice.names_machines:
         yield
         return
-    numbers = sorted(int(ip_address(one.address)) for one in machines)
+    numbers = sorted(number(one.address) for one in machines)
     folder = config.state.path / "collecting"
     with address_lock.held(
         folder, [(one, one) for one in numbers], "these machines are being measured already"

@@ -119,6 +119,7 @@ def _name(text: str) -> str:
 
 def _which(connection: "Connection[Any]", texts: Sequence[str], dept: int) -> list[int]:
     """The department's machines at these addresses, and those with these numbers. Raises UsageError."""
+    from labmon.scan import address
     from labmon.scan.targets import parse
     from labmon.store import inventory, labs
 
@@ -126,7 +127,9 @@ def _which(connection: "Connection[Any]", texts: Sequence[str], dept: int) -> li
     inventory.check_known(connection, ids)
     for text in texts:
         if not text.isdecimal():
-            found = labs.within(connection, parse([text], max_hosts=2**32, force=True).spans, dept=dept)
+            asked = parse([text], max_hosts=2**32, force=True).spans
+            spans = [(address.text(first), address.text(last)) for first, last in asked]
+            found = labs.within(connection, spans, dept=dept)
             if not found:
                 find = f"labmon scan {text} --dept {dept}"
                 say(f"no system of department {dept} is at {text} so far. Find them with: {find}")

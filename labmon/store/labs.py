@@ -108,12 +108,12 @@ def take_out(connection: Connection[Any], system_ids: Sequence[int], lab_id: int
     ).rowcount
 
 
-def within(connection: Connection[Any], spans: Sequence[tuple[int, int]], *, dept: int) -> list[int]:
-    """The machines of a department at these IPv4 addresses, given as (first, last) numbers."""
+def within(connection: Connection[Any], spans: Sequence[tuple[str, str]], *, dept: int) -> list[int]:
+    """The machines of a department at these addresses, given as (first, last)."""
     rows = connection.execute(
         """
-        SELECT DISTINCT system_id FROM systems JOIN unnest(%s::bigint[], %s::bigint[]) AS span (first, last)
-            ON labmon_address_number(ip_address) BETWEEN first AND last
+        SELECT DISTINCT system_id FROM systems JOIN unnest(%s::inet[], %s::inet[]) AS span (first, last)
+            ON ip_address BETWEEN first AND last
         WHERE dept_id = %s ORDER BY system_id
         """,
         [[first for first, _ in spans], [last for _, last in spans], dept],

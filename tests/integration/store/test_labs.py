@@ -25,7 +25,7 @@ def machines(connection):
 
 
 def span(first, last):
-    return (10 << 24) + first, (10 << 24) + last
+    return f"10.0.0.{first}", f"10.0.0.{last}"
 
 
 def test_machines_are_put_into_a_lab_by_address_and_number(connection, machines):
