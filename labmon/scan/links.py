@@ -6,7 +6,7 @@ Read from /proc, which costs nothing: no command is started, and no packet sent.
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 
 from labmon.scan import links6
@@ -143,6 +143,8 @@ def routers(targets: Sequence[str]) -> dict[str, str]:
     firsts = [text(first) for first, _ in spans] if spans else targets[:1]
     found: dict[str, str] = {}
     for address in firsts:
+        if ip_address(address).is_loopback:  # in the kernel's local table, which comes before these routes
+            continue
         place = number(address)
         route = next((route for route in routes if route.first <= place <= route.last), None)
         if route and route.router and _is_ethernet(route.outward):
