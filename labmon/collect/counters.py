@@ -88,7 +88,9 @@ def rates(before: Sample, after: Sample, hardware: Hardware) -> dict[str, float]
             amounts[name] = (after.events[counter] - before.events[counter], 1.0, MAX_EVENTS)
     for name, (amount, factor, limit) in amounts.items():
         if amount is not None and 0 <= amount * factor / seconds <= limit:
-            found[name] = round(amount * factor / seconds, 3)
+            rate = amount * factor / seconds
+            # Of hundreds of events a second the fractions are noise, which no packing makes smaller.
+            found[name] = round(rate, 0 if name in EVENTS.values() and rate >= 100 else 3)
     return found
 
 
