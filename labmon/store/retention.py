@@ -66,6 +66,16 @@ def forget(connection: Connection[Any], config: Config, now: datetime) -> int:
             "SELECT ctid FROM alerts WHERE raised_at < %s ORDER BY raised_at LIMIT %s))",
             keep.alerts,
         ),
+        (
+            "DELETE FROM alert_incidents WHERE alert_id IN (SELECT alert_id FROM alert_incidents "
+            "WHERE resolved_at IS NOT NULL AND fired_at < %s ORDER BY fired_at LIMIT %s)",
+            keep.alerts,
+        ),
+        (
+            "DELETE FROM deliveries WHERE delivery_id IN (SELECT delivery_id FROM deliveries "
+            "WHERE state <> 'waiting' AND created_at < %s ORDER BY created_at LIMIT %s)",
+            keep.alerts,
+        ),
     )
     return sum(
         connection.execute(statement, [now - timedelta(seconds=seconds), _AT_ONCE]).rowcount

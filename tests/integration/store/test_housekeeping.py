@@ -105,9 +105,26 @@ def test_old_alerts_and_history_are_forgotten(store, keeping, connection, put):
         at = NOON - timedelta(days=days)
         connection.execute("INSERT INTO system_history (system_id, at, change) VALUES (9, %s, 'found')", [at])
         connection.execute("INSERT INTO alerts VALUES (9, 'cpu_high', %s, 'warning', 95, 90)", [at])
+        connection.execute(
+            "INSERT INTO alert_incidents (alert_type, kind, system_id, severity, value, threshold, since, "
+            "last_at, fired_at, resolved_at) "
+            "VALUES ('cpu_high', 'threshold', 9, 'warning', 95, 90, %s, %s, %s, %s)",
+            [at] * 4,
+        )
+        for state in ("sent", "waiting"):
+            connection.execute(
+                "INSERT INTO deliveries (target, alert, about, created_at, state) "
+                "VALUES ('admins', '{}', 'pc-9', %s, %s)",
+                [at, state],
+            )
     connection.commit()
-    assert tick(store, config, now=NOON).forgotten == 3
+    assert tick(store, config, now=NOON).forgotten == 5
     assert (count(connection, "system_history"), count(connection, "alerts")) == (1, 2)
+    assert count(connection, "alert_incidents WHERE kind = 'threshold'") == 2
+    assert count(connection, "deliveries WHERE state = 'sent'") == 2
+    assert (
+        count(connection, "deliveries WHERE state = 'waiting'") == 3
+    )  # those are given up by who tells them
 
 
 def test_a_table_that_is_in_use_is_dropped_another_time(store, keeping, connection, put):
