@@ -52,7 +52,10 @@ bench: .venv/ready servers  ## The figures of every part, each beside its peer f
 	for broker in postgres redis rabbitmq; do $(BIN)/python -m tests.bench.ingest --broker $$broker || exit; done
 	$(BIN)/python -m tests.bench.scan
 	$(BIN)/python -m tests.bench.store
+	$(BIN)/python -m tests.bench.collect
+	$(BIN)/python -m tests.bench.trust
 	$(BIN)/python -m tests.bench.alerts
+	$(BIN)/python -m tests.bench.delivery
 
 .PHONY: format
 format: .venv/ready  ## Format the code, write config.example.toml anew
