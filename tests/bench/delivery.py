@@ -4,9 +4,9 @@ what a campus without power amounts to.
     python -m tests.bench.delivery [--broker redis] [--alerts 100]
 
 `labmon consume` runs with the [notify] settings as they come: the first second is the wait for company. Each
-critical alert is of another machine; the time begins before the row is written. Then 2,000 machines in 80 labs,
-measured every two seconds, fall silent at once; twenty in another building do not. The rules are the usual ones
-with seconds for minutes.
+critical alert is of another machine; the time begins before the row is written. Then 2,000 machines in 80
+labs, measured every two seconds, fall silent at once; twenty in another building do not. The rules are the
+usual ones with seconds for minutes.
 """
 
 import argparse
