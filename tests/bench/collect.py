@@ -149,7 +149,8 @@ def campus(count: int) -> Iterator[Campus]:
 def finish(process: subprocess.Popen[str]) -> tuple[float, float, str]:
     """CPU seconds of the process and of the children it waited for; MiB at most; what it said."""
     assert process.stderr is not None
-    said = process.stderr.read()
+    with process.stderr:
+        said = process.stderr.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said
@@ -182,7 +183,8 @@ def xargs_ssh(lab: Campus) -> tuple[float, float]:
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write("".join(f"{address(number)}\n" for number in range(lab.count)))
     process.stdin.close()
-    printed = process.stdout.read().count("#end")
+    with process.stdout:
+        printed = process.stdout.read().count("#end")
     cpu, _, said = finish(process)
     assert printed == lab.count, said
     return time.monotonic() - started, cpu
