@@ -340,19 +340,15 @@ def test_systemd_is_told(consume, lab, publish, slow, workers):
             assert said == b"STOPPING=1"
 
 
-def test_a_queue_that_stays_critical_is_an_alert(consume, publish, postgres_url):
+def test_a_queue_that_stays_deep_is_an_alert(lab, consume, publish, postgres_url):
     publish(0, 50)
-    limits = {
-        "LABMON_QUEUE_DEPTH_WARNING": "5",
-        "LABMON_QUEUE_DEPTH_CRITICAL": "10",
-        "LABMON_QUEUE_BACKLOG_HOLD": "1s",
-    }
+    lab.run("alerts", "rules", "set", "queue_backlog", "--above", "10", "--clear", "5", "--for", "1s")
 
     def alerts():
         with psycopg.connect(postgres_url) as connection:
             return connection.execute("SELECT system_id, alert_type, value FROM alerts").fetchall()
 
-    with consume("--queue", "alert", **limits) as running:
+    with consume("--queue", "alert") as running:
         running.until(alerts)
-        time.sleep(3)  # and no second one
+        time.sleep(6)  # and no second one
         assert alerts() == [(0, "queue_backlog:metrics_queue", 50.0)]
