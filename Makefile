@@ -36,7 +36,7 @@ check: .venv/ready  ## Lint, types, import contracts
 
 .PHONY: test
 test: .venv/ready servers  ## All tests, against real servers of their own
-	$(BIN)/pytest -q
+	tests/run.sh $(BIN)/pytest
 
 .PHONY: unit
 unit: .venv/ready  ## Only the tests that need no server: seconds

@@ -50,8 +50,9 @@ class Service:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for listen in (self._read, self._hear):
-            threading.Thread(target=listen, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._hear, daemon=True).start()
 
     def _read(self):
         for line in self.process.stderr:
@@ -95,7 +96,9 @@ class Service:
     def close(self):
         self.process.kill()
         self.process.wait()
+        self._reader.join(10)
         self.process.stdout.close()
+        self.process.stderr.close()
         self._socket.close()
 
 

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# All tests, in two halves side by side, since most of their time is waiting. The second is shown at the end.
+#     tests/run.sh PYTEST
+set -u
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+"$1" -q tests/acceptance tests/chaos >"$log" 2>&1 &
+beside=$!
+"$1" -q tests/unit tests/contract tests/integration
+first=$?
+wait "$beside"
+second=$?
+cat "$log"
+exit $((first ? first : second))
