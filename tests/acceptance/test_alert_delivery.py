@@ -213,9 +213,12 @@ def test_thresholds_repeats_and_acknowledgements(site):
 
 
 def test_silence_and_a_lab_without_power_and_maintenance(site):
-    with site.measured(1, 2):
-        with site.measured(3, 4, 5, 6):
+    with site.measured(1):
+        with site.measured(2, 3, 4, 5, 6):
             site.silence(8)
+        # The first of those that go is alone in it.
+        with site.measured(3, 4, 5, 6):
+            assert site.news(1, 40) == [(2, "no_data", "firing")]
         # The lab is cut off: one alert for the four of them, and none for each.
         assert site.news(1, 60) == [(0, "lab_down:lab 3", "firing")]
         (alert,) = site.receiver.received[-1].document["alerts"]
@@ -227,8 +230,8 @@ def test_silence_and_a_lab_without_power_and_maintenance(site):
             # What fires in a maintenance and still stands is told at its end.
             site.lab.run("alerts", "rules", "set", "full", "--repeat", "0s")
             site.lab.run("maintenance", "add", "--system", "1", "--mode", "mute", "--for", "1h")
-            site.publish((1, 0, {"disk_percent": 95.0}), (2, 0, {"disk_percent": 95.0}))
-            assert site.news(1) == [(2, "full", "firing")]
+            site.publish((1, 0, {"disk_percent": 95.0}), (3, 0, {"disk_percent": 95.0}))
+            assert site.news(1) == [(3, "full", "firing")]
             site.silence(6)
             site.lab.run("maintenance", "remove", "1")
             assert site.news(1) == [(1, "full", "firing")]
