@@ -6,10 +6,10 @@
        ▲                                                                        │
        └────────────────────────────────────────────────────────────────────────┘
 
-The folders are that line, left to right. `scan` and `collect` yield messages and know neither broker
-nor store; `brokers` carry bytes; only `consume`, and the relay of `alerts`, know both a broker and the
-store; `cli` wires and prints, and nothing imports `cli`. Without a queue the same messages go straight to the handlers that
-`consume` uses, so there is one write path.
+The folders are that line, left to right. `scan` and `collect` yield messages and know neither broker nor
+store; `brokers` carry bytes; only `consume`, and the relay of `alerts`, know both a broker and the store;
+`cli` wires and prints, and nothing imports `cli`. Without a queue the same messages go straight to the
+handlers that `consume` uses, so there is one write path.
 """
 
 __version__ = "0.1.0"
