@@ -9,8 +9,6 @@ from typing import Any, cast
 import paramiko  # type: ignore[import-untyped]
 from paramiko.common import (  # type: ignore[import-untyped]
     MSG_CHANNEL_CLOSE,
-    MSG_CHANNEL_REQUEST,
-    MSG_CHANNEL_WINDOW_ADJUST,
     cMSG_CHANNEL_CLOSE,
     cMSG_GLOBAL_REQUEST,
 )
@@ -73,7 +71,6 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
     def __init__(self, sock: Any) -> None:
         super().__init__(sock, default_window_size=WINDOW, packetizer_class=BoundedPacketizer)
         self._refusals: dict[int, tuple[int, str]] = {}
-        self._ended: set[int] = set()  # the server's numbers of channels that we have closed
         self._order = threading.Lock()
         self._mine = threading.local()
 
@@ -118,15 +115,21 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
         self._mine.channel = number = cast("int", super()._next_channel())
         return number
 
+    def send_for(self, line: "_Line", data: paramiko.Message) -> None:
+        """Send what a channel has to say, unless it has said its last."""
+        self._mine.line = line
+        try:
+            self._send_user_message(data)
+        finally:
+            self._mine.line = None
+
     def _send_message(self, data: paramiko.Message) -> None:
-        head = data.asbytes()[:5]
-        kind, theirs = head[0], int.from_bytes(head[1:], "big")
+        line: _Line | None = getattr(self._mine, "line", None)
         with self._order:
-            if MSG_CHANNEL_WINDOW_ADJUST <= kind <= MSG_CHANNEL_REQUEST:
-                if theirs in self._ended:
+            if line is not None:
+                if line.ended:
                     return
-                if kind == MSG_CHANNEL_CLOSE:
-                    self._ended.add(theirs)
+                line.ended = data.asbytes()[0] == MSG_CHANNEL_CLOSE
             super()._send_message(data)
 
     def _parse_channel_open_failure(self, m: paramiko.Message) -> None:
@@ -138,14 +141,33 @@ class Transport(paramiko.Transport):  # type: ignore[misc]
     def _parse_channel_open_success(self, m: paramiko.Message) -> None:
         number, theirs = m.get_int(), m.get_int()
         m.rewind()
-        self._ended.discard(theirs)  # it uses its numbers again
-        if self._channels.get(number) is not None:
+        channel = self._channels.get(number)
+        if channel is not None:
+            channel.transport = _Line(self)
             super()._parse_channel_open_success(m)
             return
         close = paramiko.Message()
         close.add_byte(cMSG_CHANNEL_CLOSE)
         close.add_int(theirs)
         self._send_message(close)
+
+
+class _Line:
+    """The transport as one channel has it.
+
+    The server uses its channels' numbers again, so by these a late word for a channel that was closed cannot
+    be told from one for its successor.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.ended = False  #: its close has been sent
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _send_user_message(self, data: paramiko.Message) -> None:
+        self._transport.send_for(self, data)
 
 
 def _not_forwarded(code: int, said: str) -> HostFailed:
