@@ -304,7 +304,10 @@ def _holder(kind: str, queue: str, **arguments: object) -> list[str]:
 def hold(kind: str, queue: str, arguments: str) -> None:
     """What the process of `BrokerServer.holder` does: receive, say how many, hold them until killed."""
     with OPENERS[kind](**json.loads(arguments)) as broker, broker.consume(queue) as consumer:
-        print(len(consumer.receive(100, 10.0)), flush=True)
+        held = consumer.receive(100, 10.0)
+        while more := consumer.receive(100, 0.5):  # a batch may come in parts
+            held += more
+        print(len(held), flush=True)
         time.sleep(60)
 
 
