@@ -4,7 +4,8 @@
 set -u
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-"$1" -q tests/acceptance tests/chaos >"$log" 2>&1 &
+# A shell has what it starts beside itself ignore Ctrl-C, and so would all that the tests start.
+env --default-signal=INT "$1" -q tests/acceptance tests/chaos >"$log" 2>&1 &
 beside=$!
 "$1" -q tests/unit tests/contract tests/integration
 first=$?
