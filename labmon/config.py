@@ -123,10 +123,15 @@ class Queue(Struct, frozen=True, kw_only=True):
         int, _says("More messages waiting in one queue than this: more workers are needed.", ge=1)
     ] = 1000
     depth_critical: Annotated[
-        int, _says("More than this: somebody is told, by a queue_backlog alert.", ge=1)
+        int,
+        _says(
+            "More than this is critical, and `labmon queue-depth --alert` sends an alert. `labmon consume` "
+            "goes by the alert rule queue_backlog instead.",
+            ge=1,
+        ),
     ] = 10000
     backlog_hold: Annotated[
-        Seconds, _says("How long a queue must stay above depth_critical before the alert is sent.")
+        Seconds, _says("How long a queue must stay above depth_critical before queue-depth sends the alert.")
     ] = Seconds(300)
 
     @property

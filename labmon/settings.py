@@ -20,7 +20,7 @@ from msgspec import Meta
 from labmon.config import Config, home_folder
 from labmon.errors import ConfigError
 from labmon.logs import hide_passwords
-from labmon.units import Bytes, Seconds, Workers
+from labmon.units import Bytes, Seconds, Workers, decode
 
 SEED_NAMES = {
     "QUEUE_ENABLED": "queue.enabled",
@@ -198,7 +198,7 @@ def load(
         value, sources[key.path] = spoken.get(key.path) or written.get(key.path, (key.default, "default"))
         as_text = key.path in spoken
         tables.setdefault(key.table, {})[key.name] = _checked(key, value, sources[key.path], as_text=as_text)
-    loaded = Loaded(msgspec.convert(tables, Config, dec_hook=_decode_unit), path, sources)
+    loaded = Loaded(msgspec.convert(tables, Config, dec_hook=decode), path, sources)
     _check_queues(loaded)
     _check_retention(loaded)
     _check_targets(loaded)
@@ -284,7 +284,7 @@ def _checked(key: Key, value: Any, source: str, *, as_text: bool) -> Any:
     if as_text and isinstance(value, str) and get_origin(get_args(key.type)[0]) is list:
         value = _listed(value)
     try:
-        checked = msgspec.convert(value, key.type, strict=not as_text, dec_hook=_decode_unit)
+        checked = msgspec.convert(value, key.type, strict=not as_text, dec_hook=decode)
         if key.least is not None and checked < key.least:
             raise msgspec.ValidationError(f"expected {type(checked)(key.least)} at least")
         return checked
@@ -318,9 +318,3 @@ def _in_words(said: str) -> str:
     }.items():
         reason = re.sub(rf"\b{kind}\b", words, reason)
     return reason
-
-
-def _decode_unit(kind: type, value: Any) -> Any:
-    if kind is Seconds or kind is Bytes or kind is Workers:
-        return value if isinstance(value, kind) else kind.parse(value)
-    raise NotImplementedError(kind)

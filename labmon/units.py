@@ -1,6 +1,7 @@
 """What the configuration measures in, as people write it."""
 
 import re
+from typing import Any
 
 
 class Seconds(float):
@@ -70,3 +71,10 @@ class Workers(str):
     def most(self) -> int:
         """And no more than these."""
         return int(self.rpartition("..")[2])
+
+
+def decode(kind: type, value: Any) -> Any:
+    """msgspec's `dec_hook` for these types. Raises NotImplementedError for others, as msgspec has it."""
+    if kind is Seconds or kind is Bytes or kind is Workers:
+        return value if isinstance(value, kind) else kind.parse(value)
+    raise NotImplementedError(kind)

@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Identifier
 from labmon.errors import UsageError
 from labmon.messages import Id, Line, Readings, Severity
 from labmon.store.maintenance import Scope
-from labmon.units import Seconds
+from labmon.units import Seconds, decode
 
 # fmt: off
 Kind = Literal[
@@ -224,13 +224,7 @@ def from_toml(text: str, source: str) -> list[Rule]:
 def convert(table: Any, source: str) -> Rule:
     """A rule from its keys and values. Raises UsageError that begins with the source and names the key."""
     try:
-        return msgspec.convert(table, Rule, dec_hook=_decode)
+        return msgspec.convert(table, Rule, dec_hook=decode)
     except msgspec.ValidationError as error:
         said = str(error).replace("Object ", "").removesuffix(" - at `$`")
         raise UsageError(f"{source}: {said.replace(' - at `$.', ', at `')}") from error
-
-
-def _decode(kind: type, value: Any) -> Any:
-    if kind is Seconds:
-        return value if isinstance(value, Seconds) else Seconds.parse(value)
-    raise NotImplementedError(kind)
