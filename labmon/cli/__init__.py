@@ -6,8 +6,9 @@ Results go to stdout, talk to stderr. Heavy imports stay inside the commands, so
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 from typer.core import TyperGroup
@@ -41,11 +42,30 @@ _ParserError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == 
 
 
 class Terminated(BaseException):
-    """A signal that ends labmon, as an exception: what is open gets closed on the way out."""
+    """A signal that ends labmon, as an exception: what is open gets closed on the way out.
+
+    Python drops an exception that comes while it compiles a module or runs a destructor. One that goes before
+    `Group.main` has seen any end of the command was dropped so, and comes once more.
+    """
+
+    too_late = False
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
+        self.number = number
         self.code = 128 + number  #: as a shell reports it
+
+    def __del__(self) -> None:
+        if not Terminated.too_late and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGALRM, lambda *_: _terminate(self.number, None))
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+
+    @classmethod
+    def behind(cls, error: BaseException | None) -> Self | None:
+        """Find the signal that made this error: what runs in the body of a class is reported as another."""
+        while error is not None and not isinstance(error, cls):
+            error = error.__cause__
+        return error
 
 
 def _prepare() -> None:
@@ -85,8 +105,8 @@ class Group(TyperGroup):
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command line and end the process."""
-        _prepare()
         try:
+            _prepare()
             code = super().main(*args, **options | {"standalone_mode": False})
         except _ParserError as error:
             code = Exit.USAGE
@@ -99,8 +119,8 @@ class Group(TyperGroup):
         except LabmonError as error:
             code = error.exit_code
             say(f"labmon: {error}")
-        except (Terminated, typer.Abort) as error:
-            code = error.code if isinstance(error, Terminated) else Exit.INTERRUPTED
+        except typer.Abort:
+            code = Exit.INTERRUPTED
             say("labmon: interrupted")
         except OSError as error:
             if error.filename is not None:
@@ -108,6 +128,14 @@ class Group(TyperGroup):
             code = Exit.BUG
             say(f"labmon: the output cannot be written: {error.strerror}")
             _discard_output()
+        except BaseException as error:
+            signalled = Terminated.behind(error)
+            if signalled is None:
+                raise
+            code = signalled.code
+            say("labmon: interrupted")
+        finally:
+            Terminated.too_late = True
         sys.exit(code if isinstance(code, int) else Exit.OK)
 
 
