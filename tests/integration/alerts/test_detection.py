@@ -101,6 +101,54 @@ def test_a_threshold_means_what_the_reading_was_before_it_was_stored_in_fewer_di
     assert (alert.alert_type, alert.value, alert.threshold) == ("reached", 90.1, 90.1)
 
 
+def test_a_whole_number_may_have_a_limit_that_is_none(site):
+    site.systems(1)
+    site.only("many", metric="process_count", threshold=80.5)
+    site.measure(0, process_count=80)
+    site.measure(1, process_count=81)
+    assert (site.errors(), site.news()) == ([], [("firing", "many", 1)])
+
+
+def test_limits_of_both_sides_of_a_metric_are_seen_apart(site):
+    site.systems(1)
+    site.only("hot", metric="cpu_temperature_celsius", threshold=80)
+    site.another_rule("cold", metric="cpu_temperature_celsius", threshold=-5, comparison="<")
+    for minute, celsius in enumerate([20.0, -6.0, 81.0, 20.0]):
+        site.measure(minute, cpu_temperature_celsius=celsius)
+    assert site.news() == [
+        ("firing", "cold", 1),
+        ("resolved", "cold", 1),
+        ("firing", "hot", 1),
+        ("resolved", "hot", 1),
+    ]
+
+
+def test_what_stands_and_stays_as_it_is_is_not_written_again(site):
+    """Else every batch would pay for every alert."""
+    site.systems(3)
+    site.only("hot", hold=minutes(1))
+    for minute in range(3):
+        site.measure(minute, [1, 2, 3], cpu_percent=95.0)
+    before = rows_of(site)
+    site.measure(3, [1, 2, 3], cpu_percent=96.0)
+    assert rows_of(site) == before
+    assert site.states() == ["firing"] * 3
+
+
+def rows_of(site):
+    """Which versions of the incidents there are."""
+    return site.connection.execute("SELECT ctid::text FROM alert_incidents ORDER BY 1").fetchall()
+
+
+def test_the_incidents_of_a_removed_rule_stay_without_it(site):
+    site.systems(1)
+    rule = site.only("hot")
+    site.measure(0, cpu_percent=95.0)
+    site.connection.execute("DELETE FROM alert_rules WHERE rule_id = %s", [rule])
+    (incident,) = site.incidents()
+    assert (incident["alert_type"], incident["rule_id"], incident["state"]) == ("hot", None, "resolved")
+
+
 def test_a_rule_that_is_switched_off_or_moved_ends_its_alerts(site):
     site.systems(1, lab=3)
     site.systems(1)
