@@ -4,9 +4,11 @@
 
 Each batch is one reading of each of 1,000 systems, through the handler that `consume` uses: decode, check,
 COPY, insert, commit, on a server with fsync. `of them over` is the share of (rule, system) pairs whose
-condition holds; readings wander in and out of it. `stored alone` leaves out the decoding.
+condition holds: the same ones from batch to batch (`stay`), or each for a hundred readings (`wander`: of
+5,000 alerts some fifty begin and some fifty end with every batch). `stored alone` leaves out the decoding.
 
-Then what a tick costs while 2,000 systems of 80 labs are measured, and while all but one of them are gone.
+Then what a batch costs with which thousands of alerts begin, fire and end at once, and what a tick costs
+while 2,000 systems of 80 labs are measured, and while all but one of them are gone.
 """
 
 import argparse
@@ -67,13 +69,17 @@ def prepare(connection, rules: int) -> None:
     connection.commit()
 
 
-def batch(number: int, over: float, dice: random.Random) -> list[Metrics]:
-    """A reading of every system. What is over stays so for a hundred readings, an hour and a half."""
+SPELLS = {"stay": 1_000_000, "wander": 100}
+"""Readings for which what is over stays so."""
+
+
+def batch(number: int, over: float, dice: random.Random, spell_of: int) -> list[Metrics]:
+    """A reading of every system."""
     rows = []
     for system in range(1, SYSTEMS + 1):
         values = {}
         for metric in METRICS:
-            spell = random.Random(f"{system} {metric} {(number + system) // 100}").random()
+            spell = random.Random(f"{system} {metric} {(number + system) // spell_of}").random()
             values[metric] = dice.uniform(86, 99) if spell < over else dice.uniform(5, 60)
         values["process_count"], values["logged_in_users"] = (
             int(values["process_count"]),
@@ -93,16 +99,19 @@ def main() -> None:
     arguments.add_argument("--batches", type=int, default=40, help="of each kind")
     given = arguments.parse_args()
     table = Table(title=f"{given.rules} rules, batches of {SYSTEMS:,} metrics of {SYSTEMS:,} systems")
-    for heading in ("of them over", "firing", "", "without", "with", "ratio"):
+    for heading in ("of them over", "they", "firing", "", "without", "with", "ratio"):
         table.add_column(heading, justify="right")
     with PostgresServer(fsync=True) as server:
-        for over in (0.0, 0.01, 0.1):
+        for over, way in ((0.0, "stay"), (0.01, "stay"), (0.01, "wander"), (0.1, "stay"), (0.1, "wander")):
             with server.database() as name:
-                for row in measured(server.url(name), given.rules, given.batches, over):
-                    table.add_row(f"{over:.0%}", *row)
+                for row in measured(server.url(name), given.rules, given.batches, over, SPELLS[way]):
+                    table.add_row(f"{over:.0%}", way if over else "", *row)
+        with server.database() as name:
+            together = at_once(server.url(name), given.rules)
         with server.database() as name:
             gone = blackout(server.url(name))
     Console(width=100).print(table)
+    print(together)
     for what, milliseconds, told in gone:
         print(f"a tick while {what}: {milliseconds:.0f} ms; {told} alerts told")
 
@@ -145,7 +154,32 @@ def ticks(connection, minutes: range, who: str) -> tuple[float, int]:
     return statistics.median(took), told
 
 
-def measured(url: str, rules: int, batches: int, over: float):
+def at_once(url: str, rules: int) -> str:
+    """What a batch takes with which a tenth of the pairs goes over, fires, and is over."""
+    dice = random.Random(1)
+    took = []
+    with psycopg.connect(url) as connection:
+        prepare(connection, rules)
+        for number in range(
+            21
+        ):  # quiet, over from the 7th on, quiet from the 14th on; all hold for 2 minutes
+            rows = batch(number, 0.1 if 7 <= number < 14 else 0.0, dice, SPELLS["stay"])
+            started = time.perf_counter()
+            record_metrics(connection, rows)
+            connection.commit()
+            took.append(1000 * (time.perf_counter() - started))
+        firing = connection.execute(
+            "SELECT count(*) FROM alert_incidents WHERE fired_at IS NOT NULL"
+        ).fetchone()[0]
+    usual = statistics.median(took[2:7])
+    steps = {"begin": took[7], "fire": took[9], "end": took[16]}
+    said = ", ".join(
+        f"{what} {one:,.0f} ms ({1000 * (one - usual) / firing:.0f} µs each)" for what, one in steps.items()
+    )
+    return f"{firing:,} alerts at once: {said}; a batch of which none changes: {usual:.0f} ms"
+
+
+def measured(url: str, rules: int, batches: int, over: float, spell_of: int):
     config = load(environ={"LABMON_DATABASE_URL": url}).config
     handle = handlers(config)[config.queue.metrics_queue]
     dice = random.Random(1)
@@ -156,7 +190,7 @@ def measured(url: str, rules: int, batches: int, over: float):
             way = "handled" if number % 4 < 2 else "stored alone"
             # Every other batch without the trigger: both find the same tables, caches and checkpoints.
             trigger = ("ENABLE", "DISABLE")[number % 2]
-            rows = batch(number, over, dice)
+            rows = batch(number, over, dice, spell_of)
             bodies = [encode(row) for row in rows]
             connection.execute(f"ALTER TABLE metrics {trigger} TRIGGER labmon_alerts")
             connection.commit()

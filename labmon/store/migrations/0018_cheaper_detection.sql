@@ -15,6 +15,10 @@ $$;
 CREATE TRIGGER labmon_removed_rules AFTER DELETE ON alert_rules REFERENCING OLD TABLE AS removed
     FOR EACH STATEMENT EXECUTE FUNCTION labmon_alerts_on_removed_rules();
 
+-- The few that mute others: looked for whenever anything is told, and not among all that ever was.
+CREATE INDEX alert_incidents_larger ON alert_incidents (kind)
+    WHERE resolved_at IS NULL AND kind IN ('lab_down', 'network_down', 'collector_down');
+
 -- Only rows that were really inserted are in `fresh`. Nothing in here can fail the insert.
 -- jit: the planner expects a thousand days of every maintenance, and would compile for a second what runs for one
 -- millisecond.
