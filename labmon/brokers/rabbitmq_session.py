@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from pika import ConnectionParameters
-from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.adapters.select_connection import IOLoop
 from pika.adapters.utils.connection_workflow import AMQPConnectorException as AMQPConnectorException
 from pika.exceptions import AMQPConnectionError
 from pika.exceptions import AMQPError as AMQPError
@@ -20,6 +20,8 @@ from pika.exceptions import ChannelClosed as ChannelClosed
 from pika.exceptions import ChannelClosedByBroker as ChannelClosedByBroker
 from pika.exceptions import ConsumerCancelled as ConsumerCancelled
 from pika.spec import Basic
+
+from labmon.brokers.rabbitmq_frames import Connection
 
 CONNECT_TIMEOUT = 5.0
 """Seconds for one address to accept, and as many again for TLS and AMQP."""
@@ -50,7 +52,7 @@ class Session:
         self._line: Line | None = None
         self._loop = IOLoop()
         opened = self.promise()
-        self.connection = SelectConnection(
+        self.connection = Connection(
             parameters,
             on_open_callback=opened.set_result,
             on_open_error_callback=self._ended,
