@@ -1,4 +1,4 @@
-"""The short way for deliveries beside pika's own: whatever comes, in whatever pieces, both hand over the same."""
+"""The short way for deliveries beside pika's own: whatever comes, in whatever pieces, both give the same."""
 
 from itertools import pairwise
 
