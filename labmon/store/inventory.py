@@ -48,6 +48,14 @@ UPDATE found SET mac = NULL
 WHERE mac = '00:00:00:00:00:00' OR mac & '01:00:00:00:00:00' <> '00:00:00:00:00:00'
 """
 
+# Whatever the following may change, in ascending order like everybody who wants several (`hold`), so that a worker
+# that stores readings of the same machines waits, or is waited for, and neither waits for ever.
+_HOLD = """
+SELECT FROM systems
+WHERE ip_address IN (SELECT ip FROM found) OR mac_address IN (SELECT mac FROM found)
+ORDER BY system_id FOR NO KEY UPDATE
+"""
+
 # The rest of the scan may have come with an earlier batch, and is in `systems` then. Within an hour, since
 # other senders may use the same scan_id for ever.
 _SHARED = """
@@ -186,6 +194,7 @@ SELECT system_id, seen_at, seen_scan, 'found', host(ip_address) FROM made ORDER 
 _STEPS = (
     _DEPARTMENTS,
     _NO_MAC,
+    _HOLD,
     _SHARED,
     _NEWEST_OF_MACHINE,
     _NEWEST_OF_ADDRESS,

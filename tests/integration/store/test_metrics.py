@@ -133,3 +133,36 @@ def test_two_workers_that_meet_a_new_day_at_once_both_store_it(store, store_url,
         first.commit()
         assert waiting.result(30) == 1
     assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (2,)
+
+
+def test_a_scan_and_a_worker_with_the_same_machines_wait_for_each_other_and_never_for_ever(
+    store, store_url, connection, machines
+):
+    machines(3)
+    # So that the order in which the rows lie is not that of the numbers.
+    connection.execute("UPDATE systems SET hostname = 'first' WHERE system_id = 1")
+    connection.commit()
+    sightings = [
+        Discovery(scan_id=2, dept_id=1, ip_address=f"10.0.0.{n}", discovered_at=NOON, scan_type="arp")
+        for n in (2, 3, 1)
+    ]
+
+    def in_a_transaction(record, rows):
+        with store.transaction() as session:
+            record(session, rows)
+
+    def wait_for(number):
+        deadline = time.monotonic() + 20
+        while connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone() != (number,):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(2) as pool, psycopg.connect(store_url) as other:
+        hold(other, [3])
+        scan = pool.submit(in_a_transaction, record_discoveries, sightings)
+        wait_for(1)
+        worker = pool.submit(in_a_transaction, record_metrics, [row(system_id=n) for n in (1, 2, 3)])
+        wait_for(2)
+        other.commit()
+        scan.result(30)
+        worker.result(30)
