@@ -48,8 +48,8 @@ UPDATE found SET mac = NULL
 WHERE mac = '00:00:00:00:00:00' OR mac & '01:00:00:00:00:00' <> '00:00:00:00:00:00'
 """
 
-# Whatever the following may change, in ascending order like everybody who wants several (`hold`), so that a worker
-# that stores readings of the same machines waits, or is waited for, and neither waits for ever.
+# Whatever the following may change, in ascending order like all who want several (see `hold`): a worker that
+# stores readings of the same machines waits, or is waited for, and neither waits for ever.
 _HOLD = """
 SELECT FROM systems
 WHERE ip_address IN (SELECT ip FROM found) OR mac_address IN (SELECT mac FROM found)
