@@ -230,6 +230,10 @@ class PostgresServer(Server):
         secret = (self.PASSWORD if password is None else password).replace(" ", "%20")
         return f"postgresql://{self.USER}:{secret}@127.0.0.1:{self.port}/{database}"
 
+    def socket_url(self, database: str = "postgres") -> str:
+        """The same over the socket, a file, which a network namespace does not keep from anyone."""
+        return f"postgresql://{self.USER}@/{database}?host={self.folder}&port={self.port}"
+
     def socket_conninfo(self, database: str = "postgres") -> str:
         """The database over the socket, where nobody is asked for a password."""
         return make_conninfo(host=str(self.folder), port=self.port, user=self.USER, dbname=database)

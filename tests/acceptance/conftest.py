@@ -73,10 +73,9 @@ def lab():
 
 @pytest.fixture(params=["embedded", "server"])
 def stored_lab(request, lab):
-    """A lab on either kind of database; the server has no schema yet."""
+    """A lab on either kind of database."""
     if request.param == "server":
-        lab.environ["LABMON_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-        lab.run("db", "migrate")
+        lab.environ["LABMON_DATABASE_URL"] = request.getfixturevalue("store_url")
     return lab
 
 

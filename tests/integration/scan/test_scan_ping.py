@@ -55,7 +55,8 @@ def test_the_first_question_for_the_router_is_lost(sweep, near, far):
     )
     outcome = sweep("10.99.0.0/24", method="ping", rate=0, retries=1, timeout=0.2, names=False)
     assert set(outcome.hosts) == live
-    assert 0.9 < outcome.seconds < 2.5
+    assert 0.9 < outcome.elapsed
+    assert outcome.seconds < 2.5
 
 
 def test_a_router_that_is_not_there_is_waited_for_only_so_long(sweep, near):
@@ -68,7 +69,9 @@ def test_a_router_that_is_not_there_is_waited_for_only_so_long(sweep, near):
 def test_the_rate_is_held(sweep, near, live):
     near.run("ip", "route", "add", "10.99.0.0/24", "via", netns.FAR)
     outcome = sweep("10.99.0.0/24", method="ping", rate=200, retries=0, timeout=0.1, names=False)
-    assert outcome.seconds == pytest.approx(254 / 200 + 0.1, rel=0.15)
+    due = 254 / 200 + 0.1
+    assert outcome.elapsed > 0.85 * due
+    assert outcome.seconds < 1.15 * due
 
 
 def test_lost_packets_are_sent_again(sweep, far, live):
@@ -85,8 +88,8 @@ def test_a_link_with_more_addresses_than_the_kernel_has_room_for(sweep, near, fa
     far.run("ip", "address", "add", "10.78.0.2/20", "dev", "cable")
     live = {f"10.78.{n}.77" for n in range(16)}
     far.add_addresses(live, "cable")
-    outcome = sweep("10.78.0.3-10.78.7.255", method="ping", retries=0, names=False)
-    assert set(outcome.hosts) == {address for address in live if int(address.split(".")[2]) < 8}
+    outcome = sweep("10.78.0.3-10.78.4.255", method="ping", retries=0, names=False)
+    assert set(outcome.hosts) == {address for address in live if int(address.split(".")[2]) < 5}
 
 
 def test_addresses_that_this_machine_will_not_send_to_are_told(sweep, near, live):
@@ -155,7 +158,8 @@ def test_an_answer_from_another_address_is_ignored(sweep, near, far):
 
 def test_a_stop_keeps_what_was_found(sweep, near, live):
     near.run("ip", "route", "add", "10.99.0.0/16", "via", netns.FAR)
-    outcome = sweep("10.77.0.0/24", "10.99.0.0/16", rate=2000, stop_after=1.0)
+    asked = {"phase": "ping", "asked": 1000}
+    outcome = sweep("10.77.0.0/24", "10.99.0.0/16", rate=2000, stop_at=asked)
     assert set(outcome.hosts) == live
     assert 0 <= outcome.stopping < 0.3
 
@@ -163,8 +167,9 @@ def test_a_stop_keeps_what_was_found(sweep, near, live):
 @pytest.mark.parametrize("uid", [None, netns.NOBODY])
 def test_a_stop_during_the_last_wait(sweep, near, live, uid):
     near.sysctl("net.ipv4.ping_group_range=0 2147483647")
-    outcome = sweep("10.77.0.0/24", method="ping", timeout=30, stop_after=1.0, uid=uid)
-    assert set(outcome.hosts) == live
+    far = {"phase": "ping", "asked": 10}
+    outcome = sweep("10.77.0.30-39", method="ping", timeout=30, retries=0, stop_at=far, uid=uid)
+    assert outcome.hosts == {}
     assert 0 <= outcome.stopping < 0.3
 
 
