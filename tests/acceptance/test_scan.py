@@ -281,6 +281,31 @@ def test_a_link_of_ipv6_machines_over_time(site):
         assert "may not be scanned" in scan("fd00:5::/64", code=2, LABMON_SCAN_ALLOW="10.77.0.0/24").stderr
 
 
+def test_through_the_queue_an_ipv6_scan_asks_whom_the_inventory_on_disk_knows(site):
+    """By one question to all it would not be found, and so be taken for gone."""
+    netns.require()
+    with netns.pair() as (near, far):
+
+        def scan(*options):
+            near.run(*"ip -6 neigh flush dev cable".split())
+            command = [LABMON, "scan", "fd00:5::/64", "--dept", "1", *options]
+            return near.run(*command, env=site.env).stderr
+
+        for namespace, address in ((near, "fd00:5::1/64"), (far, "fd00:5::2/64")):
+            namespace.run("ip", "-6", "address", "add", address, "dev", "cable", "nodad")
+            namespace.settle()
+        assert "2 new" in scan()
+        far.firewall(
+            "table ip6 deaf { chain in { type filter hook input priority 0; icmpv6 type echo-request drop; }; }"
+        )
+        assert "1 of fd00:5::/64 on cable answered" in scan("--queue-enabled")
+        (site.folder / "password").write_text("none that anybody would ask for")
+        site.environ["LABMON_COLLECT_PASSWORD_FILE"] = str(site.folder / "password")
+        collected = near.run(LABMON, "collect", "--all", env=site.env, check=False)
+        assert collected.returncode == 6, "nobody lets it in, but the inventory is kept"
+        assert "2 of fd00:5::/64 on cable answered" in scan("--queue-enabled")
+
+
 def test_scans_of_an_ipv6_network_never_overlap(lab):
     netns.require()
     with netns.pair() as (near, _):
