@@ -44,6 +44,7 @@ class Rounds(ABC):
     ) -> None:
         self._targets = targets
         self._retries = settings.retries
+        self._rate = settings.rate
         self._progress = progress
         self._stop = stop
         self._pace = pace or Pace(settings.rate)
@@ -75,7 +76,8 @@ class Rounds(ABC):
                 break
             heard = self._patience.between
             yield from self._listen(heard)
-            if not persistence.goes_on(self._found, len(self._targets) - self._found):
+            silent = len(self._targets) - self._found
+            if not persistence.goes_on(self._found, silent, silent / self._rate if self._rate else 0.0):
                 break
         yield from self._listen(max(0.0, self._patience.at_the_end - heard))
         yield self._receive()

@@ -31,6 +31,11 @@ def test_where_nothing_is_lost_many_hosts_soon_show_it(live, rounds):
     assert swept(live) == (live, rounds)
 
 
+def test_few_hosts_are_no_reason_to_ask_slowly_again_and_again():
+    persistence = Persistence()
+    assert [persistence.goes_on(3, 1000, seconds=3.0) for _ in range(3)] == [True, True, False]
+
+
 def test_a_few_late_answers_among_many_are_no_loss():
     persistence = Persistence()
     assert [persistence.goes_on(found) for found in (96, 99, 100, 100)] == [True, True, True, False]
