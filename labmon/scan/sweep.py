@@ -113,7 +113,7 @@ class Sweep:
             yield from self._tcp(self._targets)
         elif self._method == "ping":
             yield from self._everybody()
-            yield from self._ping(self._targets, Patience(self._settings.timeout))
+            yield from self._ping(self._and_unasked(self._targets), Patience(self._settings.timeout))
         elif self._method == "nmap":
             from labmon.scan.nmap import Nmap
 
@@ -122,7 +122,7 @@ class Sweep:
         else:
             yield from self._everybody()
             rest = yield from self._own_links.each(sort_targets(self._targets))
-            rest = [*rest, *self._own_links.unasked] if self._own_links.unasked else rest
+            rest = self._and_unasked(rest)
             self.notes += self._own_links.notes
             if self._method == "auto":
                 pinged = yield from self._off_link(rest)
@@ -141,6 +141,11 @@ class Sweep:
                     f"{len(rest):,} addresses, such as {rest[0]}, are not on an Ethernet of this machine "
                     "and were not asked; --type auto pings them"
                 )
+
+    def _and_unasked(self, targets: Sequence[str]) -> Sequence[str]:
+        """With those known to be on a link whom nothing there has asked by themselves."""
+        left = [one for one in dict.fromkeys(self._own_links.unasked) if one not in targets]
+        return [*targets, *left] if left else targets
 
     def _everybody(self) -> Iterator[list[Host]]:
         """Who is in the networks that are asked as a whole."""
