@@ -58,10 +58,17 @@ def rabbitmq_server() -> Iterator[RabbitServer]:
     yield from started(RabbitServer)
 
 
-@pytest.fixture
-def own_rabbitmq_server() -> Iterator[RabbitServer]:
-    """A RabbitMQ to stop, kill and misconfigure."""
+@pytest.fixture(scope="session")
+def spare_rabbitmq_server() -> Iterator[RabbitServer]:
+    """For one test after the other, since it takes seconds to start."""
     yield from started(RabbitServer)
+
+
+@pytest.fixture
+def own_rabbitmq_server(spare_rabbitmq_server: RabbitServer) -> RabbitServer:
+    """A RabbitMQ to stop, kill and fill."""
+    spare_rabbitmq_server.reset()
+    return spare_rabbitmq_server
 
 
 @pytest.fixture(scope="session")

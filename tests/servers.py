@@ -71,6 +71,11 @@ class Server(ABC):
         return self._process.pid
 
     @property
+    def runs(self) -> bool:
+        """Started, and neither stopped nor killed."""
+        return self._process is not None
+
+    @property
     def log(self) -> str:
         """What it has said so far."""
         return (self.folder / "log").read_text(errors="replace")
@@ -252,6 +257,6 @@ class PostgresServer(Server):
         try:
             yield name
         finally:
-            if self._process is None:  # the test has stopped it
+            if not self.runs:  # the test has stopped it
                 self.start()
             self.execute(sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**names))

@@ -296,7 +296,8 @@ def test_through_the_queue_an_ipv6_scan_asks_whom_the_inventory_on_disk_knows(si
             namespace.settle()
         assert "2 new" in scan()
         far.firewall(
-            "table ip6 deaf { chain in { type filter hook input priority 0; icmpv6 type echo-request drop; }; }"
+            "table ip6 deaf { chain in { type filter hook input priority 0; "
+            "icmpv6 type echo-request drop; }; }"
         )
         assert "1 of fd00:5::/64 on cable answered" in scan("--queue-enabled")
         (site.folder / "password").write_text("none that anybody would ask for")

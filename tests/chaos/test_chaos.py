@@ -83,9 +83,9 @@ def test_the_database_stands_still(campus, judge):
     busy(campus)
     time.sleep(1.5)
     pids = [campus.store.pid, *_children(campus.store.pid)]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
     try:
+        for pid in pids:
+            _signal(pid, signal.SIGSTOP)
         time.sleep(60 if LONG else 6)
     finally:
         for pid in pids:
