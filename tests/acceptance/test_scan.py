@@ -14,7 +14,7 @@ import time
 import pytest
 
 from tests import netns
-from tests.acceptance.conftest import LABMON
+from tests.acceptance.conftest import LABMON, either_store
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +128,7 @@ def test_real_machines_move_swap_go_and_come_back(site):
         assert site.run("systems", "list", "--gone").stdout == ""
 
 
+@either_store
 def test_through_the_queue_the_changes_are_recorded_where_they_are_stored(stored_lab):
     lab = stored_lab
     said = lab.run("scan", "127.0.0.1-6", "--dept", "1", "--queue-enabled").stderr

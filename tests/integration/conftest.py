@@ -1,4 +1,4 @@
-"""A store of its own for every test, and certificates."""
+"""A connection to a fresh store, and labmon's own; certificates."""
 
 import psycopg
 import pytest
