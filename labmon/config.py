@@ -153,8 +153,8 @@ class Scan(Struct, frozen=True, kw_only=True):
     retries: Annotated[
         int,
         _says(
-            "How often a silent address is asked again at most; more than once or twice only when that "
-            "brings somebody new, which means that packets get lost.",
+            "How often a silent address is asked again at most: once where many have answered at once, more "
+            "often where few have, and always where that brings somebody new: then packets get lost.",
             ge=0,
             le=10,
         ),

@@ -136,6 +136,13 @@ class Campus:
         assert len(numbers) == len(set(numbers)), "a reading is stored twice"
         return set(numbers)
 
+    def until_some_are_stored(self):
+        """All are at work then, and there is more to come."""
+        deadline = time.monotonic() + 60
+        while not self.stored():
+            assert time.monotonic() < deadline, "nothing was stored"
+            time.sleep(0.1)
+
     def buried(self):
         """The readings among the dead letters, with the reasons."""
         config = load(environ={k: v for k, v in self.env.items() if k.startswith(("LABMON", "QUEUE"))}).config
