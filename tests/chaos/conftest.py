@@ -33,6 +33,9 @@ def environ_of(server):
             return {"QUEUE_TYPE": "postgres"}
 
 
+KINDS = {"redis": RedisServer, "rabbitmq": RabbitServer}
+
+
 @pytest.fixture(scope="module")
 def store_server():
     yield from started(lambda: PostgresServer(fsync=True))
@@ -55,12 +58,12 @@ def store(store_server, store_template):
 
 @pytest.fixture(scope="module")
 def redis_broker():
-    yield from started(RedisServer)
+    yield from started(KINDS["redis"])
 
 
 @pytest.fixture(scope="module")
 def rabbitmq_broker():
-    yield from started(RabbitServer)
+    yield from started(KINDS["rabbitmq"])
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def postgres_campus(store):
     yield from _campus(store, store[0])
 
 
-@pytest.fixture(params=["postgres", "redis", "rabbitmq"])
+@pytest.fixture(params=["postgres", *KINDS])
 def campus(request):
     return request.getfixturevalue(f"{request.param}_campus")
 
