@@ -174,9 +174,14 @@ def test_both_families_in_one_sweep(sweep, routed):
     }  # fmt: skip
 
 
-def test_a_large_network_behind_a_router_at_full_speed(sweep, near, far, routed):
-    """The kernel must know the router before packets come thick and fast."""
+@pytest.mark.parametrize("lost", [0, 5])
+def test_a_large_network_behind_a_router_at_full_speed(sweep, near, far, routed, lost):
+    """The kernel must know the router before packets come thick and fast, though it misses questions."""
     near.run(*"ip -6 neigh flush dev cable".split())
+    far.firewall(
+        "table ip6 once { chain in { type filter hook input priority 0; "
+        f"icmpv6 type nd-neighbor-solicit quota until {72 * lost} bytes drop; }}; }}"
+    )
     for n in range(16):
         add(far, f"fd00:9::{n:x}77/128", "lo")
     outcome = sweep("fd00:9::/116", method="ping", rate=0, retries=0, names=False)
