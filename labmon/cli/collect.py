@@ -205,7 +205,7 @@ def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quie
                 for result in view.drawn(found, len(due.now)) if interactive(quiet) else found:
                     results.append(result)
                     run.take(result, sink)
-                changed = report_changes(config.state.path, sink)
+                changed = report_changes(config.state.path, sink, run.inventory)
             finally:
                 memory.save()
                 run.lane.save()

@@ -26,6 +26,7 @@ class Run:
         self.lane = Lane(config.state.path / "lane.json", config.collect)
         self.machines: list[Machine] = []
         self.resting = 0  #: left alone because of maintenance
+        self.inventory = ""  #: whose machines they are
         self._place: dict[int | None, tuple[int | None, int | None]] = {}
 
     def look(self, fleet: Fleet, *, retry: bool = False) -> Due:
@@ -35,6 +36,7 @@ class Run:
         self.machines = [one for one in chosen if not one.rests or self._choice.names_machines]
         self.resting = len(chosen) - len(self.machines)
         self._place = {one.system_id: (one.dept_id, one.lab_id) for one in self.machines}
+        self.inventory = fleet.inventory
         self.lane.update(fleet)
         if retry:
             self.lane.retry(self.machines)
@@ -47,7 +49,7 @@ class Run:
     def targets(self, due: Due) -> "list[Target]":
         """As the runner wants them; first those that failed before: who is off costs a whole deadline."""
         machines = sorted(due.now, key=self.lane.has_failed, reverse=True)
-        return [target(one, self._config.collect.port) for one in machines]
+        return [target(one, self._config.collect.port, self.inventory) for one in machines]
 
     def take(self, result: "Result", sink: Sink) -> None:
         """Send what was measured, and how the machine fares. Raises what the sink does."""

@@ -70,11 +70,11 @@ def _address(text: str) -> str:
         return text
 
 
-def target(machine: Machine, port: int) -> "Target":
-    """What the runner measures; `port` is the usual one."""
+def target(machine: Machine, port: int, inventory: str) -> "Target":
+    """What the runner measures; `port` is the usual one, `inventory` whose machine it is."""
     from labmon.collect.runner import Target
 
-    return Target(machine.address, machine.port or port, machine.system_id, machine.name)
+    return Target(machine.address, machine.port or port, machine.system_id, machine.name, inventory)
 
 
 @contextmanager

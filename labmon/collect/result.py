@@ -22,6 +22,7 @@ class Target:
     port: int = 22
     system_id: int | None = None
     name: str | None = None
+    inventory: str = ""  #: whose number `system_id` is, see `Fleet`
 
     def __post_init__(self) -> None:
         try:
