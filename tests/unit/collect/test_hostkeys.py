@@ -218,6 +218,20 @@ def test_a_change_is_reported_once_and_again_when_it_comes_back(keys, state):
     assert report_changes(state, sink) == 1
 
 
+def test_the_same_number_is_another_machine_in_another_database(keys, state):
+    """Two databases in one state folder: neither vouches for the other's machines, nor reports them."""
+    mine = keys()
+    ours, theirs = (Machine.of("10.0.0.1", 22, system_id=1, inventory=one) for one in ("a", "b"))
+    check(mine, ours, "a")
+    check(mine, theirs, "b")
+    assert check(mine, ours, "a") == check(mine, theirs, "b") == []
+    assert "labmon systems trust 1;" in refusal(mine, theirs, "c").detail
+    sink = Sink()
+    assert report_changes(state, sink, "a") == 0
+    assert report_changes(state, sink, "b") == 1
+    assert [one.system_id for one in sink.sent] == [1]
+
+
 def test_an_alert_that_could_not_be_sent_is_sent_again_with_the_same_time(keys, state):
     class Broken(Sink):
         def flush(self):
