@@ -98,6 +98,15 @@ def labs_called(text: str, labs: Sequence[Lab]) -> list[Lab]:
     ]
 
 
+def machines_called(text: str, machines: Sequence[Machine]) -> list[Machine]:
+    """Those whose name this is, in whatever case; else those whose name begins with it, up to a dot."""
+    text = text.lower()
+    names = [(one, (one.name or "").lower()) for one in machines]
+    return [one for one, name in names if name == text] or [
+        one for one, name in names if name.split(".")[0] == text
+    ]
+
+
 def find_lab(text: str, labs: Sequence[Lab]) -> int:
     """The number of the one lab of that name or number. Raises UsageError when there is none, or several."""
     found = labs_called(text, labs)

@@ -54,8 +54,8 @@ def collect(
     host: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ADDRESS",
-            help="This address; may be repeated. Only shown, unless the inventory has it.",
+            metavar="HOST",
+            help="This address or name; may be repeated. Only shown, unless the inventory has it.",
             show_default=False,
         ),
     ] = None,

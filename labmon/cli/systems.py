@@ -177,7 +177,9 @@ def history(
     scan: Annotated[int | None, typer.Option(help="Only what this scan changed.", show_default=False)] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option(help="Only such changes: found, moved, status, ...; may be repeated.", show_default=False),
+        typer.Option(
+            help="Only such changes: found, moved, status, ...; may be repeated.", show_default=False
+        ),
     ] = None,
     scans: Annotated[bool, typer.Option("--scans", help="The scans themselves instead.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 100,

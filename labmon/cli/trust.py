@@ -13,7 +13,7 @@ from labmon.cli.output import Column, Format, ago, print_rows, say
 from labmon.cli.targets import Choice, open_fleet
 from labmon.cli.wiring import LARGEST, As, load
 from labmon.errors import UsageError
-from labmon.fleet import Fleet, Machine, find_lab
+from labmon.fleet import Fleet, Machine, find_lab, machines_called
 
 if TYPE_CHECKING:
     from labmon.collect.pins import Pins
@@ -145,9 +145,8 @@ def _chosen(fleet: Fleet, machines: Sequence[str], lab: str | None, dept: int | 
         ]
         chosen |= _by_pin(inside, fleet.inventory)
     for name in machines:
-        meant = [
-            one for one in everyone if name.lower() in (str(one.system_id), one.address, _host(one))
-        ] or [one for one in everyone if name.lower() == _host(one).split(".")[0]]
+        meant = [one for one in everyone if name.lower() in (str(one.system_id), one.address)]
+        meant = meant or machines_called(name, everyone)
         if len(meant) > 1:
             raise UsageError(f"{len(meant)} machines are called {name}: say which by its ID")
         if meant:
@@ -157,10 +156,6 @@ def _chosen(fleet: Fleet, machines: Sequence[str], lab: str | None, dept: int | 
         else:
             raise UsageError(f"there is no machine {name}, and nothing was collected from it")
     return chosen
-
-
-def _host(machine: Machine) -> str:
-    return (machine.name or "").lower()
 
 
 def _rows(wanted: Wanted, pins: "Pins", *, unseen: bool) -> list[_Row]:

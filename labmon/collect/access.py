@@ -144,6 +144,11 @@ class Access:
         )
 
 
+def is_direct(settings: Collect, options: Options) -> bool:
+    """False for a machine that is behind a bastion."""
+    return not _hops(settings.proxy_jump or options.proxy_jump or "none", "ProxyJump")
+
+
 def load_ssh_config(settings: Collect) -> SshConfig:
     """The user's file; nothing where it does not exist or is not wanted. Raises ConfigError."""
     if not settings.ssh_config:

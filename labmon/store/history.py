@@ -99,12 +99,13 @@ SELECT system_id, at, scan_id, change, old_value, new_value FROM (
 ORDER BY system_id, place
 """
 
-# What was told of some machines, in whatever order and however often, put among what is known, so that a status
-# stands where another was before it. What they are now (`status_at`) is known of too: it ends what comes late.
+# What was told of some machines, in whatever order and however often, put among what is known, so that a
+# status stands where it was another before. What they are now (`status_at`) is told too: it ends what came late.
 STATUSES = """
 WITH told AS (
     SELECT DISTINCT ON (system_id, at) told.*
-    FROM unnest(%s::integer[], %s::timestamptz[], %s::text[], %s::text[]) AS told (system_id, at, status, error)
+    FROM unnest(%s::integer[], %s::timestamptz[], %s::text[], %s::text[])
+        AS told (system_id, at, status, error)
     JOIN systems USING (system_id)
     WHERE systems.status <> 'maintenance' AND told.at IS DISTINCT FROM status_at AND NOT EXISTS (
         SELECT FROM system_history known
@@ -127,7 +128,8 @@ WITH told AS (
         SELECT NULL AS history_id, * FROM word
         UNION ALL
         SELECT history_id, system_id, known.at, new_value, error
-        FROM system_history known JOIN first USING (system_id) WHERE change = 'status' AND known.at >= first.at
+        FROM system_history known JOIN first USING (system_id)
+        WHERE change = 'status' AND known.at >= first.at
     ) one
 ), again AS (
     DELETE FROM system_history USING line

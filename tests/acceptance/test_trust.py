@@ -122,7 +122,10 @@ def test_the_machines_of_another_database_are_others(lab, machines, postgres_url
     lab.environ["LABMON_DATABASE_URL"] = postgres_url
     lab.run("db", "migrate")
     for other in started(lambda: Sshd([f"127.0.0.{n}" for n in range(1, 4)])):
-        lab.environ |= {"LABMON_COLLECT_PORT": str(other.port), "LABMON_COLLECT_KEY_FILES": str(other.key_file)}
+        lab.environ |= {
+            "LABMON_COLLECT_PORT": str(other.port),
+            "LABMON_COLLECT_KEY_FILES": str(other.key_file),
+        }
         lab.run("scan", "127.0.0.1-3", "--dept", "1", "--quiet")
         assert "3 of 3 measured, stored" in lab.run("collect", "--all").stderr
         assert "no machine is refused" in lab.run("systems", "trust").stderr

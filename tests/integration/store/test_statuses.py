@@ -152,8 +152,12 @@ def fared(connection, system_id=1):
 def test_the_history_has_each_change_of_a_status_once_with_since_when_and_why(connection, machines):
     record_metrics(connection, [reading(1), reading(1, 2)])
     record_metrics(connection, [reading(2), reading(2, 2)])
-    record_statuses(connection, [told(minutes=5, since=4), told("offline", 6, system_id=2, error="offline: x")])
-    record_statuses(connection, [told(minutes=65, since=4), told(minutes=66, since=4, error="refused: other")])
+    record_statuses(
+        connection, [told(minutes=5, since=4), told("offline", 6, system_id=2, error="offline: x")]
+    )
+    record_statuses(
+        connection, [told(minutes=65, since=4), told(minutes=66, since=4, error="refused: other")]
+    )
     record_metrics(connection, [reading(70), reading(71, 2)])
     assert fared(connection) == [(1, None, "active"), (4, "active", "refused"), (70, "refused", "active")]
     assert fared(connection, 2) == [(1, None, "active"), (6, "active", "offline"), (71, "offline", "active")]
