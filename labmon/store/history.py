@@ -100,7 +100,7 @@ ORDER BY system_id, place
 """
 
 # What was told of some machines, in whatever order and however often, put among what is known, so that a
-# status stands where it was another before. What they are now (`status_at`) is told too: it ends what came late.
+# status stands where it was another before. What they are now (`status_at`) ends what is told too late.
 STATUSES = """
 WITH told AS (
     SELECT DISTINCT ON (system_id, at) told.*
