@@ -144,8 +144,8 @@ MEANING = {
 HISTORY = [
     Column("at", "When", lambda at: f"{at.astimezone():%Y-%m-%d %H:%M:%S}"),
     Column("system_id", "ID", right=True),
-    Column("ip_address", "Address"),
-    Column("hostname", "Name", gives=True),
+    Column("ip_address", "Address", extra=True),
+    Column("hostname", "Name", gives=True, extra=True),
     Column("change", "Change"),
     Column("old_value", "Before"),
     Column("new_value", "After"),

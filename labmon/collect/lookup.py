@@ -13,7 +13,7 @@ from labmon.config import Collect
 from labmon.errors import UsageError
 from labmon.fleet import Fleet, Machine, machines_called
 
-_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
+_NAME = re.compile(r"\w[\w-]{0,62}(\.\w[\w-]{0,62})*\.?")
 
 
 class Lookup:

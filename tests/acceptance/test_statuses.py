@@ -299,6 +299,25 @@ def test_the_list_fits_a_terminal_of_80_columns(machines_once):
         assert words in shown, shown
 
 
+def test_the_history_of_statuses_fits_80_columns_and_says_why(machines_once):
+    with psycopg.connect(machines_once.environ["LABMON_DATABASE_URL"]) as connection:
+        connection.execute(
+            "UPDATE systems SET hostname = 'lab-a101-pc-01.cs.example.edu', ip_address = '10.130.155.201', "
+            "status = 'timed out', status_since = now(), status_error = 'timed out: after 20 s, logging in' "
+            "WHERE system_id = 1"
+        )
+        connection.execute("UPDATE systems SET status = 'active', status_since = now() WHERE system_id = 1")
+    shown = _on_a_terminal(machines_once, "systems", "history", columns=80)
+    assert max(map(len, shown.splitlines())) <= 80, shown
+    for words in ("status", "timed out", "active", "logging in"):
+        assert words in shown, shown
+    rows = json.loads(machines_once.run("systems", "history", "--change", "status", "-f", "json").stdout)
+    assert [(row["old_value"], row["new_value"]) for row in rows] == [
+        (None, "timed out"),
+        ("timed out", "active"),
+    ]
+
+
 def _on_a_terminal(lab, *arguments, columns):
     import fcntl
     import os
