@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
+from labmon.store.migrate import migrate
 from tests.rabbitmq_server import RabbitServer
 from tests.redis_server import RedisServer
 from tests.servers import NotInstalled, PostgresServer
@@ -66,4 +68,20 @@ def own_rabbitmq_server() -> Iterator[RabbitServer]:
 def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     """The URL of a fresh, empty database."""
     with postgres_server.database() as name:
+        yield postgres_server.url(name)
+
+
+@pytest.fixture(scope="session")
+def schema_template(postgres_server: PostgresServer) -> Iterator[str]:
+    """The name of a database with labmon's schema and nothing in it."""
+    with postgres_server.database() as name:
+        with psycopg.connect(postgres_server.socket_conninfo(name)) as connection:
+            migrate(connection)
+        yield name
+
+
+@pytest.fixture
+def store_url(postgres_server: PostgresServer, schema_template: str) -> Iterator[str]:
+    """The URL of a fresh store: a clone of the template."""
+    with postgres_server.database(schema_template) as name:
         yield postgres_server.url(name)

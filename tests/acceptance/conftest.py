@@ -71,38 +71,61 @@ def lab():
     shutil.rmtree(folder)
 
 
-@pytest.fixture(params=["embedded", "server"])
+@pytest.fixture
 def stored_lab(request, lab):
-    """A lab on either kind of database; the server has no schema yet."""
-    if request.param == "server":
-        lab.environ["LABMON_DATABASE_URL"] = request.getfixturevalue("postgres_url")
-        lab.run("db", "migrate")
+    """A lab with a store on a server; where the test is `either_store`, also once with the embedded one."""
+    if getattr(request, "param", "server") == "server":
+        lab.environ["LABMON_DATABASE_URL"] = request.getfixturevalue("store_url")
     return lab
+
+
+either_store = pytest.mark.parametrize("stored_lab", ["embedded", "server"], indirect=True)
 
 
 KINDS = ["postgres", "redis", "rabbitmq"]
 
 
 @pytest.fixture(params=KINDS)
-def broker(request, lab, postgres_url):
-    """A lab whose store is one server and whose broker is another, set by the names of the scripts."""
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
-    with psycopg.connect(postgres_url) as connection:
+def broker(request, lab, store_url):
+    """A lab whose store is one server and whose broker is another, which may be stopped."""
+    server = request.getfixturevalue(f"own_{request.param}_server")
+    _wire(lab, store_url, request.param, server)
+    return server
+
+
+@pytest.fixture(params=KINDS)
+def shared_broker(request, lab, store_url):
+    """The same, with a clean corner of a broker that other tests use too."""
+    server = request.getfixturevalue(f"{request.param}_server")
+    _wire(lab, store_url, request.param, server)
+    match request.param:
+        case "postgres":
+            with server.database() as lab.environ["LABMON_QUEUE_DATABASE"]:
+                yield server
+        case "rabbitmq":
+            with server.vhost() as lab.environ["LABMON_QUEUE_VHOST"]:
+                yield server
+        case "redis":
+            server.cli("FLUSHALL")
+            yield server
+
+
+def _wire(lab, store_url, kind, server):
+    """Set by the names of the scripts; machine 42 is in the store."""
+    with psycopg.connect(store_url) as connection:
         connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
         connection.execute("INSERT INTO systems (system_id, dept_id) VALUES (42, 1)")
-    server = request.getfixturevalue(f"own_{request.param}_server")
     user, password = {
         "postgres": lambda: (server.USER, server.PASSWORD),
         "redis": lambda: ("", server.PASSWORD),
         "rabbitmq": lambda: ("guest", "guest"),
-    }[request.param]()
+    }[kind]()
     lab.environ |= {
-        "QUEUE_TYPE": request.param,
+        "LABMON_DATABASE_URL": store_url,
+        "QUEUE_TYPE": kind,
         "QUEUE_HOST": "127.0.0.1",
         "QUEUE_PORT": str(server.port),
         "QUEUE_USER": user,
         "QUEUE_PASSWORD": password,
-        "LABMON_QUEUE_DATABASE": "postgres" if request.param == "postgres" else "",
+        "LABMON_QUEUE_DATABASE": "postgres" if kind == "postgres" else "",
     }
-    return server

@@ -1,8 +1,11 @@
 """The same commands over each broker, and messages that other programs put in by their own means."""
 
 import json
+from urllib.parse import quote
 
+import pika
 import psycopg
+import pytest
 
 from labmon.demo.sshd import DemoServer
 from tests.unit.test_messages import SEED_METRICS
@@ -13,7 +16,7 @@ def depth(lab, queue="metrics_queue"):
     return next(row for row in rows if row["queue"] == queue)
 
 
-def test_scan_and_collect_and_consume(broker, lab):
+def test_scan_and_collect_and_consume(shared_broker, lab):
     with DemoServer(["127.0.0.1"], key_file=lab.folder / "key") as server:
         lab.environ |= {
             "QUEUE_ENABLED": "true",
@@ -31,8 +34,8 @@ def test_scan_and_collect_and_consume(broker, lab):
         assert depth(lab)["ready"] == 0
 
 
-def test_a_machine_that_cannot_be_measured_is_told_through_the_queue(broker, lab, postgres_url):
-    with psycopg.connect(postgres_url) as connection:
+def test_a_machine_that_cannot_be_measured_is_told_through_the_queue(shared_broker, lab, store_url):
+    with psycopg.connect(store_url) as connection:
         connection.execute("UPDATE systems SET ip_address = '127.0.0.1', ssh_port = 1 WHERE system_id = 42")
     lab.run("setup-queues")
     (lab.folder / "password").write_text("x\n")
@@ -43,7 +46,8 @@ def test_a_machine_that_cannot_be_measured_is_told_through_the_queue(broker, lab
         body = {"system_id": 42, "status": "offline", "since": "2025-11-25T10:00:00Z"}
         payload = json.dumps(body | {"checked_at": "2025-11-25T10:35:00Z"})
         message = {"properties": {}, "routing_key": "discovery.status", "payload": payload}
-        routed = broker.api("POST", "exchanges/%2F/labmon/publish", message | {"payload_encoding": "string"})
+        exchange = f"exchanges/{quote(lab.environ['LABMON_QUEUE_VHOST'])}/labmon/publish"
+        routed = shared_broker.api("POST", exchange, message | {"payload_encoding": "string"})
         assert routed == {"routed": True}
     assert "to the dead letters" not in lab.run("consume", "--until-empty").stderr
     (row,) = json.loads(lab.run("systems", "list", "--status", "refused", "-f", "json").stdout)
@@ -51,24 +55,25 @@ def test_a_machine_that_cannot_be_measured_is_told_through_the_queue(broker, lab
 
 
 FOREIGN = {
-    "postgres": lambda server, body: server.execute(
-        psycopg.sql.SQL("SELECT labmon_publish('metrics_queue', {})").format(body)
+    "postgres": lambda server, environ, body: server.execute(
+        psycopg.sql.SQL("SELECT labmon_publish('metrics_queue', {})").format(body),
+        environ["LABMON_QUEUE_DATABASE"],
     ),
-    "redis": lambda server, body: server.cli("XADD", "metrics_queue", "*", "body", body),
-    "rabbitmq": lambda server, body: server.api(
+    "redis": lambda server, environ, body: server.cli("XADD", "metrics_queue", "*", "body", body),
+    "rabbitmq": lambda server, environ, body: server.api(
         "POST",
-        "exchanges/%2F/labmon/publish",
+        f"exchanges/{quote(environ['LABMON_QUEUE_VHOST'])}/labmon/publish",
         {"properties": {}, "routing_key": "metrics.collected", "payload": body, "payload_encoding": "string"},
     ),
 }
 
 
-def test_a_message_of_the_guide_sent_by_another_client_is_stored(broker, lab):
+def test_a_message_of_the_guide_sent_by_another_client_is_stored(shared_broker, lab):
     lab.run("setup-queues")
     without = json.loads(SEED_METRICS)
     del without["system_id"]
     for body in (SEED_METRICS.decode(), json.dumps(without)):
-        FOREIGN[lab.environ["QUEUE_TYPE"]](broker, body)
+        FOREIGN[lab.environ["QUEUE_TYPE"]](shared_broker, lab.environ, body)
     assert "1 stored, 1 to the dead letters" in lab.run("consume", "--until-empty").stderr
     with psycopg.connect(lab.environ["LABMON_DATABASE_URL"]) as connection:
         assert connection.execute("SELECT system_id, logged_in_users FROM metrics").fetchall() == [(42, 3)]
@@ -92,38 +97,23 @@ def test_a_broker_that_is_away_or_says_no_is_one_line(broker, lab):
     assert "in the spool: 2" in done.stderr
 
 
-def test_a_pika_client_without_any_headers(lab, own_rabbitmq_server, postgres_url):
-    import pika
-
-    lab.environ |= {
-        "LABMON_DATABASE_URL": postgres_url,
-        "QUEUE_TYPE": "rabbitmq",
-        "QUEUE_HOST": "127.0.0.1",
-        "QUEUE_PORT": str(own_rabbitmq_server.port),
-    }
-    lab.run("db", "migrate")
+@pytest.mark.parametrize("shared_broker", ["rabbitmq"], indirect=True)
+def test_a_pika_client_without_any_headers(shared_broker, lab):
     lab.run("setup-queues")
-    with pika.BlockingConnection(
-        pika.ConnectionParameters("127.0.0.1", own_rabbitmq_server.port)
-    ) as connection:
+    where = pika.ConnectionParameters("127.0.0.1", shared_broker.port, lab.environ["LABMON_QUEUE_VHOST"])
+    with pika.BlockingConnection(where) as connection:
         channel = connection.channel()
         channel.basic_publish("labmon", "metrics.collected", SEED_METRICS)
         channel.basic_publish("", "metrics_queue", SEED_METRICS)
         connection.sleep(0.5)
     assert depth(lab)["ready"] == 2
-    assert "2 to the dead letters" in lab.run("consume", "--until-empty").stderr  # there is no system 42
+    assert "metrics_queue: 2 stored" in lab.run("consume", "--until-empty").stderr
 
 
-def test_the_depth_is_what_redis_cli_says(lab, own_redis_server, postgres_url):
-    lab.environ |= {
-        "LABMON_DATABASE_URL": postgres_url,
-        "QUEUE_TYPE": "redis",
-        "QUEUE_HOST": "127.0.0.1",
-        "QUEUE_PORT": str(own_redis_server.port),
-        "QUEUE_PASSWORD": own_redis_server.PASSWORD,
-    }
+@pytest.mark.parametrize("shared_broker", ["redis"], indirect=True)
+def test_the_depth_is_what_redis_cli_says(shared_broker, lab):
     lab.run("setup-queues")
     for _ in range(3):
-        own_redis_server.cli("XADD", "metrics_queue", "*", "body", "{}")
-    assert own_redis_server.cli("XLEN", "metrics_queue") == "3"
+        shared_broker.cli("XADD", "metrics_queue", "*", "body", "{}")
+    assert shared_broker.cli("XLEN", "metrics_queue") == "3"
     assert depth(lab)["ready"] == 3

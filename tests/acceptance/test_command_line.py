@@ -132,7 +132,8 @@ def test_an_older_schema_says_how_to_mend_it(lab, postgres_url):
     lab.run("systems", "list")
 
 
-def test_cron_sees_no_colour_no_bar_and_with_quiet_nothing_at_all(lab):
+def test_cron_sees_no_colour_no_bar_and_with_quiet_nothing_at_all(stored_lab):
+    lab = stored_lab
     done = lab.run("scan", "127.0.0.0/29", "--dept", "1", FORCE_COLOR="", TERM="dumb")
     assert "\x1b" not in done.stdout + done.stderr
     assert "\r" not in done.stdout + done.stderr
@@ -143,7 +144,8 @@ def test_cron_sees_no_colour_no_bar_and_with_quiet_nothing_at_all(lab):
     assert (quiet.stdout, quiet.stderr) == ("", "")
 
 
-def test_a_reader_that_has_enough_is_no_error(lab):
+def test_a_reader_that_has_enough_is_no_error(stored_lab):
+    lab = stored_lab
     lab.run("scan", "127.0.0.0/24", "--dept", "1", "-q")
     pipe = f"{LABMON} systems list | head -1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", pipe], env=lab.env, capture_output=True, text=True, timeout=60)
@@ -175,8 +177,9 @@ def test_a_signal_at_any_moment_leaves_nothing_behind(lab, command, number, afte
         assert "labmon-demo-" not in running
 
 
-def test_a_table_fits_the_terminal(lab):
+def test_a_table_fits_the_terminal(stored_lab):
     """Addresses are whole at 80 columns; the failure is what gives."""
+    lab = stored_lab
     lab.run("scan", "127.0.0.1-2", "--dept", "1")
     (lab.folder / "password").write_text("secret")
     (lab.folder / "password").chmod(0o600)
@@ -196,7 +199,8 @@ def test_a_table_fits_the_terminal(lab):
     assert max(len(line) for line in plain if "measuring" not in line) <= 80
 
 
-def test_output_that_cannot_be_written_is_one_line(lab):
+def test_output_that_cannot_be_written_is_one_line(stored_lab):
+    lab = stored_lab
     lab.run("scan", "127.0.0.1", "--dept", "1", "-q")
     done = subprocess.run(
         f"{LABMON} systems list >/dev/full", shell=True, env=lab.env, capture_output=True, text=True
@@ -210,21 +214,19 @@ def test_a_department_out_of_bounds_is_refused_before_anything_is_done(lab):
         assert "--dept" in lab.run(*arguments, "--dept", "99999999999", code=2).stderr
 
 
-def test_what_could_not_be_stored_is_not_called_stored(lab, postgres_url):
+def test_what_could_not_be_stored_is_not_called_stored(lab, store_url):
     """The store takes no more: a rule of the administrator's, say."""
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
-    with psycopg.connect(postgres_url) as connection:
+    lab.environ["LABMON_DATABASE_URL"] = store_url
+    with psycopg.connect(store_url) as connection:
         connection.execute("ALTER TABLE systems ADD CHECK (ip_address <> '127.0.0.1')")
     done = lab.run("scan", "127.0.0.1", "--dept", "1", code=5)
     assert "could not be stored" in done.stderr
     assert "; stored" not in done.stderr
 
 
-def test_machines_with_numbers_of_their_own_are_no_obstacle(lab, postgres_url):
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
-    with psycopg.connect(postgres_url) as connection:
+def test_machines_with_numbers_of_their_own_are_no_obstacle(lab, store_url):
+    lab.environ["LABMON_DATABASE_URL"] = store_url
+    with psycopg.connect(store_url) as connection:
         connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
         connection.execute("INSERT INTO systems (system_id, dept_id) VALUES (1, 1), (3, 1)")
     lab.run("scan", "127.0.0.0/29", "--dept", "1")

@@ -16,11 +16,10 @@ from tests.sshd import Sshd, can_make_accounts
 
 
 @pytest.fixture
-def machines(lab, postgres_url):
+def machines(lab, store_url):
     """Two machines, 127.0.0.1 and .2, in the inventory of the lab. Its database is a server: an embedded one
     would be stopped with whoever uses it last, which takes its time."""
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
+    lab.environ["LABMON_DATABASE_URL"] = store_url
     accounts = {"labuser": "/bin/dash"} if can_make_accounts() else None
     for sshd in started(lambda: Sshd(["127.0.0.1", "127.0.0.2"], accounts=accounts)):
         lab.environ |= {

@@ -21,24 +21,24 @@ def test_every_example_is_listed_and_has_a_readme():
             assert f"[{folder.name}]({folder.name})" in listed
 
 
-def test_a_message_of_one_s_own_is_stored(lab, postgres_url):
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
+def test_a_message_of_one_s_own_is_stored(lab, store_url):
+    lab.environ["LABMON_DATABASE_URL"] = store_url
     lab.run("setup-queues")
     lab.run("scan", "127.0.0.1", "--dept", "1")
     sent = subprocess.run(
-        [sys.executable, EXAMPLES / "send_your_own/send.py", postgres_url, "1"],
+        [sys.executable, EXAMPLES / "send_your_own/send.py", store_url, "1"],
         check=True,
         capture_output=True,
         text=True,
     )
     assert sent.stdout.startswith("sent as ")
     assert "metrics_queue: 1 stored" in lab.run("consume", "--until-empty").stderr
-    with psycopg.connect(postgres_url) as connection:
+    with psycopg.connect(store_url) as connection:
         assert connection.execute("SELECT load1 IS NOT NULL FROM metrics").fetchall() == [(True,)]
 
 
-def test_machines_that_are_off_are_no_news_to_cron_but_a_wrong_file_is(lab):
+def test_machines_that_are_off_are_no_news_to_cron_but_a_wrong_file_is(stored_lab):
+    lab = stored_lab
     lab.run("scan", "127.0.0.1", "--dept", "1")
     key = lab.folder / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)

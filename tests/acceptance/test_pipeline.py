@@ -14,6 +14,7 @@ import pytest
 
 from labmon.demo.sshd import DemoServer
 from labmon.store.embedded import Embedded
+from tests.acceptance.conftest import either_store
 from tests.unit.test_messages import SEED_ALERT, SEED_DISCOVERY, SEED_METRICS
 
 
@@ -49,6 +50,7 @@ def depth(lab, queue="metrics_queue"):
     return next(row for row in rows if row["queue"] == queue)
 
 
+@either_store
 def test_scan_then_collect_then_consume(stored_lab, machines):
     lab = stored_lab
     scanned = json.loads(lab.run("scan", "127.0.0.0/29", "--dept", "3", "-f", "json").stdout)
@@ -118,7 +120,8 @@ def test_machines_are_chosen_by_department_system_and_address(stored_lab, machin
     assert "no systems" in lab.run("collect", "--dept", "9").stderr
 
 
-def test_an_address_that_the_inventory_does_not_know_is_only_shown(lab, machines):
+def test_an_address_that_the_inventory_does_not_know_is_only_shown(stored_lab, machines):
+    lab = stored_lab
     done = lab.run("collect", "--host", "127.0.0.1", "-f", "json")
     (row,) = json.loads(done.stdout)
     assert row["system_id"] is None
@@ -126,8 +129,9 @@ def test_an_address_that_the_inventory_does_not_know_is_only_shown(lab, machines
     assert systems(lab) == {}
 
 
-def test_a_machine_whose_clock_is_wrong_is_told(lab, machines, monkeypatch):
+def test_a_machine_whose_clock_is_wrong_is_told(stored_lab, machines, monkeypatch):
     """The machines' shell is one that says it is ten minutes ago."""
+    lab = stored_lab
     folder = lab.folder / "bin"
     folder.mkdir()
     past = int(time.time()) - 600
@@ -143,6 +147,7 @@ def test_a_machine_whose_clock_is_wrong_is_told(lab, machines, monkeypatch):
     assert "clock" not in lab.run("collect", "--host", "127.0.0.1", "--quiet").stderr
 
 
+@either_store
 def test_messages_of_the_guide_put_in_by_plain_sql_are_stored(stored_lab, database):
     lab = stored_lab
     lab.run("setup-queues")
@@ -174,7 +179,8 @@ def test_messages_of_the_guide_put_in_by_plain_sql_are_stored(stored_lab, databa
     assert json.loads(body) == without
 
 
-def test_the_scripts_environment_names_work_on_a_broker_of_its_own(lab, machines, postgres_server):
+def test_the_scripts_environment_names_work_on_a_broker_of_its_own(stored_lab, machines, postgres_server):
+    lab = stored_lab
     with postgres_server.database() as name:
         lab.environ |= {
             "QUEUE_ENABLED": "true",
@@ -221,7 +227,8 @@ def test_interrupting_a_worker_is_no_error_but_is_told_apart(lab):
         assert worker.stderr.read() == ""
 
 
-def test_an_interrupted_scan_keeps_what_it_found(lab):
+def test_an_interrupted_scan_keeps_what_it_found(stored_lab):
+    lab = stored_lab
     # Slow enough to be interrupted: 254 addresses at 20 a second.
     with lab.start("scan", "127.0.1.0/24", "--dept", "1", "--rate", "20", "--type", "ping") as scan:
         time.sleep(3)
@@ -234,7 +241,8 @@ def test_an_interrupted_scan_keeps_what_it_found(lab):
     assert len(kept) == len(out.splitlines()) - 1
 
 
-def test_one_machine_that_hangs_does_not_delay_the_others(lab, machines):
+def test_one_machine_that_hangs_does_not_delay_the_others(stored_lab, machines):
+    lab = stored_lab
     import socket
 
     with socket.create_server(("127.0.0.3", machines.port)):  # accepts, and never says a word
@@ -245,7 +253,8 @@ def test_one_machine_that_hangs_does_not_delay_the_others(lab, machines):
     assert "2 of 3 measured, stored; 1 failed: 1 timed out" in done.stderr
 
 
-def test_a_wrong_password_is_a_failure_of_that_machine_and_is_not_printed(lab, machines):
+def test_a_wrong_password_is_a_failure_of_that_machine_and_is_not_printed(stored_lab, machines):
+    lab = stored_lab
     password = lab.folder / "password"
     password.write_text("hunter2\n")
     lab.run("scan", "127.0.0.1", "--dept", "1")

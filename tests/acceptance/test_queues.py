@@ -12,10 +12,9 @@ READING = '{"system_id": %s, "collected_at": "2026-01-01T00:00:%02dZ", "metrics"
 
 
 @pytest.fixture
-def broker_lab(lab, postgres_url):
+def broker_lab(lab, store_url):
     """A lab on a server, with a machine numbered 1 and the queues made."""
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
+    lab.environ["LABMON_DATABASE_URL"] = store_url
     lab.run("setup-queues")
     lab.run("scan", "127.0.0.1", "--dept", "1")
     return lab

@@ -14,7 +14,7 @@ import time
 import pytest
 
 from tests import netns
-from tests.acceptance.conftest import LABMON
+from tests.acceptance.conftest import LABMON, either_store
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +23,7 @@ def without_names(lab):
     lab.environ["LABMON_SCAN_NAMES"] = "false"
 
 
+@either_store
 def test_a_scan_ends_with_what_changed(stored_lab):
     lab = stored_lab
     first = lab.run("scan", "127.0.0.1-6", "--dept", "1").stderr
@@ -92,7 +93,8 @@ def test_through_the_queue_the_changes_are_recorded_where_they_are_stored(stored
     assert (scan["systems_new"], scan["systems_gone"], scan["target_range"]) == (6, 0, "127.0.0.1-127.0.0.6")
 
 
-def test_one_machine_with_all_that_is_known_of_it(lab):
+def test_one_machine_with_all_that_is_known_of_it(stored_lab):
+    lab = stored_lab
     lab.run("scan", "127.0.0.1-2", "--dept", "4", "-q")
     shown = lab.run("systems", "show", "2").stdout
     assert "127.0.0.2" in shown
@@ -150,7 +152,8 @@ def test_two_scans_of_a_range_never_overlap(lab):
     lab.run("scan", "127.0.1.200", "--dept", "1", "--dry-run")
 
 
-def test_an_interrupted_scan_says_so_and_makes_nobody_gone(lab):
+def test_an_interrupted_scan_says_so_and_makes_nobody_gone(stored_lab):
+    lab = stored_lab
     lab.run("scan", "127.0.1.0/24", "--dept", "1", "-q")
     with lab.start("scan", "127.0.1.0/24", "--dept", "1", "--rate", "20", "--type", "ping") as scan:
         time.sleep(3)

@@ -34,11 +34,10 @@ def broker(lab, own_postgres_server):
 
 
 @pytest.fixture
-def store(lab, postgres_url):
+def store(lab, store_url):
     """A connection to the lab's store, which never goes away."""
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    lab.environ["LABMON_DATABASE_URL"] = store_url
+    with psycopg.connect(store_url, autocommit=True) as connection:
         yield connection
 
 

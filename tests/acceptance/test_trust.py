@@ -5,6 +5,7 @@ import os
 import pty
 import subprocess
 
+import psycopg
 import pytest
 
 from tests.acceptance.conftest import LABMON
@@ -18,8 +19,9 @@ def sshd():
 
 
 @pytest.fixture
-def machines(lab, sshd):
+def machines(stored_lab, sshd):
     """Systems 1 to 3, measured once."""
+    lab = stored_lab
     lab.environ |= {"LABMON_COLLECT_PORT": str(sshd.port), "LABMON_COLLECT_KEY_FILES": str(sshd.key_file)}
     lab.run("scan", "127.0.0.1-3", "--dept", "1", "--quiet")
     lab.run("collect", "--all", "--quiet")
@@ -33,11 +35,7 @@ def install_anew(sshd):
 
 
 def alerts(lab):
-    import psycopg
-
-    from labmon.store.embedded import Embedded
-
-    with Embedded(lab.folder / "state") as server, psycopg.connect(server.url) as connection:
+    with psycopg.connect(lab.environ["LABMON_DATABASE_URL"]) as connection:
         return connection.execute(
             "SELECT system_id, alert_type, severity FROM alerts ORDER BY system_id"
         ).fetchall()

@@ -22,11 +22,10 @@ QUEUE = "metrics_queue"
 
 
 @pytest.fixture
-def lab(lab, postgres_url):
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
+def lab(lab, store_url):
+    lab.environ["LABMON_DATABASE_URL"] = store_url
     lab.run("setup-queues")
-    with psycopg.connect(postgres_url) as connection:
+    with psycopg.connect(store_url) as connection:
         connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
         connection.execute(
             "INSERT INTO systems (system_id, dept_id) SELECT n, 1 FROM generate_series(1, 10) n"
@@ -35,7 +34,7 @@ def lab(lab, postgres_url):
 
 
 @pytest.fixture
-def publish(postgres_url):
+def publish(store_url):
     began = utcnow() - timedelta(hours=1)
 
     def put(first, past):
@@ -48,27 +47,27 @@ def publish(postgres_url):
             )
             for number in range(first, past)
         ]
-        with PostgresBroker(postgres_url) as broker:
+        with PostgresBroker(store_url) as broker:
             broker.publish(QUEUE, [Message.new(encode(row)) for row in rows])
 
     return put
 
 
 @pytest.fixture
-def stored(postgres_url):
+def stored(store_url):
     def count():
-        with psycopg.connect(postgres_url) as connection:
+        with psycopg.connect(store_url) as connection:
             return connection.execute("SELECT count(*) FROM metrics").fetchone()[0]
 
     return count
 
 
 @pytest.fixture
-def slow(postgres_url):
+def slow(store_url):
     """Storing a batch takes this long from now on."""
 
     def make(seconds):
-        with psycopg.connect(postgres_url) as connection:
+        with psycopg.connect(store_url) as connection:
             connection.execute(f"""
                 CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
                 $$ BEGIN PERFORM pg_sleep({seconds}); RETURN NULL; END $$;
@@ -211,11 +210,11 @@ def test_the_workers_end_with_their_supervisor(consume, publish, stored, lab):
     assert stored() == 100
 
 
-def test_who_was_killed_is_shown_as_dead_and_who_ends_well_is_not_shown(consume, lab, postgres_url):
+def test_who_was_killed_is_shown_as_dead_and_who_ends_well_is_not_shown(consume, lab, store_url):
     with consume() as running:
         running.until(lambda: running.pids())
         running.process.kill()
-    with psycopg.connect(postgres_url) as connection:
+    with psycopg.connect(store_url) as connection:
         connection.execute("UPDATE workers SET beat_at = now() - interval '1 minute'")
     assert "dead for 60 s" in lab.run("consume", "--status").stdout
     assert f"(process {running.process.pid}) has not been heard of for" in doctor(lab)
@@ -257,7 +256,7 @@ def test_a_process_that_grows_too_large_is_replaced_after_its_batch(consume, pub
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_sigterm_finishes_the_batch_in_hand(consume, publish, stored, slow, workers, postgres_url):
+def test_sigterm_finishes_the_batch_in_hand(consume, publish, stored, slow, workers, store_url):
     slow(2)
     with consume("--workers", workers, "--queue", "metrics", "--batch", "10") as running:
         running.until(lambda: running.pids())
@@ -266,7 +265,7 @@ def test_sigterm_finishes_the_batch_in_hand(consume, publish, stored, slow, work
         code, said = running.stop()
     assert (code, stored()) == (0, 10)
     assert "metrics_queue: 10 stored" in said
-    with PostgresBroker(postgres_url) as broker:
+    with PostgresBroker(store_url) as broker:
         depth = broker.depth(QUEUE)
     assert (depth.ready, depth.in_flight) == (0, 0)
 
@@ -291,12 +290,12 @@ def test_what_takes_longer_than_the_grace_time_stays_in_the_queue(
     assert stored() == 10
 
 
-def test_what_will_not_get_better_ends_them_all(lab, consume, postgres_url):
+def test_what_will_not_get_better_ends_them_all(lab, consume, store_url):
     with consume("--workers", "2") as running:
         running.until(lambda: len(running.pids()) == 2)
-        with psycopg.connect(postgres_url) as connection:
+        with psycopg.connect(store_url) as connection:
             connection.execute("ALTER TABLE systems RENAME TO gone")
-        with PostgresBroker(postgres_url) as broker:
+        with PostgresBroker(store_url) as broker:
             one = Metrics(system_id=1, collected_at=utcnow(), metrics=Readings(load1=1.0))
             broker.publish(QUEUE, [Message.new(encode(one))])
         _, said = running.process.communicate(timeout=30)
@@ -340,12 +339,12 @@ def test_systemd_is_told(consume, lab, publish, slow, workers):
             assert said == b"STOPPING=1"
 
 
-def test_a_queue_that_stays_deep_is_an_alert(lab, consume, publish, postgres_url):
+def test_a_queue_that_stays_deep_is_an_alert(lab, consume, publish, store_url):
     publish(0, 50)
     lab.run("alerts", "rules", "set", "queue_backlog", "--above", "10", "--clear", "5", "--for", "1s")
 
     def alerts():
-        with psycopg.connect(postgres_url) as connection:
+        with psycopg.connect(store_url) as connection:
             return connection.execute("SELECT system_id, alert_type, value FROM alerts").fetchall()
 
     with consume("--queue", "alert") as running:
