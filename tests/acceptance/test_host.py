@@ -9,10 +9,9 @@ from tests.sshd import Sshd
 
 
 @pytest.fixture
-def sshd(lab, postgres_url):
+def sshd(stored_lab):
     """On two addresses, the second of which is in the inventory; the ssh_config has all that one needs."""
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
+    lab = stored_lab
     for server in started(lambda: Sshd(["127.0.0.1", "127.0.0.2"], options=["AllowTcpForwarding yes"])):
         config = lab.folder / ".ssh/config"
         config.parent.mkdir()

@@ -116,7 +116,8 @@ def test_a_lab_may_be_trusted_before_it_is_installed_anew(lab, machines):
 
 
 def test_the_machines_of_another_database_are_others(lab, machines, postgres_url):
-    """The same state folder, the same numbers at other addresses, and so other keys."""
+    """The same state folder, the same numbers and addresses, and other keys."""
+    before = dict(lab.environ)
     lab.environ["LABMON_DATABASE_URL"] = postgres_url
     lab.run("db", "migrate")
     for other in started(lambda: Sshd([f"127.0.0.{n}" for n in range(1, 4)])):
@@ -130,11 +131,7 @@ def test_the_machines_of_another_database_are_others(lab, machines, postgres_url
         install_anew(other)
         lab.run("collect", "--all", code=6)
         assert len(json.loads(lab.run("systems", "trust", "-f", "json").stdout)) == 3
-    del lab.environ["LABMON_DATABASE_URL"]
-    lab.environ |= {
-        "LABMON_COLLECT_PORT": str(machines.port),
-        "LABMON_COLLECT_KEY_FILES": str(machines.key_file),
-    }
+    lab.environ |= before
     assert "no machine is refused" in lab.run("systems", "trust").stderr
     lab.run("collect", "--all", "--quiet")
     assert alerts(lab) == []

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -274,14 +274,34 @@ def every(lab: Campus, rounds: int) -> tuple[Line, float]:
 
 
 def bench_sessions(hosts: int) -> Iterator[Line]:
+    """Its end, too, beside the ends of so many sshds on the same processors, and beside sshds that are held
+    still meanwhile, as if they had processors of their own."""
     with campus(hosts) as lab:
         labmon = Every(lab, "60s")
         said = [labmon.round(), labmon.round()]
         memory = labmon.memory
         ended = labmon.stop()
-    assert f": {hosts} measured" in said[-1], said
+        labmon = Every(lab, "60s")
+        said.append(labmon.round())
+        with still(lab.sshd.sessions()):
+            alone = labmon.stop()
+    assert all(f": {hosts} measured" in one for one in said[1:]), said
     yield Line(f"{hosts} sessions: memory after two rounds", memory, "MiB", 300)
-    yield Line("  SIGTERM to its end", ended, "s", 1)
+    yield Line("  SIGTERM to its end", alone, "s", 1)
+    yield Line("  the same, with the ends of the sshds on these processors", ended, "s", 1)
+
+
+@contextmanager
+def still(processes: list[psutil.Process]) -> Iterator[None]:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def bench_holes(hosts: int) -> Iterator[Line]:
