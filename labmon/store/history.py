@@ -107,10 +107,10 @@ WITH told AS (
     FROM unnest(%s::integer[], %s::timestamptz[], %s::text[], %s::text[])
         AS told (system_id, at, status, error)
     JOIN systems USING (system_id)
-    WHERE systems.status <> 'maintenance' AND told.at IS DISTINCT FROM status_at AND NOT EXISTS (
-        SELECT FROM system_history known
-        WHERE known.system_id = told.system_id AND known.at = told.at AND change = 'status'
-    )
+    WHERE systems.status <> 'maintenance' AND told.at IS DISTINCT FROM status_at AND (
+        SELECT history_id FROM system_history known
+        WHERE known.system_id = told.system_id AND known.at = told.at AND change = 'status' LIMIT 1
+    ) IS NULL
 ), word AS (
     SELECT * FROM told
     UNION ALL
@@ -127,13 +127,14 @@ WITH told AS (
     SELECT *, lag(status) OVER (PARTITION BY system_id ORDER BY at, history_id) AS before FROM (
         SELECT NULL AS history_id, * FROM word
         UNION ALL
-        SELECT history_id, system_id, known.at, new_value, error
-        FROM system_history known JOIN first USING (system_id)
-        WHERE change = 'status' AND known.at >= first.at
+        SELECT known.* FROM first, LATERAL (
+            SELECT history_id, system_id, at, new_value, error FROM system_history
+            WHERE system_id = first.system_id AND change = 'status' AND at >= first.at OFFSET 0
+        ) known
     ) one
 ), again AS (
-    DELETE FROM system_history USING line
-    WHERE system_history.history_id = line.history_id AND line.status = line.before
+    DELETE FROM system_history
+    WHERE history_id = ANY (ARRAY(SELECT history_id FROM line WHERE status = before AND history_id > 0))
 )
 INSERT INTO system_history (system_id, at, change, new_value, error)
 SELECT system_id, at, 'status', status, error FROM line

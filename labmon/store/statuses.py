@@ -37,21 +37,21 @@ def record_statuses(connection: Connection[Any], statuses: Sequence[SystemStatus
     if statuses:
         inventory.hold(connection, (one.system_id for one in statuses))
         connection.execute(
-            history.STATUSES,
-            [
-                [one.system_id for one in statuses],
-                [one.since for one in statuses],
-                [one.status for one in statuses],
-                [one.error for one in statuses],
-            ],
-        )
-        connection.execute(
             _RECORD,
             [
                 [one.system_id for one in statuses],
                 [one.status for one in statuses],
                 [one.since for one in statuses],
                 [one.checked_at for one in statuses],
+                [one.error for one in statuses],
+            ],
+        )
+        connection.execute(
+            history.STATUSES,
+            [
+                [one.system_id for one in statuses],
+                [one.since for one in statuses],
+                [one.status for one in statuses],
                 [one.error for one in statuses],
             ],
         )

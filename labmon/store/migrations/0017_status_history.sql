@@ -21,21 +21,16 @@ ALTER TABLE system_history
 INSERT INTO system_history (system_id, at, change, new_value, error)
 SELECT system_id, status_since, 'status', status, status_error FROM systems WHERE status_since IS NOT NULL;
 
--- Whoever changes a status. It may have begun before what is known of the time since, where two collectors
--- do not find the same: then it is so again, from when it was seen.
+-- Whoever changes a status. It may have begun before something else was seen, where two collectors do not find
+-- the same: then it is so again, from when it was seen.
 CREATE FUNCTION labmon_keep_status() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO system_history (system_id, at, change, new_value, error)
-    SELECT changed.system_id,
-           CASE WHEN last.at >= changed.status_since THEN GREATEST(last.at, changed.status_at)
+    SELECT system_id,
+           CASE WHEN changed.status_since <= before.status_at THEN changed.status_at
                 ELSE LEAST(changed.status_since, now()) END,
            'status', changed.status, changed.status_error
-    FROM changed JOIN before ON before.system_id = changed.system_id AND before.status <> changed.status
-    LEFT JOIN LATERAL (
-        SELECT at, new_value FROM system_history
-        WHERE system_id = changed.system_id AND change = 'status' ORDER BY at DESC, history_id DESC LIMIT 1
-    ) last ON true
-    WHERE last.new_value IS DISTINCT FROM changed.status;
+    FROM changed JOIN before USING (system_id) WHERE changed.status <> before.status;
     RETURN NULL;
 END
 $$;

@@ -203,9 +203,9 @@ def test_in_any_order_the_history_ends_with_what_is_and_repeats_nothing(connecti
     chance = random.Random(7)
     statuses = ["active", "offline", "refused", "timed out"]
     for _ in range(40):
-        connection.execute("DELETE FROM system_history WHERE change = 'status'")
         connection.execute("UPDATE systems SET status = 'discovered', status_since = NULL, status_at = NULL")
         connection.execute("UPDATE systems SET last_collected = NULL")
+        connection.execute("DELETE FROM system_history WHERE change = 'status'")
         words = [told(chance.choice(statuses), minute) for minute in chance.sample(range(30), 8)]
         words += chance.choices(words, k=3)
         chance.shuffle(words)
