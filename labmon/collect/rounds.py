@@ -5,7 +5,8 @@ evenly spread and each machine at equal distances. It is put down for its next m
 the last: one that is slow leaves some out, and nothing ever piles up.
 
 On an open session the probe runs as a loop, which prints another block when it is told to, and ends with
-its input when the session does. Where a forced command prints one block and ends, each round starts it anew.
+its input when the session does. Where a forced command prints one block and ends, each round starts it anew,
+which costs us a quarter more (3.0 ms instead of 2.4), and the machine a shell each time.
 """
 
 import threading
