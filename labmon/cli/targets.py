@@ -62,9 +62,17 @@ class Choice:
 
 def target(machine: Machine, port: int, inventory: str) -> "Target":
     """What the runner measures; `port` is the usual one, `inventory` whose machine it is."""
+    from labmon.collect.lookup import ip
     from labmon.collect.runner import Target
 
-    return Target(machine.address, machine.port or port, machine.system_id, machine.name, inventory)
+    return Target(
+        machine.address,
+        machine.port or port,
+        machine.system_id,
+        machine.name,
+        inventory,
+        is_name=ip(machine.address) is None,
+    )
 
 
 @contextmanager

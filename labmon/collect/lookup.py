@@ -30,7 +30,7 @@ class Lookup:
         it, and ConfigError for an ssh_config that cannot be used.
         """
         known = {one.address: one for one in fleet.machines}
-        if address := _address(text):
+        if address := ip(text):
             return known.get(address) or Machine(address=address)
         if called := machines_called(text, fleet.machines):
             if len(called) > 1:
@@ -40,7 +40,7 @@ class Lookup:
             raise UsageError(f"{text!r} is neither an address nor a name")
         options = self._ssh_config.options(text, user=self._settings.user)
         name = options.hostname or text
-        address = _address(name) or (self._resolved(name) if is_direct(self._settings, options) else name)
+        address = ip(name) or (self._resolved(name) if is_direct(self._settings, options) else name)
         # The name is what the ssh_config knows it by. Two of its hosts may be one address with two ports.
         port = options.port if self._settings.port == USUAL_PORT else None
         found = known.get(address) or Machine(address=address, port=port)
@@ -64,8 +64,8 @@ class Lookup:
         return self._addresses[name]
 
 
-def _address(text: str) -> str | None:
-    """As the store writes it."""
+def ip(text: str) -> str | None:
+    """An address as the store writes it; None for a name."""
     try:
         return str(ip_address(text))
     except ValueError:

@@ -14,8 +14,8 @@ from labmon.messages import Metrics, Readings
 class Target:
     """A machine to measure. `system_id` is None for one that the store does not know.
 
-    `address` is an IP address: names are looked up beforehand, since a look-up has no deadline. But a bastion
-    looks up those of the machines behind it. Raises UsageError where there can be no such port.
+    `address` is an IP address: names are looked up beforehand, since a look-up has no deadline. Where a
+    bastion does it, within ours, it `is_name`. Raises UsageError for anything else.
     """
 
     address: str
@@ -23,8 +23,14 @@ class Target:
     system_id: int | None = None
     name: str | None = None
     inventory: str = ""  #: whose number `system_id` is, see `Fleet`
+    is_name: bool = False
 
     def __post_init__(self) -> None:
+        try:
+            if not self.is_name:
+                ip_address(self.address)
+        except ValueError as error:
+            raise UsageError(f"{self.address!r} is not an IP address") from error
         if not 1 <= self.port <= 65535:
             raise UsageError(f"{self.address}: there is no port {self.port}")
 
@@ -39,10 +45,9 @@ class Target:
     @cached_property
     def subnet(self) -> str:
         """What it likely shares a switch or a firewall with: its /24, or its /64. A name is alone."""
-        try:
-            return ip_address(self.address).packed[: 8 if ":" in self.address else 3].hex()
-        except ValueError:
+        if self.is_name:
             return self.address
+        return ip_address(self.address).packed[: 8 if ":" in self.address else 3].hex()
 
 
 @dataclass(frozen=True)
