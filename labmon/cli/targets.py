@@ -104,11 +104,17 @@ def _without_store(config: Config, choice: Choice, error: StoreError) -> Fleet:
 
 
 def read_fleet(store: "Store", config: Config) -> Fleet:
-    """The machines as the store has them now; kept on disk. Raises StoreError."""
+    """The machines as the store has them now; kept on disk. Raises StoreError.
+
+    Whoever reaches the store tells it how full the spool is here, which nobody else can see.
+    """
+    from labmon.consume.spools import report_spool
+    from labmon.messages import utcnow
     from labmon.store import inventory
 
     with store.transaction() as connection:
         fleet = inventory.fleet(connection)
+        report_spool(connection, config, utcnow())
     fleet.save(inventory_file(config))
     return fleet
 
