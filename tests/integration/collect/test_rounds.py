@@ -122,6 +122,23 @@ def test_nothing_is_left_on_the_machine_when_the_session_goes(sshd, watch):
     until(lambda: not sshd.sessions())
 
 
+def test_abandoned_sessions_are_left_to_the_end_of_the_process(sshd, watch):
+    """Nobody hangs up on them: a thousand would take seconds."""
+    watched = watch(sshd, *sshd.addresses[:4])
+    watched.round()
+    there = servers(sshd)
+    sessions = [machine.session for machine in watched.rounds._machines.values()]
+    watched.rounds.abandon()
+    started = time.monotonic()
+    watched.rounds.__exit__()
+    assert time.monotonic() - started < 0.2
+    assert [session.alive for session in sessions] == [True] * 4
+    assert servers(sshd) == there
+    for session in sessions:
+        session.close()
+    watched.rounds._access.close()
+
+
 def test_nothing_is_left_on_the_machine_when_its_sshd_is_killed(own_sshd, watch):
     watched = watch(own_sshd, "127.0.0.1")
     watched.round()
