@@ -44,7 +44,7 @@ unit: .venv/ready  ## Only the tests that need no server: seconds
 
 .PHONY: chaos
 chaos: .venv/ready servers  ## Kill and fill everything, at length; prints the table of what became of the messages
-	CHAOS=long $(BIN)/pytest -q -s tests/chaos tests/acceptance/test_alert_delivery.py
+	CHAOS=long $(BIN)/pytest -q -s tests/chaos
 
 .PHONY: bench
 bench: .venv/ready servers  ## The figures of every part, each beside its peer from the same run

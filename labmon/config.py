@@ -125,14 +125,11 @@ class Queue(Struct, frozen=True, kw_only=True):
     depth_critical: Annotated[
         int,
         _says(
-            "More than this is critical, and `labmon queue-depth --alert` sends an alert. `labmon consume` "
-            "goes by the alert rule queue_backlog instead.",
+            "More than this is critical, for the exit code of `labmon queue-depth`. When people are told is "
+            "the alert rule queue_backlog's affair.",
             ge=1,
         ),
     ] = 10000
-    backlog_hold: Annotated[
-        Seconds, _says("How long a queue must stay above depth_critical before queue-depth sends the alert.")
-    ] = Seconds(300)
 
     @property
     def names(self) -> list[str]:
@@ -153,8 +150,8 @@ class Scan(Struct, frozen=True, kw_only=True):
     retries: Annotated[
         int,
         _says(
-            "How often a silent address is asked again at most; more than once or twice only when that "
-            "brings somebody new, which means that packets get lost.",
+            "How often a silent address is asked again at most: once where many have answered at once, more "
+            "often where few have, and always where that brings somebody new: then packets get lost.",
             ge=0,
             le=10,
         ),
@@ -375,7 +372,8 @@ class Notify(Struct, frozen=True, kw_only=True):
         _says(
             "Each target is a table. url: an address of Apprise, such as mailto://user:password@example.edu, "
             "or the http(s) address of a webhook; its secret signs what it is sent. Lists that are empty or "
-            "absent exclude nothing; resolved = false: told of beginnings only.",
+            "absent exclude nothing; departments, labs: whatever touches a machine there; resolved = false: "
+            "told of beginnings only.",
             secret=True,
             example='[[notify.targets]]\nname = "admins"\nurl = "https://hooks.example.edu/labmon"\n'
             'secret = "..."\nseverities = ["warning", "critical"]\ndepartments = [1]\nlabs = [3, 4]',

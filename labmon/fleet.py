@@ -51,6 +51,7 @@ class _File(Struct, frozen=True):
 
     machines: list[Machine]
     labs: list[Lab]
+    inventory: str
 
 
 class Fleet(Struct, frozen=True):
@@ -59,13 +60,16 @@ class Fleet(Struct, frozen=True):
     read_at: datetime
     machines: Sequence[Machine] = ()
     labs: Sequence[Lab] = ()
+    inventory: str = ""
+    """Whose numbers the machines have: the name of the database, which no other has."""
 
     @classmethod
     def load(cls, path: Path) -> "Fleet | None":
         """The last one that was saved. None when there is none that can be read."""
         try:
             kept = msgspec.json.decode(path.read_bytes(), type=_File)
-            return cls(datetime.fromtimestamp(path.stat().st_mtime, UTC), kept.machines, kept.labs)
+            read_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+            return cls(read_at, kept.machines, kept.labs, kept.inventory)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, ValueError) as error:
@@ -76,7 +80,7 @@ class Fleet(Struct, frozen=True):
         """Keep it, whole or not at all. A disk that takes nothing is only logged: this is for bad days."""
         # Signs of life come with every round, and who is read from here has to be tried anyway.
         kept = [msgspec.structs.replace(one, seen_at=None) for one in self.machines]
-        content = msgspec.json.encode(_File(kept, list(self.labs)))
+        content = msgspec.json.encode(_File(kept, list(self.labs), self.inventory))
         try:
             if path.read_bytes() == content:
                 os.utime(path)
@@ -91,6 +95,15 @@ def labs_called(text: str, labs: Sequence[Lab]) -> list[Lab]:
     text = text.strip().casefold()
     return [one for one in labs if text == str(one.lab_id)] or [
         one for one in labs if text == one.name.casefold()
+    ]
+
+
+def machines_called(text: str, machines: Sequence[Machine]) -> list[Machine]:
+    """Those whose name this is, in whatever case; else those whose name begins with it, up to a dot."""
+    text = text.lower()
+    names = [(one, (one.name or "").lower()) for one in machines]
+    return [one for one, name in names if name == text] or [
+        one for one, name in names if name.split(".")[0] == text
     ]
 
 

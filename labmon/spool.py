@@ -179,6 +179,13 @@ class Spool:
             return 0
         return self._file.call(lambda db, _: int(spool_file.one(db, "SELECT count(*) FROM message")))
 
+    def fill(self) -> float:
+        """Percent of its bound that is in use. Reads a page or two, not the whole file."""
+        if not self._file.exists():
+            return 0.0
+        used = self._file.call(lambda db, _: 0 if _first(db) is None else _used_bytes(db))
+        return 100.0 * used / self._max_bytes
+
     def status(self) -> Status:
         """Everything there is to tell. Reads the whole file."""
         bare = Status(str(self.path), max_bytes=self._max_bytes, max_age=self._max_age)

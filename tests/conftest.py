@@ -58,22 +58,22 @@ def rabbitmq_server() -> Iterator[RabbitServer]:
     yield from started(RabbitServer)
 
 
-@pytest.fixture
-def own_rabbitmq_server() -> Iterator[RabbitServer]:
-    """A RabbitMQ to stop, kill and misconfigure."""
+@pytest.fixture(scope="session")
+def spare_rabbitmq_server() -> Iterator[RabbitServer]:
+    """For one test after the other, since it takes seconds to start."""
     yield from started(RabbitServer)
 
 
 @pytest.fixture
-def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """The URL of a fresh, empty database."""
-    with postgres_server.database() as name:
-        yield postgres_server.url(name)
+def own_rabbitmq_server(spare_rabbitmq_server: RabbitServer) -> RabbitServer:
+    """A RabbitMQ to stop, kill and fill."""
+    spare_rabbitmq_server.reset()
+    return spare_rabbitmq_server
 
 
 @pytest.fixture(scope="session")
 def schema_template(postgres_server: PostgresServer) -> Iterator[str]:
-    """The name of a database with labmon's schema and nothing in it."""
+    """The name of a database with labmon's schema and nothing in it, of which tests get clones."""
     with postgres_server.database() as name:
         with psycopg.connect(postgres_server.socket_conninfo(name)) as connection:
             migrate(connection)
@@ -82,6 +82,13 @@ def schema_template(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 def store_url(postgres_server: PostgresServer, schema_template: str) -> Iterator[str]:
-    """The URL of a fresh store: a clone of the template."""
+    """The URL of a fresh database that has the schema."""
     with postgres_server.database(schema_template) as name:
+        yield postgres_server.url(name)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The URL of a fresh, empty database."""
+    with postgres_server.database() as name:
         yield postgres_server.url(name)

@@ -9,11 +9,13 @@ process id, and everything is removed at the end, processes included.
 """
 
 import itertools
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -26,6 +28,7 @@ NEAR, FAR = "10.77.0.1", "10.77.0.2"
 NOBODY = 65534
 
 _ETC = Path("/etc/netns")
+_IPV6 = Path("/proc/sys/net/ipv6")
 _numbers = itertools.count()
 
 
@@ -96,6 +99,17 @@ class Namespace:
         """What `nft -f` reads, in place of what was there."""
         self.run("nft", "-f", "-", input=f"flush ruleset\n{rules}\n")
 
+    def settle(self) -> None:
+        """Wait until every link that is up has its link-local IPv6 address."""
+        deadline = time.monotonic() + 20
+        while not all(
+            any(address["scope"] == "link" for address in link["addr_info"])
+            for link in json.loads(self.run("ip", "-json", "address").stdout)
+            if "UP" in link["flags"] and "LOOPBACK" not in link["flags"]
+        ):
+            assert time.monotonic() < deadline, "no link-local address"
+            time.sleep(0.02)
+
     def write_etc(self, name: str, text: str) -> None:
         """What /etc/NAME holds for commands in there (`ip netns exec` mounts it over the real one)."""
         folder = _ETC / self.name
@@ -105,6 +119,9 @@ class Namespace:
     def _create(self) -> None:
         _ip("netns", "add", self.name)
         self.run("ip", "link", "set", "lo", "up")
+        if _IPV6.exists():
+            # IPv6 addresses may be used at once, not after two seconds of asking whether others have them.
+            self.sysctl("net.ipv6.conf.default.accept_dad=0")
 
     def _remove(self) -> None:
         for process in self._processes:

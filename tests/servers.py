@@ -71,6 +71,11 @@ class Server(ABC):
         return self._process.pid
 
     @property
+    def runs(self) -> bool:
+        """Started, and neither stopped nor killed."""
+        return self._process is not None
+
+    @property
     def log(self) -> str:
         """What it has said so far."""
         return (self.folder / "log").read_text(errors="replace")
@@ -230,6 +235,10 @@ class PostgresServer(Server):
         secret = (self.PASSWORD if password is None else password).replace(" ", "%20")
         return f"postgresql://{self.USER}:{secret}@127.0.0.1:{self.port}/{database}"
 
+    def socket_url(self, database: str = "postgres") -> str:
+        """The same over the socket, a file, which a network namespace does not keep from anyone."""
+        return f"postgresql://{self.USER}@/{database}?host={self.folder}&port={self.port}"
+
     def socket_conninfo(self, database: str = "postgres") -> str:
         """The database over the socket, where nobody is asked for a password."""
         return make_conninfo(host=str(self.folder), port=self.port, user=self.USER, dbname=database)
@@ -248,6 +257,6 @@ class PostgresServer(Server):
         try:
             yield name
         finally:
-            if self._process is None:  # the test has stopped it
+            if not self.runs:  # the test has stopped it
                 self.start()
             self.execute(sql.SQL("DROP DATABASE IF EXISTS {name} WITH (FORCE)").format(**names))

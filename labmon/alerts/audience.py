@@ -1,6 +1,6 @@
 """Whom an alert is told to, and why."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
 from labmon.config import Target
@@ -16,26 +16,43 @@ class Verdict:
     why: str
 
 
-def verdicts(alert: Alert, dept: int | None, lab: int | None, targets: Iterable[Target]) -> list[Verdict]:
-    """One for every target, in their order. `dept` and `lab` are the machine's; None: it has none."""
-    return [_verdict(alert, dept, lab, target) for target in targets]
+def verdicts(
+    alert: Alert, departments: Set[int] | None, labs: Set[int] | None, targets: Iterable[Target]
+) -> list[Verdict]:
+    """One for every target, in their order.
+
+    `departments` and `labs` are those that the alert touches, none of them included; None: it is about some
+    system or other, and who is told depends on which.
+    """
+    return [_verdict(alert, departments, labs, target) for target in targets]
 
 
-def _verdict(alert: Alert, dept: int | None, lab: int | None, target: Target) -> Verdict:
+def _verdict(alert: Alert, departments: Set[int] | None, labs: Set[int] | None, target: Target) -> Verdict:
     reasons = []
     if target.severities:
         if alert.severity not in target.severities:
             return Verdict(target, False, f"severity {alert.severity} is not in its severities")
         reasons.append(f"severity {alert.severity}")
-    for name, mine, theirs in (
-        ("department", dept, target.departments),
-        ("lab", lab, target.labs),
+    for name, touched, wanted in (
+        ("department", departments, target.departments),
+        ("lab", labs, target.labs),
     ):
-        if theirs:
-            if mine not in theirs:
-                has = f"{name} {mine}" if mine is not None else f"no {name}"
-                return Verdict(target, False, f"{has} is not in its {name}s")
-            reasons.append(f"{name} {mine}")
+        if not wanted:
+            continue
+        if touched is None:
+            reasons.append(f"only where it touches {_named(name, wanted)}")
+        elif both := touched & set(wanted):
+            reasons.append(_named(name, both))
+        else:
+            verb = "are" if len(touched) > 1 else "is"
+            return Verdict(target, False, f"{_named(name, touched)} {verb} not in its {name}s")
     if alert.state == "resolved" and not target.resolved:
         return Verdict(target, False, "it is not told of ends (resolved = false)")
     return Verdict(target, True, ", ".join(reasons) or "it is told of everything")
+
+
+def _named(name: str, numbers: Iterable[int]) -> str:
+    known = sorted(numbers)
+    if not known:
+        return f"no {name}"
+    return f"{name}{'s' if len(known) > 1 else ''} {', '.join(map(str, known))}"

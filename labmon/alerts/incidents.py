@@ -69,10 +69,15 @@ LEFT JOIN systems ON systems.system_id = incident.system_id
 LEFT JOIN alert_rules ON alert_rules.rule_id = incident.rule_id
 """
 
+# What touches a department, a lab or a system: what is about it, and what has one of its systems under it.
 _WITHIN = """
-(%(dept)s::integer IS NULL OR COALESCE(incident.dept_id, systems.dept_id) = %(dept)s)
-AND (%(lab)s::integer IS NULL OR COALESCE(incident.lab_id, systems.lab_id) = %(lab)s)
-AND (%(system)s::integer IS NULL OR incident.system_id = %(system)s)
+(num_nonnulls(%(dept)s::integer, %(lab)s::integer, %(system)s::integer) = 0
+ OR COALESCE(incident.dept_id, systems.dept_id) = %(dept)s
+ OR COALESCE(incident.lab_id, systems.lab_id) = %(lab)s
+ OR incident.system_id = %(system)s
+ OR EXISTS (SELECT FROM alert_covers AS cover JOIN systems AS one USING (system_id)
+            WHERE cover.alert_id = incident.alert_id
+              AND (one.dept_id = %(dept)s OR one.lab_id = %(lab)s OR one.system_id = %(system)s)))
 AND (%(rule)s::text IS NULL OR alert_type = %(rule)s)
 """
 

@@ -112,11 +112,9 @@ def _line(one: Delivery) -> str:
     alert = one.alert
     still = "still " if alert.repeat and alert.state == "firing" else ""
     place = f", {one.place}" if one.place and one.place != one.about else ""
-    since = alert.since if alert.since and alert.state == "firing" else None
     parts = [
         f"{_state(alert)}: {still}{alert.rule or alert.alert_type} on {one.about}{place}: "
-        f"{alert.value:g} (threshold {alert.threshold:g}), "
-        + (f"since {_when(since)}" if since else _when(alert.at))
+        f"{alert.value:g} (threshold {alert.threshold:g}), {_times(alert)}"
     ]
     if alert.covers:
         more = max(0, (alert.covered or 0) - NAMED, len(alert.covers) - NAMED)
@@ -124,6 +122,17 @@ def _line(one: Delivery) -> str:
         parts.append(f"  systems: {named}")
     parts += [f"  {said}" for said in (alert.reason, alert.note) if said]
     return "\n".join(parts)
+
+
+def _times(alert: Alert) -> str:
+    """Since when; or from when to when, of which its beginning may be news as well."""
+    if not alert.since:
+        return _when(alert.at)
+    return (
+        f"{_when(alert.since)} to {_when(alert.at)}"
+        if alert.state == "resolved"
+        else f"since {_when(alert.since)}"
+    )
 
 
 def _when(moment: datetime) -> str:

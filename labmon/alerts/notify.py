@@ -24,9 +24,12 @@ from labmon.config import Notify, Target
 from labmon.store import deliveries
 from labmon.store.deliveries import Waiting
 from labmon.store.pool import Store
-from labmon.store.sole import only_one
+from labmon.store.sole import claimed, only_one
 
 logger = logging.getLogger(__name__)
+
+WORK = "notifier"
+"""What the lock is called that makes it one process that tells."""
 
 MOST = 5000
 """Alerts in one notification."""
@@ -67,15 +70,21 @@ class Notifier:
     def __init__(self, settings: Notify, *, open: Callable[[Target, Notify], Sender] = open_sender) -> None:
         self._settings = settings
         self._senders = {target.name: open(target, settings) for target in settings.targets}
+        self._without_ends = {target.name for target in settings.targets if not target.resolved}
         self._under_way: set[str] = set()
         self._done: SimpleQueue[_Outcome] = SimpleQueue()
 
     def run(self, store: Store, stop: threading.Event) -> None:
         """Tell until `stop` is set, whenever no other process does."""
-        only_one(store, "notifier", lambda connection: self._watch(connection, stop), stop)
+        only_one(store, WORK, lambda connection: self._watch(connection, stop), stop)
 
     def tell_all(self, connection: Connection[Any]) -> None:
-        """Tell at once whatever waits, without waiting for company, and return when each was tried once."""
+        """Tell at once whatever waits, without waiting for company, and return when each was tried once.
+
+        Unless another process is just telling them.
+        """
+        if not claimed(connection, WORK):
+            return
         for one in deliveries.waiting(connection):
             self._start(connection, one)
         while self._under_way:
@@ -115,7 +124,15 @@ class Notifier:
         return max(due, one.not_before) if one.not_before else due
 
     def _start(self, connection: Connection[Any], one: Waiting) -> None:
-        """Send what waits for a target, in a thread of its own; what waited too long is given up."""
+        """Send what waits for a target, in a thread of its own; what waited too long is given up.
+
+        What somebody has acknowledged meanwhile, for one, is not sent.
+        """
+        with connection.transaction():
+            if count := deliveries.withdraw(
+                connection, one.target, ends=one.target not in self._without_ends
+            ):
+                logger.info("%s: %d alerts need not be told any more", one.target, count)
         found = deliveries.waiting_for(connection, one.target, limit=MOST)
         latest = _now(connection) - timedelta(seconds=self._settings.retry_for)
         stale = [each for each in found if each.created_at < latest]

@@ -15,9 +15,12 @@ from psycopg import Connection
 from labmon.brokers.base import Broker, Message
 from labmon.errors import BrokerError
 from labmon.store.pool import Store
-from labmon.store.sole import only_one
+from labmon.store.sole import claimed, only_one
 
 logger = logging.getLogger(__name__)
+
+WORK = "alert relay"
+"""What the lock is called that makes it one process that publishes."""
 
 BATCH = 500
 
@@ -37,11 +40,14 @@ class Relay:
 
     def run(self, store: Store, stop: threading.Event) -> None:
         """Relay until `stop` is set. Neither a broker nor a database that is away ends it."""
-        only_one(store, "alert relay", lambda connection: self._watch(connection, stop), stop)
+        only_one(store, WORK, lambda connection: self._watch(connection, stop), stop)
 
     def forward_all(self, connection: Connection[Any]) -> int:
-        """Publish what waits and return how much that was. Raises what the broker does."""
-        if not _waiting(connection, 1):
+        """Publish what waits, unless another process is just at it, and return how much that was.
+
+        Raises what the broker does.
+        """
+        if not _waiting(connection, 1) or not claimed(connection, WORK):
             return 0
         with self._open_broker() as broker:
             broker.declare(self._queue)

@@ -26,6 +26,13 @@ Kind = Literal[
 ]
 # fmt: on
 KINDS: tuple[str, ...] = get_args(Kind)
+HINTS = {
+    "name": "Small letters, digits and _, such as cpu_high",
+    "kind": f"There are: {', '.join(KINDS)}",
+    "severity": f"There are: {', '.join(get_args(Severity))}",
+    "comparison": "There are: >, >=, <, <=",
+}
+"""What a key may be, where the type alone does not tell people."""
 OF_A_METRIC = ("threshold", "rate", "changed", "gone")
 OVER_A_SPAN = {"rate": Seconds(6 * 3600), "lab_down": Seconds(300), "network_down": Seconds(300)}
 """The kinds that look back, and how far where the rule does not say."""
@@ -57,6 +64,8 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     """Readings further apart prove nothing about the time between."""
     span: Seconds | None = None
     least: Annotated[int, Meta(ge=1, le=10_000)] = 3
+    steady: Seconds | None = None
+    """Of `no_data`: only machines that were measured in every hour of this time, until they fell silent."""
     severity: Severity = "warning"
     dept: Id | None = None
     lab: Id | None = None
@@ -80,8 +89,10 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
             )
         if sum(one is not None for one in (self.dept, self.lab, self.system)) > 1:
             raise ValueError("say one of `dept`, `lab` and `system`, or none")
-        if not self.max_gap or (self.span is not None and not self.span):
-            raise ValueError("`max_gap` and `span` are longer than nothing")
+        if self.steady is not None and self.kind != "no_data":
+            raise ValueError(f"a rule of kind {self.kind} has no `steady`")
+        if not all(one is None or one for one in (self.max_gap, self.span, self.steady)):
+            raise ValueError("`max_gap`, `span` and `steady` are longer than nothing")
 
     @property
     def scope(self) -> Scope:
@@ -226,5 +237,8 @@ def convert(table: Any, source: str) -> Rule:
     try:
         return msgspec.convert(table, Rule, dec_hook=decode)
     except msgspec.ValidationError as error:
-        said = str(error).replace("Object ", "").removesuffix(" - at `$`")
-        raise UsageError(f"{source}: {said.replace(' - at `$.', ', at `')}") from error
+        said = str(error).replace("Object ", "").removesuffix(" - at `$`").replace(" - at `$.", ", at `")
+        for key, hint in HINTS.items():
+            if said.endswith(f", at `{key}`"):
+                said += f". {hint}"
+        raise UsageError(f"{source}: {said}") from error

@@ -35,7 +35,7 @@ class Service:
                 f"[[notify.targets]] {name}: no service of Apprise has such a url. "
                 "See: https://github.com/caronc/apprise/wiki"
             )
-        self._service = service
+        self._service = apprise.Apprise(service)
         shown = service.url(privacy=True)
         words = re.split(r"[/:@?&=,]+", url) + re.split(r"[/:@?&=,]+", service.url(privacy=False))
         self._secrets = sorted({w for w in words if len(w) > 3 and w not in shown}, key=len, reverse=True)
@@ -49,6 +49,8 @@ class Service:
                 title=f"[labmon] {notification.title}",
                 body=notification.text,
                 notify_type=TYPES[notification.severity],
+                # Else a service that speaks HTML, as mail does, runs our lines into one, names and all.
+                body_format=apprise.NotifyFormat.TEXT,
             )
         except Exception as error:  # a plug-in's bug, of over a hundred
             raise SendFailed(f"Apprise: {type(error).__name__}") from error

@@ -1,6 +1,5 @@
 """The tick: what no reading triggers is looked at every some seconds, by whoever runs `labmon consume`."""
 
-import socket
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -18,18 +17,18 @@ def tick(
     *,
     depths: Mapping[str, int],
     metrics_queue: str,
-    spool_percent: float | None = None,
+    spools: Mapping[str, float] | None = None,
 ) -> int | None:
     """Look at everything once, in the caller's transaction. Returns how many alerts it put into the outbox,
     None when another session is at it.
 
-    `depths` is the number of messages that wait in each queue, as far as it is known; `spool_percent` how
-    full this machine's spool is. What goes wrong in one of the rules is recorded (`errors`) and never raised.
+    `depths` is the number of messages that wait in each queue, as far as it is known; `spools` by machine how
+    full its spool is, in percent. What goes wrong in one of the rules is recorded (`errors`), never raised.
     """
     observed = {
         "queue_backlog": dict(depths),
         "waiting": depths.get(metrics_queue, 0),
-        "spool_full": {} if spool_percent is None else {socket.gethostname(): spool_percent},
+        "spool_full": dict(spools or {}),
     }
     row = connection.execute("SELECT labmon_alerts_tick(%s, %s)", [now, Jsonb(observed)]).fetchone()
     return row[0] if row else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from labmon.cli.output import Column, Format, print_rows, say
-from labmon.cli.scopes import Dept, Lab, System
+from labmon.cli.scopes import Dept, Lab, System, scope
 from labmon.cli.wiring import As, Quiet, load, open_store
 from labmon.errors import UsageError
 
@@ -35,6 +35,14 @@ ClearFor = Annotated[
 Repeat = Annotated[
     str | None,
     _option("--repeat", "Told again after this, then twice as long...; 0: once.", metavar="DURATION"),
+]
+Steady = Annotated[
+    str | None,
+    _option(
+        "--steady",
+        "Of no_data: only machines that were on for so long without a break.",
+        metavar="DURATION",
+    ),
 ]
 Severity = Annotated[str | None, _option("--severity", "info, warning or critical.")]
 Note = Annotated[str | None, _option("--note", "What to do about it, told with it.")]
@@ -94,7 +102,7 @@ def condition(rule: "Rule") -> str:
         case "gone":
             return f"{rule.metric} gone"
         case "no_data":
-            return f"silent {limit} s"
+            return f"silent {limit} s" + (f", steady {rule.steady}" if rule.steady else "")
         case "lab_down" | "network_down":
             return f"silent {limit} %, {rule.least} at least"
         case "queue_backlog":
@@ -157,6 +165,7 @@ def add(
     hold: For = None,
     clear_for: ClearFor = None,
     repeat: Repeat = None,
+    steady: Steady = None,
     severity: Severity = None,
     dept: Dept = None,
     lab: Lab = None,
@@ -172,8 +181,10 @@ def add(
 
     A rule of the same name for a lab or a system takes the place of the wider one there:
 
-    labmon alerts rules add cpu_high --metric cpu_percent --above 99 --for 1h --lab 3
+    labmon alerts rules add cpu_high --metric cpu_percent --above 99 --for 1h --lab A-101
     """
+    import msgspec
+
     from labmon.alerts import rules
 
     values = _said(
@@ -184,10 +195,8 @@ def add(
         clear=clear,
         clear_for=clear_for,
         repeat=repeat,
+        steady=steady,
         severity=severity,
-        dept=dept,
-        lab=lab,
-        system=system,
         kind=kind,
         enabled=enabled,
         note=note,
@@ -197,6 +206,8 @@ def add(
         raise UsageError("say --above or --below")
     rule = rules.convert(values, f"rule {name}")
     with open_store(load(ctx)) as store, store.transaction() as connection:
+        whose = scope(connection, dept, lab, system)
+        rule = msgspec.structs.replace(rule, dept=whose.dept_id, lab=whose.lab_id, system=whose.system_id)
         same = [
             n for n, one in rules.rules(connection).items() if (one.name, one.scope) == (name, rule.scope)
         ]
@@ -219,6 +230,7 @@ def set_(
     hold: For = None,
     clear_for: ClearFor = None,
     repeat: Repeat = None,
+    steady: Steady = None,
     severity: Severity = None,
     enabled: Enabled = None,
     note: Note = None,
@@ -238,6 +250,7 @@ def set_(
         clear=clear,
         clear_for=clear_for,
         repeat=repeat,
+        steady=steady,
         severity=severity,
         enabled=enabled,
         note=note,

@@ -1,7 +1,7 @@
 """`labmon alerts test`: who would be told of an alert, and why; and, if asked to, telling them."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,9 +11,8 @@ from labmon.cli.wiring import As, load, open_store
 from labmon.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from labmon.alerts.example import Example
     from labmon.config import Config, Target
-    from labmon.messages import Alert
-    from labmon.store.deliveries import Whereabouts
 
 
 @dataclass(frozen=True)
@@ -54,21 +53,21 @@ def test(
     labmon alerts test --to admins --send
     """
     from labmon.alerts.audience import verdicts
+    from labmon.alerts.example import example
 
     config = load(ctx)
     targets = _targets(config, to)
     with open_store(config) as store, store.transaction() as connection:
-        alert = _example(connection, rule, system)
-        about, muted = _whereabouts(connection, alert)
+        made = example(connection, rule, system)
     if rule is None and to is not None:
         rows = [_Row(to, True, "it was named")]
     else:
-        found = verdicts(alert, about.dept_id, about.lab_id, targets)
-        rows = [_Row(one.target.name, one.told and not muted, muted or one.why) for one in found]
+        found = verdicts(made.alert, made.departments, made.labs, targets)
+        rows = [_Row(one.target.name, one.told and not made.untold, made.untold or one.why) for one in found]
     print_rows(COLUMNS if why else COLUMNS[:2], rows, form)
     if send:
         told = {row.target for row in rows if row.told}
-        _send(config, [one for one in targets if one.name in told], alert, about)
+        _send(config, [one for one in targets if one.name in told], made)
 
 
 def _targets(config: "Config", name: str | None) -> "list[Target]":
@@ -81,59 +80,7 @@ def _targets(config: "Config", name: str | None) -> "list[Target]":
     return chosen
 
 
-def _example(connection: Any, name: str | None, system: int | None) -> "Alert":
-    """The alert of a rule at its threshold; of the system, of the rule's own, or of nothing in particular."""
-    from labmon.alerts import rules
-    from labmon.messages import OURSELVES, Alert, utcnow
-    from labmon.store import inventory
-
-    if system is not None:
-        inventory.check_known(connection, [system])
-    if name is None:
-        return Alert(
-            system_id=system or OURSELVES,
-            alert_type="test",
-            severity="info",
-            value=0.0,
-            threshold=0.0,
-            at=utcnow(),
-            note="This is a test: nothing is wrong.",
-        )
-    _, rule = rules.find(connection, name)
-    return Alert(
-        system_id=system or rule.system or OURSELVES,
-        alert_type=rule.name,
-        severity=rule.severity,
-        value=rule.threshold,
-        threshold=rule.threshold,
-        at=utcnow(),
-        rule=rule.name,
-        note="This is a test: nothing is wrong.",
-        dept_id=rule.dept,
-        lab_id=rule.lab,
-    )
-
-
-def _whereabouts(connection: Any, alert: "Alert") -> "tuple[Whereabouts, str]":
-    """What it is about, and what keeps it from being told now: "" for nothing."""
-    from labmon.messages import utcnow
-    from labmon.store import deliveries, maintenance
-
-    (about,) = deliveries.whereabouts(connection, [alert])
-    for one in maintenance.maintenances(connection, utcnow()):
-        mine = {"system": alert.system_id or None, "lab": about.lab_id, "dept": about.dept_id}
-        scope = one.scope
-        covers = scope == maintenance.EVERYTHING or (
-            scope in (maintenance.Scope(mine["dept"]), maintenance.Scope(None, mine["lab"]))
-            or scope == maintenance.Scope(None, None, mine["system"])
-        )
-        if one.active and covers and one.rule in (None, alert.rule):
-            word = "silence" if one.mode == "silence" else "maintenance"
-            return about, f"{word} {one.maintenance_id} of {scope}, mode {one.mode}"
-    return about, ""
-
-
-def _send(config: "Config", targets: "list[Target]", alert: "Alert", about: "Whereabouts") -> None:
+def _send(config: "Config", targets: "list[Target]", made: "Example") -> None:
     """Tell these now, past the queue. Exit code 6 when one could not be."""
     from labmon.alerts.notification import Notification
     from labmon.alerts.notify import open_sender
@@ -143,7 +90,8 @@ def _send(config: "Config", targets: "list[Target]", alert: "Alert", about: "Whe
     failed = False
     for target in targets:
         delivery = Delivery(
-            0, target.name, alert, about.name, about.place, alert.at, "waiting", None, 0, None
+            *(0, target.name, made.alert, made.about.name, made.about.place, made.alert.at),
+            *("waiting", None, 0, None),
         )
         try:
             open_sender(target, config.notify).send(Notification.of(target.name, [delivery]))

@@ -1,13 +1,13 @@
 """`labmon alerts`: what is wrong, and who knows of it."""
 
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labmon.cli import alert_rules, alert_test, deliveries
-from labmon.cli.maintenance import check_exists, duration
+from labmon.cli.maintenance import duration
 from labmon.cli.moments import shown
 from labmon.cli.output import Column, Format, ago, print_rows, printable, say, span
 from labmon.cli.scopes import Comment, Dept, Lab, System, scope, whoever
@@ -122,10 +122,10 @@ def list_(
     """List what is wrong now, the worst first."""
     from labmon.alerts import incidents
 
-    whose = scope(dept, lab, system)
     if severity not in (None, "info", "warning", "critical"):
         raise UsageError(f"--severity {severity}: there are info, warning and critical")
     with open_store(load(ctx)) as store, store.transaction() as connection:
+        whose = scope(connection, dept, lab, system)
         rows = incidents.standing(connection, whose, rule=rule, severity=severity, pending=pending)
     if form is Format.table and not rows:
         say("nothing is wrong")
@@ -146,8 +146,8 @@ def history(
     """List what was wrong, and when."""
     from labmon.alerts import incidents
 
-    whose = scope(dept, lab, system)
     with open_store(load(ctx)) as store, store.transaction() as connection:
+        whose = scope(connection, dept, lab, system)
         rows = incidents.over(connection, whose, rule=rule, limit=limit)
     if form is Format.table and not rows:
         say("nothing has been wrong yet")
@@ -259,31 +259,22 @@ def silence(
     from labmon.messages import utcnow
     from labmon.store import maintenance
 
-    whose = scope(dept, lab, system)
-    if rule is None and whose == maintenance.Scope():
+    if rule is None and dept is None and lab is None and system is None:
         raise UsageError("say what: --rule, --lab, --dept or --system")
     now, ends = utcnow(), duration(length)
     with open_store(load(ctx)) as store, store.transaction() as connection:
-        check_exists(connection, whose)
+        whose = scope(connection, dept, lab, system)
         if rule is not None and rule not in {one.name for one in rules.rules(connection).values()}:
             rules.find(connection, rule)  # says what is near
-        number = _silence(connection, whose, rule, now, ends, comment)
+        number = maintenance.add(
+            connection,
+            "silence",
+            whose,
+            rule=rule,
+            starts_at=now,
+            ends_at=now + ends,
+            said_by=whoever(),
+            comment=comment,
+        )
     if not quiet:
         say(f"silence {number} of {rule or 'every alert'}, {whose}: until {shown(now + ends)}")
-
-
-def _silence(
-    connection: Any, whose: Any, rule: str | None, now: datetime, ends: timedelta, comment: str | None
-) -> int:
-    from labmon.store import maintenance
-
-    return maintenance.add(
-        connection,
-        "silence",
-        whose,
-        rule=rule,
-        starts_at=now,
-        ends_at=now + ends,
-        said_by=whoever(),
-        comment=comment,
-    )

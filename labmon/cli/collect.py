@@ -54,8 +54,8 @@ def collect(
     host: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="ADDRESS",
-            help="This address; may be repeated. Only shown, unless the inventory has it.",
+            metavar="HOST",
+            help="This address or name; may be repeated. Only shown, unless the inventory has it.",
             show_default=False,
         ),
     ] = None,
@@ -205,7 +205,7 @@ def _once(config: Config, choice: Choice, *, retry_all: bool, form: Format, quie
                 for result in view.drawn(found, len(due.now)) if interactive(quiet) else found:
                     results.append(result)
                     run.take(result, sink)
-                changed = report_changes(config.state.path, sink)
+                changed = report_changes(config.state.path, sink, run.inventory)
             finally:
                 memory.save()
                 run.lane.save()

@@ -8,6 +8,7 @@ from labmon.cli import address_lock
 from labmon.cli.targets import Choice, target
 from labmon.cli.wiring import Sink
 from labmon.collect.lane import Due, Lane
+from labmon.collect.lookup import Lookup
 from labmon.config import Config
 from labmon.fleet import Fleet, Machine
 from labmon.messages import utcnow
@@ -24,17 +25,20 @@ class Run:
         self._config = config
         self._choice = choice
         self.lane = Lane(config.state.path / "lane.json", config.collect)
+        self._lookup = Lookup(config.collect)
         self.machines: list[Machine] = []
         self.resting = 0  #: left alone because of maintenance
+        self.inventory = ""  #: whose machines they are
         self._place: dict[int | None, tuple[int | None, int | None]] = {}
 
     def look(self, fleet: Fleet, *, retry: bool = False) -> Due:
         """Who is due now, by an inventory just read; with `retry`, those too that failed before. Raises
         UsageError for a choice that the inventory does not have."""
-        chosen = self._choice.of(fleet)
+        chosen = self._choice.of(fleet, self._lookup)
         self.machines = [one for one in chosen if not one.rests or self._choice.names_machines]
         self.resting = len(chosen) - len(self.machines)
         self._place = {one.system_id: (one.dept_id, one.lab_id) for one in self.machines}
+        self.inventory = fleet.inventory
         self.lane.update(fleet)
         if retry:
             self.lane.retry(self.machines)
@@ -47,7 +51,7 @@ class Run:
     def targets(self, due: Due) -> "list[Target]":
         """As the runner wants them; first those that failed before: who is off costs a whole deadline."""
         machines = sorted(due.now, key=self.lane.has_failed, reverse=True)
-        return [target(one, self._config.collect.port) for one in machines]
+        return [target(one, self._config.collect.port, self.inventory) for one in machines]
 
     def take(self, result: "Result", sink: Sink) -> None:
         """Send what was measured, and how the machine fares. Raises what the sink does."""

@@ -19,6 +19,7 @@ class Shown(StrEnum):
     waiting = "waiting"
     sent = "sent"
     superseded = "superseded"
+    withdrawn = "withdrawn"
     failed = "failed"
 
 
@@ -44,7 +45,7 @@ COLUMNS = [
     Column("alert_state", "Is", extra=True),
     Column("about", "About", gives=True),
     Column("attempts", "Tries", right=True, extra=True),
-    Column("error", "Error", absent="", gives=True),
+    Column("error", "Why", absent="", gives=True),
 ]
 
 

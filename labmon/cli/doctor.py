@@ -190,6 +190,9 @@ def _notify(config: "Config", store: "Store | None") -> Iterator[Finding]:
         return
     names = ", ".join(target.name for target in config.notify.targets)
     yield Finding("notify", OK, f"alerts are told to {names}")
+    if all(target.departments or target.labs for target in config.notify.targets):
+        said = "nobody is told of a queue or a spool that fills: each target is of some departments or labs"
+        yield Finding("notify", NOTE, said)
     if store is None:
         return
     with store.transaction() as connection:

@@ -17,8 +17,6 @@ from labmon.errors import UsageError
 from labmon.units import Seconds
 
 if TYPE_CHECKING:
-    from psycopg import Connection
-
     from labmon.store.maintenance import Maintenance
 
 app = typer.Typer(
@@ -128,8 +126,7 @@ def add(
     from labmon.messages import utcnow
     from labmon.store import maintenance
 
-    whose = scope(dept, lab, system)
-    if everything == (whose != maintenance.Scope()):
+    if everything == (dept is not None or lab is not None or system is not None):
         raise UsageError("say whose: --lab, --dept, --system, or --all")
     if length is not None and end is not None:
         raise UsageError("say either --to or --for")
@@ -138,7 +135,7 @@ def add(
     if length is not None:
         ends_at = (starts_at or utcnow()) + duration(length)
     with open_store(load(ctx)) as store, store.transaction() as connection:
-        check_exists(connection, whose)
+        whose = scope(connection, dept, lab, system)
         number = maintenance.add(
             connection,
             mode.value,
@@ -204,20 +201,6 @@ def duration(text: str) -> timedelta:
     if not seconds:
         raise UsageError(f"{text!r} is no time at all")
     return timedelta(seconds=seconds)
-
-
-def check_exists(connection: "Connection[tuple[object, ...]]", whose: object) -> None:
-    """Raises UsageError for a department, lab or system that labmon does not know."""
-    word, _, number = str(whose).partition(" ")
-    tables = {
-        "dept": "departments WHERE dept_id",
-        "lab": "labs WHERE lab_id",
-        "system": "systems WHERE system_id",
-    }
-    if word in tables:
-        query = f"SELECT FROM {tables[word]} = %s"
-        if connection.execute(query.encode(), [int(number)]).fetchone() is None:
-            raise UsageError(f"there is no {whose}")
 
 
 def local_zone() -> str:

@@ -12,18 +12,20 @@ from labmon.units import Seconds
 
 
 def moment(text: str) -> datetime:
-    """A date, a date and time, or how long ago ("2h", "7d"). Where no zone is given, this machine's.
+    """A date, a date and time, a time of today, or how long ago ("2h", "7d"). Without a zone, this machine's.
 
     Raises UsageError.
     """
     try:
         if re.fullmatch(r"[\d.]+\s*[smhd]", text.strip()):
             return utcnow() - timedelta(seconds=Seconds.parse(text))
+        if re.fullmatch(r"\d\d:\d\d", text.strip()):
+            text = f"{date.today()} {text.strip()}"
         return datetime.fromisoformat(text.strip()).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
-            f'{text!r} is no time, such as 2026-03-01, "2026-03-01 14:30", 2026-03-01T14:30Z, or 2h for two '
-            "hours ago"
+            f'{text!r} is no time, such as 2026-03-01, "2026-03-01 14:30", 2026-03-01T14:30Z, 14:30 today, '
+            "or 2h for two hours ago"
         ) from error
 
 

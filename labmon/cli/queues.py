@@ -1,18 +1,19 @@
 """`labmon setup-queues` and `labmon queue-depth`."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from labmon.cli.output import Column, Format, print_rows, say, span
-from labmon.cli.wiring import As, QueueHost, Quiet, load, open_broker, open_sink
+from labmon.cli.wiring import As, QueueHost, Quiet, load, open_broker, open_store
 from labmon.errors import UsageError
 
 if TYPE_CHECKING:
-    from labmon.brokers.base import Broker, Depth
+    from labmon.brokers.base import Depth
     from labmon.config import Config
 
 
@@ -67,7 +68,7 @@ def queue_depth(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C.")] = False,
     interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 2.0,
     alert: Annotated[
-        bool, typer.Option("--alert", help="Send a queue_backlog alert when a queue stays critical.")
+        bool, typer.Option("--alert", help="Judge by the alert rules, and tell who is to be told.")
     ] = False,
     prometheus: Annotated[
         bool, typer.Option("--prometheus", help="Print the text format of Prometheus.")
@@ -78,17 +79,26 @@ def queue_depth(
     """Show how many messages wait in each queue, and how long the oldest has been waiting.
 
     Exit code 0: fine, 1: a queue is over [queue] depth_warning, 2: over depth_critical; as monitoring
-    plugins do.
+    plugins do. When a backlog is told is the alert rule queue_backlog's affair, which `labmon consume` looks
+    after; with --alert this does as well, from cron, for when no worker is left who could:
+
+    labmon queue-depth --alert
     """
     from labmon.backlog import level
 
     config = load(ctx, {"queue.host": queue_host})
     if watch and (prometheus or form is not Format.table):
         raise UsageError("--watch is for people: leave out --format and --prometheus")
-    with open_broker(config) as broker:
+    with open_broker(config) as broker, _judged(config, alert) as judge:
+
+        def look() -> "dict[str, Depth]":
+            depths = {queue: broker.depth(queue) for queue in config.queue.names}
+            judge(depths)
+            return depths
+
         if watch:
-            _watch(broker, config, interval, alert)
-        depths = _look(broker, config, alert)
+            _watch(look, config, interval)
+        depths = look()
     if prometheus:
         typer.echo(_exposition(depths), nl=False)
     else:
@@ -96,18 +106,26 @@ def queue_depth(
     raise typer.Exit(max(level(depth, config.queue) for depth in depths.values()))
 
 
-def _look(broker: "Broker", config: "Config", alert: bool) -> "dict[str, Depth]":
-    depths = {queue: broker.depth(queue) for queue in config.queue.names}
-    if alert:
-        from labmon.backlog import due_alerts
-        from labmon.messages import utcnow
+@contextmanager
+def _judged(config: "Config", alert: bool) -> "Iterator[Callable[[Mapping[str, Depth]], None]]":
+    """What is done with each look. With `alert` the rules judge it, and what they find is told at once."""
+    if not alert:
+        yield lambda depths: None
+        return
+    from threading import Event
 
-        alerts = due_alerts(depths, config.queue, config.state.path, utcnow())
-        if alerts:
-            with open_sink(config, queued=True) as sink:
-                for one in alerts:
-                    sink.send(one)
-    return depths
+    from labmon.brokers import open_broker
+    from labmon.consume.alerting import Alerting
+
+    seen: dict[str, Depth] = {}
+    with open_store(config) as store:
+        alerting = Alerting(config, store, lambda: open_broker(config, store_url=store.url), lambda: seen)
+
+        def judge(depths: "Mapping[str, Depth]") -> None:
+            seen.update(depths)
+            alerting.finish(Event())
+
+        yield judge
 
 
 def _rows(
@@ -138,7 +156,7 @@ def _rows(
     return rows
 
 
-def _watch(broker: "Broker", config: "Config", interval: float, alert: bool) -> None:
+def _watch(look: "Callable[[], dict[str, Depth]]", config: "Config", interval: float) -> None:
     """Until Ctrl-C. On a terminal the table stays in its place; elsewhere each look is printed."""
     from rich.live import Live
     from rich.text import Text
@@ -150,7 +168,7 @@ def _watch(broker: "Broker", config: "Config", interval: float, alert: bool) -> 
     at = time.monotonic()
     with Live(console=console, auto_refresh=False, transient=False) as live:
         while True:
-            depths = _look(broker, config, alert)
+            depths = look()
             now = time.monotonic()
             width = console.width if console.is_terminal else None
             shown = Text("\n".join(table(COLUMNS, _rows(depths, config, before, now - at), width)))

@@ -26,6 +26,7 @@ from labmon.cli.wiring import (
 from labmon.errors import Exit
 
 if TYPE_CHECKING:
+    from labmon.config import Config
     from labmon.scan.host import Host
     from labmon.scan.targets import Targets
     from labmon.store.pool import Store
@@ -123,7 +124,7 @@ def scan(
         stack.enter_context(address_lock.held(config.state.path / "scans", addresses.claims, running))
         if store is None and not dry_run and not config.queue.enabled:
             store = stack.enter_context(open_store(config))
-        known = _known(store, addresses) if store and addresses.on_link else []
+        known = _known(config, store, addresses) if addresses.on_link else []
         sweep = Sweep(addresses, config.scan, method=type.value, stop=stop, known=known)
         scan_id = new_scan_id()
         with (
@@ -177,8 +178,18 @@ def scan(
         raise typer.Exit(Exit.SOME_FAILED)
 
 
-def _known(store: "Store", targets: "Targets") -> list[str]:
-    """Machines in the networks that are asked as a whole, which not everybody answers."""
+def _known(config: "Config", store: "Store | None", targets: "Targets") -> list[str]:
+    """Machines in the networks that are asked as a whole, which not everybody answers.
+
+    By the store, or where only the queue is at hand by the inventory that collecting keeps on disk.
+    """
+    if store is None:
+        from labmon.cli.targets import inventory_file
+        from labmon.fleet import Fleet
+
+        fleet = Fleet.load(inventory_file(config))
+        machines = fleet.machines if fleet else []
+        return [one.address for one in machines if any(one.address in network for network in targets.on_link)]
     from labmon.store import inventory
 
     with store.transaction() as connection:

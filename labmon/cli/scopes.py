@@ -1,7 +1,7 @@
 """The options that say whose: all, a department, a lab, a system; and who says so."""
 
 import getpass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,12 +9,17 @@ from labmon.cli.wiring import LARGEST
 from labmon.errors import UsageError
 
 if TYPE_CHECKING:
+    from psycopg import Connection
+
     from labmon.store.maintenance import Scope
 
 Dept = Annotated[
     int | None, typer.Option("--dept", min=1, max=LARGEST, help="This department.", show_default=False)
 ]
-Lab = Annotated[int | None, typer.Option("--lab", min=1, max=LARGEST, help="This lab.", show_default=False)]
+Lab = Annotated[
+    str | None,
+    typer.Option("--lab", metavar="LAB", help="This lab, by number or name.", show_default=False),
+]
 System = Annotated[
     int | None, typer.Option("--system", min=1, max=LARGEST, help="This system.", show_default=False)
 ]
@@ -23,13 +28,19 @@ Comment = Annotated[
 ]
 
 
-def scope(dept: int | None, lab: int | None, system: int | None) -> "Scope":
-    """Raises UsageError for more than one."""
+def scope(connection: "Connection[Any]", dept: int | None, lab: str | None, system: int | None) -> "Scope":
+    """Whose it is. Raises UsageError for more than one of these, and for what there is not."""
+    from labmon.fleet import find_lab
+    from labmon.store import departments, inventory, labs
     from labmon.store.maintenance import Scope
 
     if sum(one is not None for one in (dept, lab, system)) > 1:
         raise UsageError("say one of --dept, --lab and --system")
-    return Scope(dept, lab, system)
+    if system is not None:
+        inventory.check_known(connection, [system])
+    if dept is not None and not departments.departments(connection, dept=dept):
+        raise UsageError(f"there is no department {dept}. See: labmon departments list")
+    return Scope(dept, None if lab is None else find_lab(lab, labs.names(connection)), system)
 
 
 def whoever() -> str:

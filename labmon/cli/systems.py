@@ -144,12 +144,13 @@ MEANING = {
 HISTORY = [
     Column("at", "When", lambda at: f"{at.astimezone():%Y-%m-%d %H:%M:%S}"),
     Column("system_id", "ID", right=True),
-    Column("ip_address", "Address"),
-    Column("hostname", "Name"),
+    Column("ip_address", "Address", extra=True),
+    Column("hostname", "Name", gives=True, extra=True),
     Column("change", "Change"),
     Column("old_value", "Before"),
     Column("new_value", "After"),
-    Column("scan_id", "Scan", right=True),
+    Column("error", "Error", absent="", gives=True),
+    Column("scan_id", "Scan", right=True, extra=True),
 ]
 
 SCANS = [
@@ -176,13 +177,15 @@ def history(
     scan: Annotated[int | None, typer.Option(help="Only what this scan changed.", show_default=False)] = None,
     change: Annotated[
         list[str] | None,
-        typer.Option(help="Only such changes: found, moved, gone, ...; may be repeated.", show_default=False),
+        typer.Option(
+            help="Only such changes: found, moved, status, ...; may be repeated.", show_default=False
+        ),
     ] = None,
     scans: Annotated[bool, typer.Option("--scans", help="The scans themselves instead.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 100,
     form: As = Format.table,
 ) -> None:
-    """Show what happened to the machines: found, moved, renamed, gone, back."""
+    """Show what happened to the machines: found, moved, renamed, gone, back, and how their status changed."""
     from labmon.store import history, inventory
     from labmon.store import scans as scan_records
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from labmon.errors import SchemaOutOfDate, StoreError, StoreUnavailable, UsageEr
 from labmon.fleet import Fleet, Machine, find_lab
 
 if TYPE_CHECKING:
+    from labmon.collect.lookup import Lookup
     from labmon.collect.runner import Target
     from labmon.store.pool import Store
 
@@ -41,12 +41,10 @@ class Choice:
         """True when somebody named them one by one, and so wants each of them tried."""
         return bool(self.systems or self.hosts)
 
-    def of(self, fleet: Fleet) -> list[Machine]:
+    def of(self, fleet: Fleet, lookup: "Lookup") -> list[Machine]:
         """Those machines, by address or as they were named. Raises UsageError for what there is not."""
         if self.hosts:
-            known = {one.address: one for one in fleet.machines}
-            hosts = dict.fromkeys(map(_address, self.hosts))
-            return [known.get(host) or Machine(address=host) for host in hosts]
+            return list(dict.fromkeys(lookup.machine(host, fleet) for host in self.hosts))
         machines = list(fleet.machines)
         if self.dept is not None:
             machines = [one for one in machines if one.dept_id == self.dept]
@@ -62,19 +60,19 @@ class Choice:
         return machines
 
 
-def _address(text: str) -> str:
-    """As the store writes it. What is none is left to those who tell the user so."""
-    try:
-        return str(ip_address(text))
-    except ValueError:
-        return text
-
-
-def target(machine: Machine, port: int) -> "Target":
-    """What the runner measures; `port` is the usual one."""
+def target(machine: Machine, port: int, inventory: str) -> "Target":
+    """What the runner measures; `port` is the usual one, `inventory` whose machine it is."""
+    from labmon.collect.lookup import ip
     from labmon.collect.runner import Target
 
-    return Target(machine.address, machine.port or port, machine.system_id, machine.name)
+    return Target(
+        machine.address,
+        machine.port or port,
+        machine.system_id,
+        machine.name,
+        inventory,
+        is_name=ip(machine.address) is None,
+    )
 
 
 @contextmanager
@@ -106,11 +104,17 @@ def _without_store(config: Config, choice: Choice, error: StoreError) -> Fleet:
 
 
 def read_fleet(store: "Store", config: Config) -> Fleet:
-    """The machines as the store has them now; kept on disk. Raises StoreError."""
+    """The machines as the store has them now; kept on disk. Raises StoreError.
+
+    Whoever reaches the store tells it how full the spool is here, which nobody else can see.
+    """
+    from labmon.consume.spools import report_spool
+    from labmon.messages import utcnow
     from labmon.store import inventory
 
     with store.transaction() as connection:
         fleet = inventory.fleet(connection)
+        report_spool(connection, config, utcnow())
     fleet.save(inventory_file(config))
     return fleet
 

@@ -13,7 +13,7 @@ from labmon.cli.output import Column, Format, ago, print_rows, say
 from labmon.cli.targets import Choice, open_fleet
 from labmon.cli.wiring import LARGEST, As, load
 from labmon.errors import UsageError
-from labmon.fleet import Fleet, Machine, find_lab
+from labmon.fleet import Fleet, Machine, find_lab, machines_called
 
 if TYPE_CHECKING:
     from labmon.collect.pins import Pins
@@ -78,7 +78,7 @@ def trust(
 
     labmon systems trust --lab 3 --yes
     """
-    from labmon.collect.hostkeys import FILE
+    from labmon.collect.hostkeys import FILE, concerns
     from labmon.collect.pins import Pins
 
     config = load(ctx)
@@ -92,8 +92,9 @@ def trust(
         if named:
             wanted = _chosen(fleet, machines or [], lab, dept, pins)
         else:
-            known = _by_pin(fleet.machines)
-            wanted = {one.machine: known.get(one.machine) for one in pins.refused()}
+            known = _by_pin(fleet.machines, fleet.inventory)
+            ours = [one.machine for one in pins.refused() if concerns(one.machine, fleet.inventory)]
+            wanted = {pin: known.get(pin) for pin in ours}
         refused = [one for one in pins.refused() if one.machine in wanted]
         rows = _rows(wanted, pins, unseen=unseen)
         if rows or form is not Format.table:
@@ -125,10 +126,10 @@ def _try_again(store: "Store | None", machines: Iterable[Machine | None]) -> Non
             statuses.set_status(connection, failed, "active")
 
 
-def _by_pin(machines: Iterable[Machine]) -> Wanted:
+def _by_pin(machines: Iterable[Machine], inventory: str) -> Wanted:
     from labmon.collect.hostkeys import pin_of
 
-    return {pin_of(one.system_id): one for one in machines if one.system_id is not None}
+    return {pin_of(one.system_id, inventory): one for one in machines if one.system_id is not None}
 
 
 def _chosen(fleet: Fleet, machines: Sequence[str], lab: str | None, dept: int | None, pins: "Pins") -> Wanted:
@@ -137,28 +138,24 @@ def _chosen(fleet: Fleet, machines: Sequence[str], lab: str | None, dept: int | 
     everyone = fleet.machines
     if lab is not None or dept is not None:
         lab_id = find_lab(lab, fleet.labs) if lab is not None else None
-        chosen |= _by_pin(
+        inside = [
             one
             for one in everyone
             if (lab is None or one.lab_id == lab_id) and (dept is None or one.dept_id == dept)
-        )
+        ]
+        chosen |= _by_pin(inside, fleet.inventory)
     for name in machines:
-        meant = [
-            one for one in everyone if name.lower() in (str(one.system_id), one.address, _host(one))
-        ] or [one for one in everyone if name.lower() == _host(one).split(".")[0]]
+        meant = [one for one in everyone if name.lower() in (str(one.system_id), one.address)]
+        meant = meant or machines_called(name, everyone)
         if len(meant) > 1:
             raise UsageError(f"{len(meant)} machines are called {name}: say which by its ID")
         if meant:
-            chosen |= _by_pin(meant)
+            chosen |= _by_pin(meant, fleet.inventory)
         elif pins.keys(name.lower()) or name.lower() in (one.machine for one in pins.refused()):
             chosen[name.lower()] = None
         else:
             raise UsageError(f"there is no machine {name}, and nothing was collected from it")
     return chosen
-
-
-def _host(machine: Machine) -> str:
-    return (machine.name or "").lower()
 
 
 def _rows(wanted: Wanted, pins: "Pins", *, unseen: bool) -> list[_Row]:

@@ -43,6 +43,9 @@ class _Target(Protocol):
     @property
     def name(self) -> str | None: ...
 
+    @property
+    def inventory(self) -> str: ...
+
 
 class Access:
     """Opens sessions to machines. Close it when they are done: that ends the bastions' connections."""
@@ -84,7 +87,12 @@ class Access:
         options = self._ssh_config.options(target.address, target.name, user=user)
         port = target.port if target.port != USUAL_PORT else options.port or USUAL_PORT
         machine = Machine.of(
-            target.address, port, target.name, options.host_key_alias, system_id=target.system_id
+            target.address,
+            port,
+            target.name,
+            options.host_key_alias,
+            system_id=target.system_id,
+            inventory=target.inventory,
         )
         through = self._through(self._jumps or self._jumps_of(options))
         return Way(target.address, port, machine, self._logins.of(options), through)
@@ -134,6 +142,11 @@ class Access:
             self._logins.of(options, user=user or options.user, password=False),
             through,
         )
+
+
+def is_direct(settings: Collect, options: Options) -> bool:
+    """False for a machine that is behind a bastion."""
+    return not _hops(settings.proxy_jump or options.proxy_jump or "none", "ProxyJump")
 
 
 def load_ssh_config(settings: Collect) -> SshConfig:

@@ -7,6 +7,7 @@ OpenSSH's files know of an address or a name counts at first sight, and never ag
 import base64
 import hashlib
 import logging
+import re
 import shlex
 import sqlite3
 from collections.abc import Collection, Iterable
@@ -30,7 +31,7 @@ FILE = "host_keys.sqlite"
 OLD_FILE = "known_hosts"
 """Where earlier versions kept the keys, by address; still read as one more file of known hosts."""
 
-_SYSTEM = "system "
+_SYSTEM = re.compile(r"system (?P<number>\d+) of (?P<inventory>.*)")
 
 
 def fingerprint(blob: bytes) -> str:
@@ -46,20 +47,35 @@ class Machine:
     names: tuple[str, ...]
 
     @classmethod
-    def of(cls, address: str, port: int, *aliases: str | None, system_id: int | None = None) -> Self:
-        """A system of the inventory; or, where there is no `system_id`, what answers at this address."""
+    def of(
+        cls,
+        address: str,
+        port: int,
+        *aliases: str | None,
+        system_id: int | None = None,
+        inventory: str = "",
+    ) -> Self:
+        """A system of an inventory; or, where there is no `system_id`, what answers at this address."""
         names = dict.fromkeys(host_name(one, port) for one in (address, *aliases) if one)
-        return cls(next(iter(names)) if system_id is None else pin_of(system_id), tuple(names))
+        pin = next(iter(names)) if system_id is None else pin_of(system_id, inventory)
+        return cls(pin, tuple(names))
 
     @property
     def trusted_by(self) -> str:
         """The command that takes a new key of it."""
-        return f"labmon systems trust {shlex.quote(self.pin.removeprefix(_SYSTEM))}"
+        system = _SYSTEM.fullmatch(self.pin)
+        return f"labmon systems trust {system['number'] if system else shlex.quote(self.pin)}"
 
 
-def pin_of(system_id: int) -> str:
-    """The name of a system's pin."""
-    return f"{_SYSTEM}{system_id}"
+def pin_of(system_id: int, inventory: str) -> str:
+    """The name of a system's pin: the same number is another machine's in another database."""
+    return f"system {system_id} of {inventory}"
+
+
+def concerns(pin: str, inventory: str) -> bool:
+    """False for a system of another inventory."""
+    system = _SYSTEM.fullmatch(pin)
+    return system is None or system["inventory"] == inventory
 
 
 class HostKeys:
@@ -157,8 +173,9 @@ class _Sink(Protocol):
     def flush(self) -> None: ...
 
 
-def report_changes(state_dir: Path, sink: _Sink) -> int:
-    """Send an alert for each changed key that was refused and not reported yet; returns how many.
+def report_changes(state_dir: Path, sink: _Sink, inventory: str = "") -> int:
+    """Send an alert for each changed key that was refused and not reported yet, of a system of this inventory
+    or of none; returns how many.
 
     An alert may be sent twice, with the same time, when the process dies at the wrong moment. Raises what
     the sink raises.
@@ -167,7 +184,7 @@ def report_changes(state_dir: Path, sink: _Sink) -> int:
     if not file.exists():
         return 0
     with closing(Pins(file)) as pins:
-        changes = pins.refused(unreported=True)
+        changes = [one for one in pins.refused(unreported=True) if concerns(one.machine, inventory)]
         if changes:
             for one in changes:
                 sink.send(_alert(one))
@@ -177,9 +194,9 @@ def report_changes(state_dir: Path, sink: _Sink) -> int:
 
 
 def _alert(change: Refused) -> Alert:
-    ours = change.machine.startswith(_SYSTEM)
+    system = _SYSTEM.fullmatch(change.machine)
     return Alert(
-        system_id=int(change.machine.removeprefix(_SYSTEM)) if ours else OURSELVES,
+        system_id=int(system["number"]) if system else OURSELVES,
         alert_type="host_key_changed",
         severity="critical",
         value=1,

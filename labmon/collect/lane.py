@@ -62,12 +62,20 @@ class _Entry(Struct, omit_defaults=True):
     told_at: datetime | None = None
 
 
+class _File(Struct):
+    """What is kept: machines by number, and whose numbers these are, see `Fleet`."""
+
+    inventory: str = ""
+    failed: dict[int, _Entry] = msgspec.field(default_factory=dict)
+
+
 class Lane:
     """Who failed and is to be tried when, kept in a small file.
 
     `update` with the inventory, ask who is `due`, `record` each result, `save`; leaving the block saves, too.
     Times are the caller's. The file holds the machines that failed and no others. Several processes may use
-    it, each for machines of its own: saving writes what changed here, and keeps what others wrote meanwhile.
+    it, each for machines of its own: saving writes what changed here, and keeps what others wrote meanwhile,
+    unless that is about another database.
     """
 
     def __init__(
@@ -82,7 +90,8 @@ class Lane:
         self._first = float(settings.retry_first)
         self._longest = timedelta(seconds=settings.retry_max)
         self._uniform = uniform
-        self._failed = _read(path)
+        kept = _read(path)
+        self._inventory, self._failed = kept.inventory, kept.failed
         self._touched: set[int] = set()  #: those to be written
         self._seen: dict[int, datetime | None] = {}
         self._place: dict[int, str] = {}
@@ -101,6 +110,9 @@ class Lane:
     def update(self, fleet: Fleet) -> None:
         """Take in the inventory: who is no longer in it is dropped, who was seen since it failed is due."""
         machines = {one.system_id: one for one in fleet.machines if one.system_id is not None}
+        if fleet.inventory != self._inventory:
+            self._inventory = fleet.inventory
+            self._failed.clear()
         self._touched.update(self._failed.keys() - machines.keys())
         self._failed = {number: entry for number, entry in self._failed.items() if number in machines}
         self._seen = {number: one.seen_at for number, one in machines.items()}
@@ -179,10 +191,12 @@ class Lane:
             return
         with files.locked(self._path):
             kept = _read(self._path)
+            if kept.inventory != self._inventory:
+                kept = _File(self._inventory)
             for number in self._touched:
-                kept.pop(number, None)
+                kept.failed.pop(number, None)
                 if number in self._failed:
-                    kept[number] = self._failed[number]
+                    kept.failed[number] = self._failed[number]
             if files.replace(self._path, msgspec.json.encode(kept)):
                 self._touched.clear()
 
@@ -215,11 +229,11 @@ class Lane:
         self._touched.add(number)
 
 
-def _read(path: Path) -> dict[int, _Entry]:
+def _read(path: Path) -> _File:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[int, _Entry])
+        return msgspec.json.decode(path.read_bytes(), type=_File)
     except FileNotFoundError:
-        return {}
+        return _File()
     except (OSError, msgspec.MsgspecError, ValueError) as error:
         logger.warning("%s: cannot be read: %s", path, error)
-        return {}
+        return _File()

@@ -14,18 +14,21 @@ from labmon.messages import Metrics, Readings
 class Target:
     """A machine to measure. `system_id` is None for one that the store does not know.
 
-    `address` is an IP address: names are looked up beforehand, since a look-up has no deadline. Raises
-    UsageError for anything else.
+    `address` is an IP address: names are looked up beforehand, since a look-up has no deadline. Where a
+    bastion does it, within ours, it `is_name`. Raises UsageError for anything else.
     """
 
     address: str
     port: int = 22
     system_id: int | None = None
     name: str | None = None
+    inventory: str = ""  #: whose number `system_id` is, see `Fleet`
+    is_name: bool = False
 
     def __post_init__(self) -> None:
         try:
-            ip_address(self.address)
+            if not self.is_name:
+                ip_address(self.address)
         except ValueError as error:
             raise UsageError(f"{self.address!r} is not an IP address") from error
         if not 1 <= self.port <= 65535:
@@ -41,7 +44,9 @@ class Target:
 
     @cached_property
     def subnet(self) -> str:
-        """What it likely shares a switch or a firewall with: its /24, or its /64."""
+        """What it likely shares a switch or a firewall with: its /24, or its /64. A name is alone."""
+        if self.is_name:
+            return self.address
         return ip_address(self.address).packed[: 8 if ":" in self.address else 3].hex()
 
 

@@ -5,7 +5,8 @@ evenly spread and each machine at equal distances. It is put down for its next m
 the last: one that is slow leaves some out, and nothing ever piles up.
 
 On an open session the probe runs as a loop, which prints another block when it is told to, and ends with
-its input when the session does. Where a forced command prints one block and ends, each round starts it anew.
+its input when the session does. Where a forced command prints one block and ends, each round starts it anew,
+which costs us a quarter more (3.0 ms instead of 2.4), and the machine a shell each time.
 """
 
 import threading
@@ -79,7 +80,8 @@ class Rounds:
     """The machines, their sessions and the clock. `with Rounds(...) as rounds: for what in rounds.run(stop)`
 
     One thread calls its methods. Entering reads keys, password and host keys: raises ConfigError or
-    PermissionNeeded then, and nothing later. Leaving drops every session, at once.
+    PermissionNeeded then, and nothing later. Leaving drops every session, unless it was said to `abandon`
+    them.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class Rounds:
         self._memory = memory or Memory()
         self._machines: dict[str, _Machine] = {}
         self._done: SimpleQueue[tuple[int, _Machine, Result]] = SimpleQueue()
+        self._abandoned = False
 
     def __enter__(self) -> "Rounds":
         self._access = Access.load(self._settings, self._state_dir)
@@ -118,9 +121,19 @@ class Rounds:
 
     def __exit__(self, *_: object) -> None:
         self._pool.close()
+        if self._abandoned:
+            return
         for machine in self._machines.values():
             machine.drop()
         self._access.close()
+
+    def abandon(self) -> None:
+        """Leave the sessions to the end of the process, which is near.
+
+        Hung up on one by one, each wakes a thread of ours and the processes at its other end. With those on
+        the same computer, a thousand took 1.7 s, of which 0.2 s were ours.
+        """
+        self._abandoned = True
 
     def update(self, targets: Iterable[Target]) -> None:
         """From now on measure these. Those that were there before keep their sessions."""

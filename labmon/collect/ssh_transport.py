@@ -48,7 +48,9 @@ class Forwarded:
     @property
     def holds(self) -> bool:
         """False when the server that forwards is gone."""
-        return bool(self._channel.get_transport().is_active())
+        transport = self._channel.get_transport()
+        # paramiko ends the channels before it calls the transport inactive.
+        return bool(transport.is_active() and not transport.packetizer.ended)
 
     def hang_up(self) -> None:
         """Have `recv` return nothing. Never waits, as `shutdown` would for a server that does not listen."""
@@ -187,6 +189,7 @@ class BoundedPacketizer(Packetizer):  # type: ignore[misc]
         self.heard = b""  #: up to the version line
         self.heard_at = 0.0  #: on the monotonic clock, the last sign of life
         self.alive = threading.Event()  #: set by each
+        self.ended = False  #: the other side has hung up
 
     def start_handshake(self, timeout: float) -> None:
         """Nothing: the session's deadline covers the handshake."""
@@ -194,7 +197,11 @@ class BoundedPacketizer(Packetizer):  # type: ignore[misc]
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
         if n > MAX_PACKET:
             raise paramiko.SSHException(f"a packet of {n} bytes")
-        data = cast("bytes", super().read_all(n, check_rekey))
+        try:
+            data = cast("bytes", super().read_all(n, check_rekey))
+        except (EOFError, OSError):
+            self.ended = True
+            raise
         self.heard_at = time.monotonic()
         self.alive.set()
         return data

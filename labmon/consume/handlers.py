@@ -120,7 +120,7 @@ def _alerts_for(targets: Sequence[Target]) -> Handler:
         told = [
             (verdict.target.name, alert, about)
             for alert, about in zip(new, deliveries.whereabouts(connection, new), strict=True)
-            for verdict in verdicts(alert, about.dept_id, about.lab_id, targets)
+            for verdict in verdicts(alert, about.departments, about.labs, targets)
             if verdict.told
         ]
         deliveries.add(connection, told)

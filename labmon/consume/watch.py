@@ -1,4 +1,4 @@
-"""The tick of the alerts as a duty of `labmon consume`, which tells the rules of queues and spool."""
+"""The tick of the alerts as a duty of `labmon consume`, which tells the rules of queues and spools."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from labmon.alerts.tick import tick
 from labmon.brokers.base import Depth
 from labmon.config import Config
+from labmon.consume.spools import report_spool
 from labmon.messages import utcnow
-from labmon.spool import Spool
+from labmon.store import spools
 from labmon.store.pool import Store
 
 logger = logging.getLogger(__name__)
@@ -23,15 +24,16 @@ class Watch:
         self._depths = depths
 
     def look(self) -> None:
-        """Look once. Raises StoreError, SpoolError."""
-        spool = Spool.of(self._config).status()
+        """Look once. Raises StoreError."""
+        now = utcnow()
         with self._store.transaction() as connection:
+            report_spool(connection, self._config, now)
             told = tick(
                 connection,
-                utcnow(),
+                now,
                 depths={queue: depth.ready for queue, depth in self._depths().items()},
                 metrics_queue=self._config.queue.metrics_queue,
-                spool_percent=100 * spool.bytes / spool.max_bytes,
+                spools=spools.fills(connection, now),
             )
         if told:
             logger.info("alerts: %d to be told", told)

@@ -16,6 +16,7 @@ from labmon.scan.host import Host
 from labmon.scan.icmp import host
 from labmon.scan.icmp6 import PingSocket6
 from labmon.scan.pace import TICK
+from labmon.scan.persistence import Persistence
 from labmon.scan.targets import ALL_NODES
 from labmon.scan.timing import Patience
 
@@ -24,7 +25,7 @@ MOST = 65536
 
 
 class Everybody:
-    """Asks from each of our addresses on the link, until that brings nobody new.
+    """Asks from each of our addresses on the link, again for as long as `Persistence` says.
 
     A host answers from an address that goes with the one it was asked from, so each network of the link is
     asked from within.
@@ -53,8 +54,8 @@ class Everybody:
                     asked.append((sock, Echo(sock.identifier, os.urandom(8), ipv6=True)))
             if not asked:
                 return
+            persistence = Persistence()
             for round_ in range(1 + self._retries):
-                before = len(self._found)
                 for sock, echo in asked:
                     try:
                         sock.send(echo.question(round_, 0, time.time_ns()), self._all)
@@ -64,10 +65,11 @@ class Everybody:
                             self.trouble = error.strerror
                     with suppress(OSError):  # or this account may not send options
                         sock.send_odd(echo.question(round_, 0, time.time_ns()), self._all)
-                yield from self._listen(asked, self._patience.between)
-                if self._stop.is_set() or (round_ and len(self._found) == before):
+                heard = self._patience.between
+                yield from self._listen(asked, heard)
+                if self._stop.is_set() or not persistence.goes_on(len(self._found)):
                     break
-            yield from self._listen(asked, self._patience.at_the_end)
+            yield from self._listen(asked, self._patience.at_the_end - heard)
 
     def _listen(self, asked: Sequence[tuple[PingSocket6, Echo]], seconds: float) -> Iterator[list[Host]]:
         deadline = time.monotonic() + seconds

@@ -6,7 +6,7 @@ Read from /proc, which costs nothing: no command is started, and no packet sent.
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from labmon.scan import links6
@@ -17,9 +17,6 @@ from labmon.scan.route import Route
 LOCAL = Path("/proc/net/fib_trie")
 NEIGHBOURS = Path("/proc/net/arp")
 
-DEVICES = Path("/sys/class/net")
-
-_NO_ARP = 0x80  # IFF_NOARP
 _UP, _GATEWAY, _REJECT = 0x1, 0x2, 0x200
 _COMPLETE = 0x2  # ATF_COM: the address in the entry is known
 
@@ -35,7 +32,7 @@ def parse_routes(table: str) -> list[Route]:
         device = None if flags & (_GATEWAY | _REJECT) else fields[0]
         router = text(in_our_order(fields[2])) if flags & _GATEWAY else None
         routes.append(Route(device, first, first | (mask ^ 0xFFFF_FFFF), router, fields[0]))
-    return _longest_first(routes)
+    return longest_first(routes)
 
 
 def parse_local(trie: str) -> set[str]:
@@ -93,10 +90,10 @@ def sort_targets(targets: Sequence[str]) -> Shared:
     except OSError:
         routes, local = [], set()
     local |= {own.address for own in links6.own()}
-    return divide(targets, _longest_first(routes + links6.routes()), local)
+    return divide(targets, longest_first(routes + links6.routes()), local)
 
 
-def _longest_first(routes: list[Route]) -> list[Route]:
+def longest_first(routes: list[Route]) -> list[Route]:
     """As the kernel looks things up."""
     return sorted(routes, key=lambda route: route.last - route.first)
 
@@ -130,33 +127,3 @@ def _flat(routes: list[Route]) -> tuple[list[int], list[str | None]]:
     starts = sorted({0, *(r.first for r in routes), *(r.last + 1 for r in routes)})
     found = [next((r.device for r in routes if r.first <= start <= r.last), None) for start in starts]
     return starts, found
-
-
-def routers(targets: Sequence[str]) -> dict[str, str]:
-    """The routers on an Ethernet that targets are behind, each with one of those. Of spans, the first."""
-    try:
-        routes = parse_routes(ROUTES.read_text())
-    except OSError:
-        routes = []
-    routes = _longest_first(routes + links6.routes())
-    spans = getattr(targets, "spans", None)
-    firsts = [text(first) for first, _ in spans] if spans else targets[:1]
-    found: dict[str, str] = {}
-    for address in firsts:
-        if ip_address(address).is_loopback:  # in the kernel's local table, which comes before these routes
-            continue
-        place = number(address)
-        route = next((route for route in routes if route.first <= place <= route.last), None)
-        if route and route.router and _is_ethernet(route.outward):
-            found.setdefault(route.router, address)
-    return found
-
-
-def _is_ethernet(device: str) -> bool:
-    try:
-        folder = DEVICES / device
-        return (folder / "type").read_text().strip() == "1" and not (
-            int((folder / "flags").read_text(), 16) & _NO_ARP
-        )
-    except (OSError, ValueError):
-        return False

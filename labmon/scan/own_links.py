@@ -32,7 +32,7 @@ class OwnLinks:
         self.notes: list[str] = []
         """What the user should know, a line each."""
         self.unasked: list[str] = []
-        """Who is known to `everybody`'s caller or the kernel, and could not be asked."""
+        """Who is known to `everybody`'s caller or the kernel, or this machine itself, and was not asked."""
         self._settings = settings
         self._progress = progress
         self._stop = stop
@@ -89,7 +89,8 @@ class OwnLinks:
         self, networks: Iterable[OnLink], known: Sequence[str], *, solicit: bool
     ) -> Iterator[list[Host]]:
         """Find who is in these networks. With `solicit` each is also asked by itself, which tells the MAC
-        address, and so are those whom only the caller or the kernel knows. Raises PermissionNeeded."""
+        address, and so are those whom only the caller or the kernel knows; without it, or where it cannot be
+        done, those are left in `unasked`. Raises PermissionNeeded."""
         by_device: dict[str, list[OnLink]] = {}
         for network in networks:
             by_device.setdefault(network.device, []).append(network)
@@ -113,21 +114,22 @@ class OwnLinks:
             yield []
         if everybody.trouble:
             self._progress.refused |= dict.fromkeys(map(str, wanted), everybody.trouble)
-        if not solicit:
-            yield self._count(_plain(answered.values()))
-            return
         ours = [one for one in sources if _is_wanted(one, wanted)]
         others = [one for one in (*known, *neighbours6()) if one not in ours and _is_wanted(one, wanted)]
         local: list[Host] = []  # what answers from a link-local address, and perhaps from a better one too
         macs: set[str | None] = set()
         left = list(dict.fromkeys([*answered, *others]))
-        for hosts in self._ask(device, left, ours) if left or ours else ():
+        asked = False
+        for hosts in self._ask(device, left, ours) if solicit and (left or ours) else ():
+            asked = True
             found = [_merged(answered.pop(host.address, None), host) for host in hosts]
             macs |= {host.mac for host in found if not host.zone}
             local += [host for host in found if host.zone]
             yield [host for host in found if not host.zone]
-        if not self.permitted:
-            self.unasked += [one for one in others if one not in answered]
+        if not asked:
+            self.unasked += [one for one in (*ours, *others) if one not in answered and "%" not in one]
+            yield self._count(_plain(answered.values()))
+            return
         silent = self._count(answered.values())  # who answers everybody's question, but not its own
         yield [host for host in silent if not host.zone]
         yield [host for host in [*local, *silent] if host.zone and (not host.mac or host.mac not in macs)]

@@ -11,6 +11,7 @@ from typing import ClassVar
 from labmon.config import Scan
 from labmon.scan.host import Host
 from labmon.scan.pace import TICK, Pace
+from labmon.scan.persistence import Persistence
 from labmon.scan.progress import Progress
 from labmon.scan.timing import Patience
 
@@ -19,27 +20,14 @@ PATIENCE = 5.0
 
 BUSY = {errno.EAGAIN, errno.ENOBUFS}  # send buffer, device queue or neighbour table full: all pass
 
-TELLING = 20
-"""So many hosts, all found in the first round, show that nothing gets lost."""
-
-CHEAP = 4096
-"""So many silent addresses may be asked some more on no more than a suspicion."""
-
-LATE = 0.05
-"""A share of the hosts that may turn up in a later round for being slow, or by a loss so rare that two
-rounds make up for it."""
-
 ASKED, ANSWERED = 1, 2
 
 
 class Rounds(ABC):
     """Iterate it once. Yields the hosts that have answered since the last list, often none, each once.
 
-    Every target is asked once, and the silent ones at least once more, and on for as long as that brings
-    somebody new. When it brings many, packets do get lost, and `retries` rounds are made, unless the silent
-    are very many. When of ten packets three are lost each
-    way, half of the questions find their answer: six rounds leave 2 % of the hosts undiscovered, the usual
-    eight 0.5 %. Where nothing is lost two rounds are made, or three when the hosts are too few to tell.
+    Every target is asked once, and the silent ones again for as long as `Persistence` says, at most
+    `retries` times.
     """
 
     phase: ClassVar[str]
@@ -56,6 +44,7 @@ class Rounds(ABC):
     ) -> None:
         self._targets = targets
         self._retries = settings.retries
+        self._rate = settings.rate
         self._progress = progress
         self._stop = stop
         self._pace = pace or Pace(settings.rate)
@@ -78,23 +67,17 @@ class Rounds(ABC):
         """What has come in and is an answer of the target with that number; it may be a repeat."""
 
     def __iter__(self) -> Iterator[list[Host]]:
-        idle = 0  # rounds since somebody new was found
         heard = 0.0  # seconds waited since the last question
-        lossy = False
+        persistence = Persistence()
         for round_ in range(1 + self._retries):
-            before = self._found
             yield from self._ask(round_)
             heard = 0.0
             if round_ == self._retries:
                 break
             heard = self._patience.between
             yield from self._listen(heard)
-            idle = idle + 1 if round_ and self._found == before else 0
-            lossy = lossy or (round_ > 0 and self._found - before > LATE * self._found)
             silent = len(self._targets) - self._found
-            if silent <= CHEAP and lossy:
-                continue
-            if idle >= (1 if silent > CHEAP or self._found >= TELLING else 2):
+            if not persistence.goes_on(self._found, silent, silent / self._rate if self._rate else 0.0):
                 break
         yield from self._listen(max(0.0, self._patience.at_the_end - heard))
         yield self._receive()

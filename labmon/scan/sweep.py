@@ -1,9 +1,8 @@
 """One pass over many addresses: who is there, how it was seen, and what it is called."""
 
-import os
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Literal
@@ -12,16 +11,16 @@ from labmon.config import Scan
 from labmon.errors import PermissionNeeded, UsageError
 from labmon.scan.address import is_ipv6
 from labmon.scan.closer import Closer
-from labmon.scan.echo import Echo
 from labmon.scan.grant import how_to_grant
 from labmon.scan.host import Host
 from labmon.scan.icmp import Ping, PingSocket
 from labmon.scan.icmp6 import Ping6, PingSocket6
-from labmon.scan.links import neighbours, routers, sort_targets
+from labmon.scan.links import neighbours, sort_targets
 from labmon.scan.neighbours6 import neighbours6
 from labmon.scan.own_links import OwnLinks
 from labmon.scan.pace import TICK, Pace
 from labmon.scan.progress import Progress
+from labmon.scan.routers import meet
 from labmon.scan.targets import by_family
 from labmon.scan.tcp import Tcp
 from labmon.scan.timing import Patience
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 
 DNS_SHARE = 0.7
 """Of the time for names; the rest is for asking the hosts themselves when the DNS says nothing."""
-
-ROUTER_WAIT = 3.5
-"""Seconds that the kernel gives an address to answer ARP: three questions, one a second (arp(7))."""
 
 Method = Literal["auto", "arp", "ping", "tcp", "nmap"]
 
@@ -113,7 +109,7 @@ class Sweep:
             yield from self._tcp(self._targets)
         elif self._method == "ping":
             yield from self._everybody()
-            yield from self._ping(self._targets, Patience(self._settings.timeout))
+            yield from self._ping(self._and_unasked(self._targets), Patience(self._settings.timeout))
         elif self._method == "nmap":
             from labmon.scan.nmap import Nmap
 
@@ -122,7 +118,7 @@ class Sweep:
         else:
             yield from self._everybody()
             rest = yield from self._own_links.each(sort_targets(self._targets))
-            rest = [*rest, *self._own_links.unasked] if self._own_links.unasked else rest
+            rest = self._and_unasked(rest)
             self.notes += self._own_links.notes
             if self._method == "auto":
                 pinged = yield from self._off_link(rest)
@@ -141,6 +137,11 @@ class Sweep:
                     f"{len(rest):,} addresses, such as {rest[0]}, are not on an Ethernet of this machine "
                     "and were not asked; --type auto pings them"
                 )
+
+    def _and_unasked(self, targets: Sequence[str]) -> Sequence[str]:
+        """With those known to be on a link whom nothing there has asked by themselves."""
+        left = [one for one in dict.fromkeys(self._own_links.unasked) if one not in targets]
+        return [*targets, *left] if left else targets
 
     def _everybody(self) -> Iterator[list[Host]]:
         """Who is in the networks that are asked as a whole."""
@@ -189,39 +190,16 @@ class Sweep:
         ipv4, ipv6 = by_family(targets)
         if ipv4:
             with PingSocket() as sock:
-                yield from self._meet_routers(sock, ipv4)
+                yield from meet(ipv4, sock, self._stop)
                 yield from Ping(
                     sock, ipv4, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
                 )
         if ipv6 and not self._stop.is_set():
             with PingSocket6() as sock:
-                yield from self._meet_routers(sock, ipv6)
+                yield from meet(ipv6, sock, self._stop)
                 yield from Ping6(
                     sock, ipv6, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
                 )
-
-    def _meet_routers(self, sock: PingSocket, targets: Sequence[str]) -> Iterator[list[Host]]:
-        """See to it that the kernel knows the MAC of each router before thousands of packets go to it.
-
-        It asks once a second, and drops what comes meanwhile, but for a few. When that first question or
-        its answer is lost, a fast sweep would be over before the second.
-        """
-        waiting = {router: target for router, target in routers(targets).items() if router != target}
-        ipv6 = any(map(is_ipv6, waiting))
-        echo = Echo(sock.identifier, os.urandom(8), ipv6=ipv6)
-        deadline = time.monotonic() + ROUTER_WAIT
-        asked = 0
-        while waiting and time.monotonic() < deadline and not self._stop.is_set():
-            known = neighbours6() if ipv6 else neighbours()
-            waiting = {router: target for router, target in waiting.items() if router not in known}
-            if asked % 100 == 0:
-                for target in waiting.values():
-                    with suppress(OSError):
-                        sock.send(echo.question(0, 0, time.time_ns()), target)
-            asked += 1
-            if waiting:
-                time.sleep(0.01)
-                yield []
 
     def _tcp(self, addresses: Sequence[str], patience: Patience | None = None) -> Iterator[list[Host]]:
         if addresses:

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from labmon.messages import Alert
 
-State = Literal["waiting", "sent", "superseded", "failed"]
+State = Literal["waiting", "sent", "superseded", "withdrawn", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,8 @@ class Whereabouts:
     place: str | None = None
     dept_id: int | None = None
     lab_id: int | None = None
+    departments: frozenset[int] = frozenset()  #: whatever it touches: its own, and of the systems under it
+    labs: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Delivery:
     state: State
     settled_at: datetime | None
     attempts: int
-    error: str | None
+    error: str | None  #: of the last attempt; or why it was withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +56,52 @@ class Waiting:
 
 
 def whereabouts(connection: Connection[Any], alerts: Sequence[Alert]) -> list[Whereabouts]:
-    """One for each alert, in their order."""
+    """One for each alert, in their order.
+
+    An alert that stands for many touches the departments and labs of all the systems under it, so that
+    whoever would have been told of one of these is told of that. For the same reason `collector_down`, which
+    mutes whatever is silent, touches everybody who is measured at all.
+    """
     rows = connection.execute(
         """
         SELECT COALESCE(hostname || ' (' || host(ip_address) || ')', hostname, host(ip_address),
-                   CASE WHEN asked.lab_id IS NOT NULL THEN labs.name END, subject,
+                   CASE WHEN asked.lab_id IS NOT NULL THEN labs.name END, asked.subject,
                    CASE asked.system_id WHEN 0 THEN 'labmon' ELSE 'system ' || asked.system_id END),
-               COALESCE(labs.name, departments.name, departments.code), departments.dept_id, labs.lab_id
-        FROM unnest(%s::integer[], %s::text[], %s::integer[], %s::integer[])
-             WITH ORDINALITY AS asked (system_id, subject, dept_id, lab_id, place)
+               COALESCE(labs.name, departments.name, departments.code, under.names),
+               departments.dept_id, labs.lab_id,
+               array_remove(under.departments || departments.dept_id, NULL),
+               array_remove(under.labs || labs.lab_id, NULL)
+        FROM unnest(%s::integer[], %s::text[], %s::integer[], %s::integer[], %s::bigint[])
+             WITH ORDINALITY AS asked (system_id, subject, dept_id, lab_id, alert_id, place)
         LEFT JOIN systems ON systems.system_id = asked.system_id
         LEFT JOIN labs ON labs.lab_id = COALESCE(systems.lab_id, asked.lab_id)
         LEFT JOIN departments ON departments.dept_id = COALESCE(systems.dept_id, labs.dept_id, asked.dept_id)
-        ORDER BY place
+        LEFT JOIN alert_incidents AS incident ON incident.alert_id = asked.alert_id,
+            LATERAL (
+                SELECT array_agg(DISTINCT dept_id) AS departments, array_agg(DISTINCT lab_id) AS labs,
+                       CASE WHEN incident.kind <> 'collector_down' AND count(DISTINCT dept_id) <= 3 THEN
+                           string_agg(DISTINCT COALESCE(name, code), ', ') END AS names
+                FROM (
+                    SELECT system_id FROM alert_covers WHERE alert_covers.alert_id = incident.alert_id
+                    UNION ALL
+                    SELECT system_id FROM systems
+                    WHERE incident.kind = 'collector_down' AND last_collected IS NOT NULL
+                ) AS cover JOIN systems USING (system_id) LEFT JOIN departments USING (dept_id)
+            ) AS under
+        ORDER BY asked.place
         """,
         [
             [one.system_id for one in alerts],
             [one.subject for one in alerts],
             [one.dept_id for one in alerts],
             [one.lab_id for one in alerts],
+            [one.alert_id for one in alerts],
         ],
     )
-    return [Whereabouts(*row) for row in rows]
+    return [
+        Whereabouts(name, place, dept, lab, frozenset(departments), frozenset(labs))
+        for name, place, dept, lab, departments, labs in rows
+    ]
 
 
 def add(connection: Connection[Any], made: Sequence[tuple[str, Alert, Whereabouts]]) -> None:
@@ -152,6 +178,39 @@ def settle(connection: Connection[Any], ids: Sequence[int], state: State, error:
         "WHERE delivery_id = ANY(%s) AND state = 'waiting'",
         [state, error, list(ids)],
     )
+
+
+def withdraw(connection: Connection[Any], target: str, *, ends: bool) -> int:
+    """Take back what nobody needs to be told any more, in the caller's transaction. Returns how much.
+
+    That is what somebody has acknowledged meanwhile; what is over, for a target that is told of no `ends`;
+    and the end of what was taken back.
+    """
+    began = connection.execute(
+        """
+        UPDATE deliveries SET state = 'withdrawn', settled_at = now(), error = CASE
+            WHEN acknowledged_at IS NOT NULL THEN 'acknowledged by ' || acknowledged_by
+            ELSE 'over before it could be told' END
+        FROM alert_incidents AS incident
+        WHERE target = %(target)s AND deliveries.state = 'waiting' AND alert -> 'state' IS NULL
+          AND incident.alert_id = (alert ->> 'alert_id')::bigint
+          AND (acknowledged_at IS NOT NULL OR resolved_at IS NOT NULL AND NOT %(ends)s)
+        """,
+        {"target": target, "ends": ends},
+    ).rowcount
+    ended = connection.execute(
+        """
+        UPDATE deliveries AS word SET state = 'withdrawn', settled_at = now(), error = 'nobody was told of it'
+        WHERE target = %(target)s AND state = 'waiting' AND alert ->> 'state' = 'resolved' AND EXISTS (
+            SELECT FROM deliveries AS before WHERE target = %(target)s AND state = 'withdrawn'
+              AND alert ->> 'alert_id' = word.alert ->> 'alert_id'
+        ) AND NOT EXISTS (
+            SELECT FROM deliveries AS before WHERE target = %(target)s AND state = 'sent'
+              AND alert ->> 'alert_id' = word.alert ->> 'alert_id')
+        """,
+        {"target": target},
+    ).rowcount
+    return began + ended
 
 
 def postpone(

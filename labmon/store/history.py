@@ -10,6 +10,7 @@ shared      its MAC address is at several addresses      new: the MAC address
 unshared    and is at one only again                     old: the MAC address
 gone        a completed scan of its address missed it    old: its address
 back        seen again                                   new: its address
+status      it fares otherwise, since then               old and new status, with what is wrong
 """
 
 from collections.abc import Sequence
@@ -98,6 +99,48 @@ SELECT system_id, at, scan_id, change, old_value, new_value FROM (
 ORDER BY system_id, place
 """
 
+# What was told of some machines, in whatever order and however often, put among what is known, so that a
+# status stands where it was another before. What they are now (`status_at`) ends what is told too late.
+STATUSES = """
+WITH told AS (
+    SELECT DISTINCT ON (system_id, at) told.*
+    FROM unnest(%s::integer[], %s::timestamptz[], %s::text[], %s::text[])
+        AS told (system_id, at, status, error)
+    JOIN systems USING (system_id)
+    WHERE systems.status <> 'maintenance' AND told.at IS DISTINCT FROM status_at AND (
+        SELECT history_id FROM system_history known
+        WHERE known.system_id = told.system_id AND known.at = told.at AND change = 'status' LIMIT 1
+    ) IS NULL
+), word AS (
+    SELECT * FROM told
+    UNION ALL
+    SELECT system_id, status_at, status, status_error FROM systems
+    WHERE system_id IN (SELECT system_id FROM told) AND status_at IS NOT NULL AND status <> 'discovered'
+), first AS (
+    SELECT system_id, COALESCE((
+        SELECT at FROM system_history earlier
+        WHERE earlier.system_id = word.system_id AND change = 'status' AND earlier.at <= min(word.at)
+        ORDER BY at DESC LIMIT 1
+    ), min(word.at)) AS at
+    FROM word GROUP BY system_id
+), line AS (
+    SELECT *, lag(status) OVER (PARTITION BY system_id ORDER BY at, history_id) AS before FROM (
+        SELECT NULL AS history_id, * FROM word
+        UNION ALL
+        SELECT known.* FROM first, LATERAL (
+            SELECT history_id, system_id, at, new_value, error FROM system_history
+            WHERE system_id = first.system_id AND change = 'status' AND at >= first.at OFFSET 0
+        ) known
+    ) one
+), again AS (
+    DELETE FROM system_history
+    WHERE history_id = ANY (ARRAY(SELECT history_id FROM line WHERE status = before AND history_id > 0))
+)
+INSERT INTO system_history (system_id, at, change, new_value, error)
+SELECT system_id, at, 'status', status, error FROM line
+WHERE history_id IS NULL AND status IS DISTINCT FROM before
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -111,6 +154,7 @@ class Change:
     old_value: str | None
     new_value: str | None
     scan_id: int | None
+    error: str | None  #: with a status
 
 
 def changes(
@@ -126,7 +170,13 @@ def changes(
         cursor.execute(
             """
             SELECT at, system_id, hostname, host(ip_address) AS ip_address,
-                   change, old_value, new_value, scan_id
+                   change, new_value, scan_id, error,
+                   CASE change WHEN 'status' THEN (
+                       SELECT earlier.new_value FROM system_history earlier
+                       WHERE earlier.system_id = newest.system_id AND earlier.change = 'status'
+                         AND (earlier.at, earlier.history_id) < (newest.at, newest.history_id)
+                       ORDER BY earlier.at DESC, history_id DESC LIMIT 1
+                   ) ELSE old_value END AS old_value
             FROM (
                 SELECT * FROM system_history
                 WHERE (%(system)s::integer IS NULL OR system_id = %(system)s)

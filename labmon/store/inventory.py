@@ -378,4 +378,5 @@ def fleet(connection: Connection[Any]) -> Fleet:
     now = utcnow()
     if resting := maintenance.skipped(connection, now):
         machines = [msgspec.structs.replace(one, rests=one.system_id in resting) for one in machines]
-    return Fleet(now, machines, labs.names(connection))
+    name = connection.execute("SELECT inventory::text FROM labmon_identity").fetchone()
+    return Fleet(now, machines, labs.names(connection), name[0] if name else "")

@@ -20,6 +20,14 @@ RETRY = 5.0
 """Seconds until the lock, or a database that is away, is asked for again."""
 
 
+def claimed(connection: Connection[Any], work: str) -> bool:
+    """True when nobody else does `work`; nobody else will, for as long as the connection lives."""
+    row = connection.execute(
+        "SELECT pg_try_advisory_lock(hashtext('labmon'), hashtext(%s))", [work]
+    ).fetchone()
+    return bool(row and row[0])
+
+
 def only_one(store: Store, work: str, do: Callable[[Connection[Any]], None], stop: Event) -> None:
     """Do `work` while no other process does; `do` gets a session and returns when stopped.
 
@@ -29,10 +37,7 @@ def only_one(store: Store, work: str, do: Callable[[Connection[Any]], None], sto
     while not stop.is_set():
         try:
             with store.session(work) as connection:
-                row = connection.execute(
-                    "SELECT pg_try_advisory_lock(hashtext('labmon'), hashtext(%s))", [work]
-                ).fetchone()
-                if row and row[0]:
+                if claimed(connection, work):
                     do(connection)
         except StoreUnavailable as error:
             logger.info("%s: %s; trying again", work, error)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from psycopg import Connection
 
 from labmon.messages import Status, SystemStatus
-from labmon.store import inventory
+from labmon.store import history, inventory
 
 STATUSES = ("discovered", *get_args(Status), "maintenance")
 """Every status that a machine can have; the first is that of one that nobody has tried to measure."""
@@ -30,7 +30,10 @@ WHERE systems.system_id = newest.system_id AND systems.status <> 'maintenance'
 
 
 def record_statuses(connection: Connection[Any], statuses: Sequence[SystemStatus]) -> None:
-    """Write what is newer than what is known, in the caller's transaction. Repeats change nothing."""
+    """Write what is newer than what is known, in the caller's transaction. Repeats change nothing.
+
+    What is older is history all the same: messages do not come in order.
+    """
     if statuses:
         inventory.hold(connection, (one.system_id for one in statuses))
         connection.execute(
@@ -40,6 +43,15 @@ def record_statuses(connection: Connection[Any], statuses: Sequence[SystemStatus
                 [one.status for one in statuses],
                 [one.since for one in statuses],
                 [one.checked_at for one in statuses],
+                [one.error for one in statuses],
+            ],
+        )
+        connection.execute(
+            history.STATUSES,
+            [
+                [one.system_id for one in statuses],
+                [one.since for one in statuses],
+                [one.status for one in statuses],
                 [one.error for one in statuses],
             ],
         )

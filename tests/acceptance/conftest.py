@@ -1,10 +1,12 @@
 """The installed command, as a user runs it, in an environment that holds nothing of the tester's."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +22,7 @@ class Lab:
 
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
+    warm: subprocess.Popen | None = None  #: runs the commands in place of the installed one
 
     @property
     def env(self):
@@ -33,19 +36,31 @@ class Lab:
         return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | ours | self.environ
 
     def run(self, *arguments, code=0, timeout=120, **environ):
-        """Run `labmon`; assert its exit code and that there is no traceback."""
-        done = subprocess.run(
-            [LABMON, *map(str, arguments)],
-            env=self.env | environ,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        """Run `labmon`; assert its exit code, unless that is None, and that there is no traceback."""
+        command = list(map(str, arguments))
+        if self.warm:
+            done = self._ask(command, self.env | environ)
+        else:
+            done = subprocess.run(
+                [LABMON, *command],
+                env=self.env | environ,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+            )
         assert "Traceback" not in done.stderr, done.stderr
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert code is None or done.returncode == code, (
+            f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
         return done
+
+    def _ask(self, command, environ):
+        request = {"arguments": command, "environ": environ, "folder": str(self.folder)}
+        print(json.dumps(request), file=self.warm.stdin, flush=True)
+        answer = json.loads(self.warm.stdout.readline())
+        return subprocess.CompletedProcess(command, answer["code"], answer["out"], answer["err"])
 
     def start(self, *arguments, **options):
         """Start `labmon` and return at once."""
@@ -61,14 +76,32 @@ class Lab:
         )
 
 
-@pytest.fixture
-def lab():
+@contextmanager
+def temporary_lab():
+    """One for as long as the block lasts."""
     # Not tmp_path: when the tests run as root, the embedded database's account must be able to enter.
     folder = Path(tempfile.mkdtemp(prefix="labmon-test-", dir="/tmp"))
     folder.chmod(0o711)
     (folder / "config.toml").touch()
-    yield Lab(folder)
-    shutil.rmtree(folder)
+    try:
+        yield Lab(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def lab():
+    with temporary_lab() as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def warm_labmon():
+    """A process that has loaded labmon already: for what commands do, not for how they start."""
+    command = [sys.executable, str(Path(__file__).with_name("warm.py"))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+        process.stdin.close()
 
 
 @pytest.fixture

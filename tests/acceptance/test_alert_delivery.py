@@ -1,49 +1,45 @@
 """From readings in the queue to what a webhook receives, and when, on each broker: exactly these, no others.
 
-Times are short and real: `labmon consume` runs beside the test, and ticks every five seconds.
+`labmon consume` runs beside the test, and all the stories happen at the same time, on all brokers; then, on
+each broker one after the other, those in which something dies.
 """
 
+import json
 import os
-import signal
 import threading
 import time
-from contextlib import contextmanager
-from datetime import timedelta
+from concurrent.futures import Future, ThreadPoolExecutor
 
-import psycopg
 import pytest
 
-from labmon.brokers import open_broker
-from labmon.brokers.base import Message
-from labmon.errors import BrokerError
-from labmon.messages import Metrics, Readings, encode, utcnow
-from labmon.settings import load
-from tests.receiver import Receiver
-from tests.servers import PostgresServer
+from tests.acceptance.alert_site import BROKERS, TICK, working
+from tests.servers import NotInstalled
 
-RULES = """
+FULL = """
+[[rule]]
+name = "full"
+metric = "disk_percent"
+threshold = 90
+severity = "critical"
+repeat = "%s"
+"""
+
+HOT = """
 [[rule]]
 name = "hot"
 metric = "cpu_percent"
 threshold = 90
 clear = 80
 for = "2m"
-severity = "warning"
 repeat = "0s"
+"""
 
-[[rule]]
-name = "full"
-metric = "disk_percent"
-threshold = 90
-severity = "critical"
-repeat = "6s"
-
+SILENT = """
 [[rule]]
 name = "no_data"
 kind = "no_data"
 threshold = 4
 repeat = "0s"
-
 [[rule]]
 name = "lab_down"
 kind = "lab_down"
@@ -56,243 +52,205 @@ repeat = "0s"
 """
 
 
-class Site:
-    """Six machines, of which the last four are a lab, and somebody who is told."""
-
-    def __init__(self, lab, server, receiver):
-        self.lab = lab
-        self.server = server
-        self.receiver = receiver
-        self.config = load(environ=lab.env).config
-        self.url = lab.environ["LABMON_DATABASE_URL"]
-        self.consumer = None
-        self._seen = 0
-
-    def publish(self, *readings):
-        """(system, seconds ago, readings) of each, by a client of its own; until the broker has them."""
-        messages = [
-            Message.new(
-                encode(
-                    Metrics(
-                        system_id=system,
-                        collected_at=utcnow() - timedelta(seconds=ago),
-                        metrics=Readings(**values),
-                    )
-                ),
-                "metrics.collected",
-            )
-            for system, ago, values in readings
-        ]
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                with open_broker(self.config, store_url=self.url) as broker:
-                    broker.declare("metrics_queue")
-                    broker.publish("metrics_queue", messages)
-                return
-            except BrokerError:
-                assert time.monotonic() < deadline
-                time.sleep(0.3)
-
-    def start(self):
-        self.consumer = self.lab.start("consume")
-
-    def kill(self):
-        os.kill(self.consumer.pid, signal.SIGKILL)
-        self.consumer.communicate()
-
-    def stop(self):
-        if self.consumer and self.consumer.poll() is None:
-            self.consumer.terminate()
-        if self.consumer:
-            said = self.consumer.communicate(timeout=60)[1]
-            assert "Traceback" not in said, said
-
-    def news(self, count, seconds=30):
-        """What was told since it was last asked, once that many alerts have come."""
-        deadline = time.monotonic() + seconds
-        while len(self.receiver.alerts) < self._seen + count:
-            assert time.monotonic() < deadline, self.receiver.alerts[self._seen :]
-            time.sleep(0.02)
-        found = self.receiver.alerts[self._seen :]
-        self._seen += len(found)
-        return found
-
-    def silence(self, seconds):
-        """Nobody is told anything for so long."""
-        time.sleep(seconds)
-        assert self.receiver.alerts[self._seen :] == []
-
-    @contextmanager
-    def measured(self, *systems):
-        """They are measured every second, meanwhile."""
-        over = threading.Event()
-
-        def measure():
-            while not over.wait(1.0):
-                self.publish(*((one, 0, {"load1": 1.0}) for one in systems))
-
-        thread = threading.Thread(target=measure)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-
-
-@contextmanager
-def working(lab, server):
-    """The rules, six machines of department 1, a target, and `labmon consume`."""
-    (lab.folder / "rules.toml").write_text(RULES)
-    lab.run("alerts", "rules", "import", lab.folder / "rules.toml", "--replace")
-    with psycopg.connect(lab.environ["LABMON_DATABASE_URL"]) as connection:
-        connection.execute("INSERT INTO departments (dept_id) VALUES (1) ON CONFLICT DO NOTHING")
-        connection.execute("INSERT INTO labs (lab_id, dept_id, name) VALUES (3, 1, 'A-101')")
-        connection.execute(
-            "INSERT INTO systems (system_id, dept_id, lab_id, ip_address, hostname) "
-            "SELECT n, 1, CASE WHEN n > 2 THEN 3 END, '10.0.0.0'::inet + n, 'pc-' || n "
-            "FROM generate_series(1, 6) AS n"
-        )
-    lab.run("setup-queues")
-    with Receiver() as receiver:
-        lab.environ |= {
-            "LABMON_NOTIFY_TARGETS": f'[{{name = "hook", url = "{receiver.url}", secret = "s3cret"}}]',
-            "LABMON_NOTIFY_GROUP_INTERVAL": "0s",
-            "LABMON_QUEUE_LEASE": "5s",
-        }
-        site = Site(lab, server, receiver)
-        site.start()
-        try:
-            yield site
-        finally:
-            site.stop()
-
-
-@pytest.fixture
-def site(broker, lab, request):
-    if broker.__class__ is not PostgresServer and os.environ.get("CHAOS") != "long":
-        if not request.node.get_closest_marker("chaos"):
-            pytest.skip("what is told and when is the same on each broker: all of them with CHAOS=long")
-    with working(lab, broker) as site:
-        yield site
-
-
-def hot(system, *values):
-    """One reading a minute, the last one now."""
-    last = 60 * (len(values) - 1)
-    return [(system, last - 60 * n, {"cpu_percent": float(value)}) for n, value in enumerate(values)]
-
-
-def test_thresholds_repeats_and_acknowledgements(site):
-    # Over for a minute only; then over for two, wavering above the clear threshold, and over again.
-    site.publish(*hot(1, 95, 95, 50))
-    site.publish(*hot(2, 95, 95, 95, 85, 91, 85))
-    assert site.news(1) == [(2, "hot", "firing")]
-    site.silence(3)
-    for ago, value in ((0.2, 70.0), (0.1, 70.0)):
-        site.publish((2, ago, {"cpu_percent": value}))
-    site.silence(3)  # it has to last two minutes
-
+def threshold(lab):
     began = time.monotonic()
-    site.publish((1, 0, {"disk_percent": 95.0}))
-    assert site.news(1) == [(1, "full", "firing")]
-    assert time.monotonic() - began < 5
-    first = site.receiver.received[-1].at
-    assert site.news(2, 45) == [(1, "full", "firing")] * 2
-    second, third = (one.at for one in site.receiver.received[-2:])
-    assert 5 <= second - first < third - second  # after 6 s, then after 12, by ticks of 5
-    assert [one.document["alerts"][0].get("repeat", 0) for one in site.receiver.received[-3:]] == [0, 1, 2]
-    number = site.receiver.received[-1].document["alerts"][0]["alert_id"]
-    site.lab.run("alerts", "ack", number, "-m", "I know")
-    site.silence(8)
-    site.publish((1, 0, {"disk_percent": 10.0}))
-    assert site.news(1) == [(1, "full", "resolved")]
-    site.silence(2)
-    assert {one.headers["Labmon-Signature"][:2] for one in site.receiver.received} == {"t="}
+    lab.publish((0, 0, {"disk_percent": 95.0}), (1, 0, {"disk_percent": 90.0}))
+    (request,) = lab.news((0, "full", "firing"))
+    assert request.at - began < 5
+    assert request.headers["Labmon-Signature"].startswith("t=")
+    lab.publish((0, 0, {"disk_percent": 96.0}))
+    lab.silence(TICK + 1)
+    lab.publish((0, 0, {"disk_percent": 90.0}))
+    lab.news((0, "full", "resolved"))
 
 
-def test_silence_and_a_lab_without_power_and_maintenance(site):
-    with site.measured(1):
-        with site.measured(2, 3, 4, 5, 6):
-            site.silence(8)
-        # The first of those that go is alone in it.
-        with site.measured(3, 4, 5, 6):
-            assert site.news(1, 40) == [(2, "no_data", "firing")]
-        # The lab is cut off: one alert for the four of them, and none for each.
-        assert site.news(1, 60) == [(0, "lab_down:lab 3", "firing")]
-        (alert,) = site.receiver.received[-1].document["alerts"]
-        assert (alert["covers"], alert["about"]) == (["pc-3", "pc-4", "pc-5", "pc-6"], "A-101")
-        site.silence(8)
-        with site.measured(3, 4, 5, 6):
-            assert site.news(1, 60) == [(0, "lab_down:lab 3", "resolved")]
-
-            # What fires in a maintenance and still stands is told at its end.
-            site.lab.run("alerts", "rules", "set", "full", "--repeat", "0s")
-            site.lab.run("maintenance", "add", "--system", "1", "--mode", "mute", "--for", "1h")
-            site.publish((1, 0, {"disk_percent": 95.0}), (3, 0, {"disk_percent": 95.0}))
-            assert site.news(1) == [(3, "full", "firing")]
-            site.silence(6)
-            site.lab.run("maintenance", "remove", "1")
-            assert site.news(1) == [(1, "full", "firing")]
+def lasting(lab):
+    lab.minutes(0, cpu_percent=[95, 95, 50])
+    lab.minutes(1, cpu_percent=[95, 95, 95])
+    lab.news((1, "hot", "firing"))
+    lab.silence(2)
 
 
-@pytest.mark.chaos
-def test_who_dies_in_the_middle_forgets_nobody(site):
-    def fire(system):
-        site.publish((system, 0, {"disk_percent": 95.0}))
+def hysteresis(lab):
+    lab.minutes(0, ago=9, cpu_percent=[95, 95, 95])
+    lab.news((0, "hot", "firing"))
+    lab.minutes(0, ago=6, cpu_percent=[85, 91, 85])
+    lab.minutes(0, ago=4, cpu_percent=[70, 70])
+    lab.silence(TICK + 1)
+    lab.minutes(0, ago=2, cpu_percent=[70, 70])
+    lab.news((0, "hot", "resolved"))
 
-    site.lab.run("alerts", "rules", "set", "full", "--repeat", "0s")
-    fire(1)
-    assert site.news(1) == [(1, "full", "firing")]
-    # The worker is killed with messages on their way.
-    fire(2)
-    site.kill()
-    fire(3)
-    site.start()
-    assert set(site.news(2, 90)) == {(2, "full", "firing"), (3, "full", "firing")}
-    # The broker is away.
-    site.server.stop()
+
+def flapping(lab):
+    lab.minutes(0, cpu_percent=[95, 95, 50] * 4)
+    lab.minutes(1, cpu_percent=[95, 95, 95, *[70, 95] * 5])
+    lab.news((1, "hot", "firing"))
+    lab.silence(TICK + 1)
+
+
+def no_data(lab):
+    with lab.measured(1, 2, 3, 4, 5):
+        with lab.measured(0):
+            lab.silence(TICK + 3)
+        lab.news((0, "no_data", "firing"))
+        lab.silence(TICK + 1)
+        with lab.measured(0):
+            lab.news((0, "no_data", "resolved"))
+
+
+def fan_in(lab):
+    """One machine is left. They are one alert, and none each."""
+    with lab.measured(0):
+        with lab.measured(1, 2, 3, 4, 5):
+            time.sleep(1)
+        (request,) = lab.news((-1, f"lab_down:lab {lab.lab}", "firing"))
+        (alert,) = request.document["alerts"]
+        assert (alert["covers"], alert["about"]) == ([f"pc-{n}" for n in lab.systems[1:]], lab.name)
+        lab.silence(TICK + 1)
+        with lab.measured(1, 2, 3, 4, 5):
+            lab.news((-1, f"lab_down:lab {lab.lab}", "resolved"))
+            lab.silence(TICK + 1)
+
+
+def maintenance_end(lab):
+    """What fired in it and still stands is told at its end."""
+    lab.run("maintenance", "add", "--system", lab.systems[0], "--for", "1h", "-m", lab.name)
+    lab.publish(*((place, 0, {"disk_percent": 95.0}) for place in (0, 1)))
+    lab.news((1, "full", "firing"))
+    lab.silence(TICK + 1)
+    listed = json.loads(lab.run("maintenance", "list", "-f", "json").stdout)
+    (number,) = [one["maintenance_id"] for one in listed if one["comment"] == lab.name]
+    lab.run("maintenance", "remove", number)
+    (request,) = lab.news((0, "full", "firing"))
+    assert request.document["alerts"][0]["reason"] == f"not told before: maintenance {number}"
+
+
+def acknowledged(lab):
+    lab.publish((0, 0, {"disk_percent": 95.0}))
+    (request,) = lab.news((0, "full", "firing"))
+    lab.run("alerts", "ack", request.document["alerts"][0]["alert_id"], "-m", "I know")
     time.sleep(1)
-    site.server.start()
-    fire(4)
-    assert (4, "full", "firing") in site.news(1, 120)
-    # The receiver is away.
-    came = len(site.receiver.received)
-    site.receiver.then = 503
-    fire(5)
-    site.receiver.wait(came + 1, 60)
-    site.receiver.then = 204
-    deadline = time.monotonic() + 60
-    while told(site) != {"sent"}:
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
-    last = site.receiver.received[-1]
-    assert last.alerts == [(5, "full", "firing")]
-    assert last.headers["Idempotency-Key"] == site.receiver.received[came].headers["Idempotency-Key"]
+    for _ in lab.heard()[1:]:  # it took so long that it had to be repeated
+        lab.news((0, "full", "firing"))
+    lab.silence(2 * 4 + TICK + 1)
+    lab.publish((0, 0, {"disk_percent": 10.0}))
+    lab.news((0, "full", "resolved"))
 
 
-def test_a_database_that_goes_away_costs_nobody_an_alert(lab, own_postgres_server, redis_server):
+def repeated(lab):
+    """After 3 s, then after 6, by ticks of 5."""
+    lab.publish((0, 0, {"disk_percent": 95.0}))
+    words = [lab.news((0, "full", "firing"))[0] for _ in range(3)]
+    first, second, third = (one.at for one in words)
+    assert 2.5 <= second - first < third - second
+    assert [one.document["alerts"][0].get("repeat", 0) for one in words] == [0, 1, 2]
+
+
+def worker_dies(lab):
+    lab.publish((0, 0, {"disk_percent": 95.0}))
+    lab.site.kill()
+    lab.publish((1, 0, {"disk_percent": 95.0}))
+    lab.site.start()
+    lab.at_last((0, "full", "firing"), (1, "full", "firing"))
+
+
+def broker_dies(lab):
+    lab.publish((0, 0, {"disk_percent": 95.0}))
+    lab.site.broker.kill()
+    time.sleep(0.5)
+    lab.site.broker.start()
+    lab.publish((1, 0, {"disk_percent": 95.0}))
+    lab.at_last((0, "full", "firing"), (1, "full", "firing"))
+
+
+def database_dies(lab):
     """The queue is elsewhere, and takes what comes meanwhile."""
-    redis_server.cli("FLUSHALL")
-    lab.environ |= {
-        "LABMON_DATABASE_URL": own_postgres_server.url(),
-        "QUEUE_TYPE": "redis",
-        "QUEUE_HOST": "127.0.0.1",
-        "QUEUE_PORT": str(redis_server.port),
-        "QUEUE_PASSWORD": redis_server.PASSWORD,
-    }
-    lab.run("db", "migrate")
-    with working(lab, own_postgres_server) as site:
-        site.publish((1, 0, {"disk_percent": 95.0}))
-        assert site.news(1) == [(1, "full", "firing")]
-        own_postgres_server.stop()
-        site.publish((2, 0, {"disk_percent": 95.0}))
-        time.sleep(2)
-        own_postgres_server.start()
-        assert (2, "full", "firing") in site.news(1, 90)
+    lab.publish((0, 0, {"disk_percent": 95.0}))
+    lab.site.store.kill()
+    lab.publish((1, 0, {"disk_percent": 95.0}))
+    time.sleep(0.5)
+    lab.site.store.start()
+    lab.at_last((0, "full", "firing"), (1, "full", "firing"))
 
 
-def told(site):
-    with psycopg.connect(site.url) as connection:
-        return {row[0] for row in connection.execute("SELECT DISTINCT state FROM deliveries")}
+def receiver_is_away(lab):
+    """Until it is back; then it is told by the same notification."""
+    lab.receiver.then = 503
+    lab.publish((0, 0, {"disk_percent": 95.0}))
+    lab.receiver.wait(1, 60)
+    lab.receiver.then = 204
+    lab.at_last((0, "full", "firing"))
+    assert len({one.headers["Idempotency-Key"] for one in lab.receiver.received}) == 1
+
+
+AT_ONCE = {
+    threshold: FULL % "0s",
+    lasting: HOT,
+    hysteresis: HOT,
+    flapping: HOT,
+    no_data: SILENT.partition('[[rule]]\nname = "lab_down"')[0],
+    fan_in: SILENT,
+    maintenance_end: FULL % "0s",
+    acknowledged: FULL % "4s",
+    repeated: FULL % "3s",
+    receiver_is_away: FULL % "0s",
+}
+IN_TURN = {story: FULL % "0s" for story in (worker_dies, broker_dies, database_dies)}
+RULES = {story.__name__: rules for story, rules in (AT_ONCE | IN_TURN).items()}
+
+
+def everywhere():
+    for kind in BROKERS:
+        for story in [*AT_ONCE, *IN_TURN]:
+            dies = [pytest.mark.chaos] if story in IN_TURN else []
+            yield pytest.param(kind, story, id=f"{story.__name__}-{kind}", marks=dies)
+
+
+def tell(kind, futures):
+    """These stories on this broker; what becomes of each is its future's."""
+
+    def one(site, story):
+        try:
+            futures[story].set_result(story(site.stories[story.__name__]))
+        except BaseException as error:
+            futures[story].set_exception(error)
+
+    try:
+        with working(kind, {story.__name__: RULES[story.__name__] for story in futures}) as site:
+            at_once = [story for story in futures if story in AT_ONCE]
+            with ThreadPoolExecutor(max(1, len(at_once))) as pool:
+                for story in at_once:
+                    pool.submit(one, site, story)
+            for story in futures:
+                if story in IN_TURN:
+                    one(site, story)
+    except BaseException as error:
+        untold = [future for future in futures.values() if not future.done()]
+        for future in untold:
+            future.set_exception(error)
+        if not untold:
+            raise
+
+
+@pytest.fixture(scope="module")
+def outcomes(request):
+    """Of each story that is asked for, on each broker."""
+    asked = {}
+    for item in request.session.items:
+        if item.function is test_what_is_told_and_when:
+            kind, story = item.callspec.params["kind"], item.callspec.params["story"]
+            asked.setdefault(kind, {})[story] = Future()
+    threads = [threading.Thread(target=tell, args=[kind, futures]) for kind, futures in asked.items()]
+    for thread in threads:
+        thread.start()
+    yield asked
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("kind, story", list(everywhere()))
+def test_what_is_told_and_when(kind, story, outcomes):
+    try:
+        outcomes[kind][story].result()
+    except NotInstalled as error:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(str(error))

@@ -1,18 +1,24 @@
 """Rules, alerts, silences and maintenance, by the installed command; the readings over real SSH."""
 
 import json
+import socket
 
 import psycopg
 import pytest
 
 from labmon.demo.sshd import DemoServer
+from tests.servers import free_port
+
+
+@pytest.fixture(autouse=True)
+def warm(lab, warm_labmon):
+    lab.warm = warm_labmon
 
 
 @pytest.fixture
-def site(lab, postgres_url):
+def site(lab, store_url):
     """Two machines that are found; the alarm is a rule that any machine breaks."""
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
+    lab.environ["LABMON_DATABASE_URL"] = store_url
     with DemoServer(["127.0.0.1", "127.0.0.2"], key_file=lab.folder / "key") as server:
         lab.environ |= {
             "LABMON_COLLECT_PORT": str(server.port),
@@ -131,9 +137,15 @@ def test_tables_fit_a_terminal(stored_lab):
         (["alerts", "rules", "add", "x", "--metric", "cpu_percnt", "--above", "3"], "cpu_percent"),
         (["alerts", "rules", "add", "x", "--metric", "cpu_percent"], "--above"),
         (["alerts", "rules", "add", "x", "--metric", "cpu_percent", "--above", "3", "--for", "x"], "for"),
-        (["alerts", "rules", "add", "x", "--metric", "load1", "--above", "3", "--lab", "7"], "lab 7"),
+        (["alerts", "rules", "add", "x", "--metric", "load1", "--above", "3", "--lab", "7"], "lab '7'"),
         (["alerts", "rules", "set", "cpu_hgih", "--above", "3"], "cpu_high"),
         (["alerts", "rules", "set", "cpu_high"], "--above"),
+        (["alerts", "rules", "add", "x", "--kind", "gon", "--above", "3"], "queue_backlog"),
+        (["alerts", "rules", "set", "cpu_high", "--severity", "loud"], "info, warning, critical"),
+        (["alerts", "rules", "set", "cpu_high", "--steady", "1d"], "steady"),
+        (["alerts", "test", "cpu_high", "--system", "7"], "[notify] targets"),
+        (["alerts", "list", "--lab", "B"], "labmon labs list"),
+        (["alerts", "history", "--dept", "7"], "department 7"),
         (["alerts", "rules", "import", "/nowhere.toml"], "/nowhere.toml"),
         (["alerts", "rules", "remove", "nothing"], "nothing"),
         (["alerts", "show", "7"], "7"),
@@ -146,7 +158,7 @@ def test_tables_fit_a_terminal(stored_lab):
         (["maintenance", "add", "--all", "--for", "soon"], "soon"),
         (["maintenance", "add", "--all", "--weekly", "always"], "always"),
         (["maintenance", "add", "--all", "--weekly", "Mon", "--timezone", "Mars"], "Mars"),
-        (["maintenance", "add", "--lab", "7", "--for", "2h"], "lab 7"),
+        (["maintenance", "add", "--lab", "7", "--for", "2h"], "lab '7'"),
         (["maintenance", "remove", "7"], "7"),
     ],
 )
@@ -157,14 +169,36 @@ def test_a_mistake_is_one_line_that_names_the_thing(lab, shared_url, arguments, 
 
 
 @pytest.fixture(scope="module")
-def shared_url(postgres_server):
+def shared_url(postgres_server, schema_template):
     """A database that nobody's mistakes change."""
-    from labmon.store.migrate import migrate
-
-    with postgres_server.database() as name:
-        with psycopg.connect(postgres_server.url(name)) as connection:
-            migrate(connection)
+    with postgres_server.database(schema_template) as name:
         yield postgres_server.url(name)
+
+
+def test_a_collectors_spool_that_fills_is_an_alert_wherever_labmon_consumes(site):
+    away = {
+        "QUEUE_TYPE": "redis",
+        "QUEUE_HOST": "127.0.0.1",
+        "QUEUE_PORT": str(free_port()),
+        "LABMON_SPOOL_MAX_BYTES": "1MiB",
+        "LABMON_STATE_DIR": str(site.folder / "collector"),
+    }
+    for _ in range(2):
+        site.run("collect", "--all", "--queue-enabled", **away)
+    site.run("alerts", "rules", "set", "spool_full", "--above", "0.5", "--clear", "0.1", "--for", "0s")
+    site.run("consume", "--until-empty")
+    (one,) = alerts(site)
+    assert (one["alert_type"], one["subject"]) == ("spool_full", socket.gethostname())
+    assert 0.5 < one["value"] < 50
+
+
+def test_doctor_says_when_nobody_would_be_told_of_labmon_itself(lab, shared_url):
+    targets = '[{name = "a", url = "http://127.0.0.1:1/", departments = [1]}%s]'
+    for more, said in (("", True), (', {name = "b", url = "http://127.0.0.1:1/"}', False)):
+        done = lab.run(
+            "doctor", LABMON_DATABASE_URL=shared_url, LABMON_NOTIFY_TARGETS=targets % more, code=None
+        )
+        assert ("nobody is told of a queue" in done.stdout) is said
 
 
 def test_doctor_shows_what_went_wrong_in_the_rules(site):

@@ -8,6 +8,8 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.receiver import Receiver
+
 READING = '{"system_id": %s, "collected_at": "2026-01-01T00:00:%02dZ", "metrics": {"cpu_percent": 5}}'
 
 
@@ -73,15 +75,24 @@ def test_watching_goes_on_until_it_is_interrupted(broker_lab, publish):
     assert "\x1b" not in out
 
 
-def test_a_backlog_that_stays_becomes_an_alert(broker_lab, publish):
-    limits = {"LABMON_QUEUE_DEPTH_WARNING": "1", "LABMON_QUEUE_DEPTH_CRITICAL": "2"}
-    hold = {"LABMON_QUEUE_BACKLOG_HOLD": "1s"}
-    publish(*["{}"] * 3)
-    broker_lab.run("queue-depth", "--alert", code=2, **limits, **hold)
-    time.sleep(1.1)
-    broker_lab.run("queue-depth", "--alert", code=2, **limits, **hold)
-    broker_lab.run("queue-depth", "--alert", code=2, **limits, **hold)
-    assert "alert_queue: 1 stored" in broker_lab.run("consume", "--until-empty", "--queue", "alert").stderr
+def test_a_backlog_is_told_although_nobody_consumes(broker_lab, publish):
+    """From cron, with no worker alive: by the rule, once, and told of its end."""
+    broker_lab.run("alerts", "rules", "set", "queue_backlog", "--above", "2", "--clear", "1", "--for", "1s")
+    with Receiver() as receiver:
+        broker_lab.environ["LABMON_NOTIFY_TARGETS"] = f'[{{name = "hook", url = "{receiver.url}"}}]'
+        publish(*["{}"] * 3)
+        broker_lab.run("queue-depth")
+        broker_lab.run("queue-depth", "--alert")
+        assert receiver.alerts == []
+        time.sleep(1.1)
+        broker_lab.run("queue-depth", "--alert")
+        broker_lab.run("queue-depth", "--alert")
+        assert receiver.alerts == [(0, "queue_backlog:metrics_queue", "firing")]
+        broker_lab.run("consume", "--until-empty", "--queue", "metrics")
+        broker_lab.run("queue-depth", "--alert")
+        time.sleep(1.1)
+        broker_lab.run("queue-depth", "--alert")
+    assert receiver.alerts[1:] == [(0, "queue_backlog:metrics_queue", "resolved")]
 
 
 def test_dead_letters_are_listed_shown_replayed_and_dropped(broker_lab, publish):

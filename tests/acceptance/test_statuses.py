@@ -259,23 +259,21 @@ def test_labs_are_made_filled_named_and_removed(lab, machines):
         (["collect", "--system", "99"], "no system 99"),
     ],
 )
-def test_a_wrong_argument_is_named_in_one_line(lab, machines_once, arguments, named):
+def test_a_wrong_argument_is_named_in_one_line(machines_once, arguments, named):
     done = machines_once.run(*arguments, code=2)
     assert named in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.fixture
-def machines_once(lab, postgres_url):
-    """A store with one machine in department 1."""
-    lab.environ["LABMON_DATABASE_URL"] = postgres_url
-    lab.run("db", "migrate")
-    with psycopg.connect(postgres_url) as connection:
+def machines_once(stored_lab):
+    """A store with two machines in department 1."""
+    with psycopg.connect(stored_lab.environ["LABMON_DATABASE_URL"]) as connection:
         connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
         connection.execute(
             "INSERT INTO systems (dept_id, ip_address) VALUES (1, '127.0.0.1'), (1, '127.0.0.2')"
         )
-    return lab
+    return stored_lab
 
 
 def test_the_list_fits_a_terminal_of_80_columns(machines_once):
@@ -297,6 +295,25 @@ def test_the_list_fits_a_terminal_of_80_columns(machines_once):
     assert max(map(len, shown.splitlines())) <= 80, shown
     for words in ("10.130.155.102", "auth failed", "maintenance", "3 d", "4 d", "100 %"):
         assert words in shown, shown
+
+
+def test_the_history_of_statuses_fits_80_columns_and_says_why(machines_once):
+    with psycopg.connect(machines_once.environ["LABMON_DATABASE_URL"]) as connection:
+        connection.execute(
+            "UPDATE systems SET hostname = 'lab-a101-pc-01.cs.example.edu', ip_address = '10.130.155.201', "
+            "status = 'timed out', status_since = now(), status_error = 'timed out: after 20 s, logging in' "
+            "WHERE system_id = 1"
+        )
+        connection.execute("UPDATE systems SET status = 'active', status_since = now() WHERE system_id = 1")
+    shown = _on_a_terminal(machines_once, "systems", "history", columns=80)
+    assert max(map(len, shown.splitlines())) <= 80, shown
+    for words in ("status", "timed out", "active", "logging in"):
+        assert words in shown, shown
+    rows = json.loads(machines_once.run("systems", "history", "--change", "status", "-f", "json").stdout)
+    assert [(row["old_value"], row["new_value"]) for row in rows] == [
+        (None, "timed out"),
+        ("timed out", "active"),
+    ]
 
 
 def _on_a_terminal(lab, *arguments, columns):

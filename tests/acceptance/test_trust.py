@@ -115,6 +115,28 @@ def test_a_lab_may_be_trusted_before_it_is_installed_anew(lab, machines):
     lab.run("collect", "--all", "--quiet", code=6)
 
 
+def test_the_machines_of_another_database_are_others(lab, machines, postgres_url):
+    """The same state folder, the same numbers and addresses, and other keys."""
+    before = dict(lab.environ)
+    lab.environ["LABMON_DATABASE_URL"] = postgres_url
+    lab.run("db", "migrate")
+    for other in started(lambda: Sshd([f"127.0.0.{n}" for n in range(1, 4)])):
+        lab.environ |= {
+            "LABMON_COLLECT_PORT": str(other.port),
+            "LABMON_COLLECT_KEY_FILES": str(other.key_file),
+        }
+        lab.run("scan", "127.0.0.1-3", "--dept", "1", "--quiet")
+        assert "3 of 3 measured, stored" in lab.run("collect", "--all").stderr
+        assert "no machine is refused" in lab.run("systems", "trust").stderr
+        install_anew(other)
+        lab.run("collect", "--all", code=6)
+        assert len(json.loads(lab.run("systems", "trust", "-f", "json").stdout)) == 3
+    lab.environ |= before
+    assert "no machine is refused" in lab.run("systems", "trust").stderr
+    lab.run("collect", "--all", "--quiet")
+    assert alerts(lab) == []
+
+
 def test_through_the_queue_the_alert_goes_there(lab, machines):
     lab.run("setup-queues")
     install_anew(machines)

@@ -1,6 +1,6 @@
 """What collecting costs, beside `xargs -P 20 ssh` in the same run.
 
-    python -m tests.bench.collect [--only once|every|sessions|holes|start] [--hosts N]
+    python -m tests.bench.collect [--only once|every|execs|sessions|holes|start] [--hosts N]
 
 Needs root. One sshd in a network namespace that leads nowhere owns a thousand addresses and stands for as
 many machines; its account has a bare shell and home. Prints a table: each figure, its limit, its peer.
@@ -18,8 +18,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -241,31 +241,67 @@ class Every:
 
 
 def bench_every(hosts: int) -> Iterator[Line]:
-    interval = 20 if hosts > 100 else 5
     with campus(hosts) as lab:
-        labmon = Every(lab, f"{interval}s")
-        labmon.round()
-        costs = []
-        for _ in range(5):
-            before = labmon.cpu
-            said = labmon.round()
-            costs.append(1000 * (labmon.cpu - before) / hosts)
-            assert f": {hosts} measured" in said, said
-        ended = labmon.stop()
-    told = " ".join(f"{cost:.2f}" for cost in costs)
-    yield Line(f"{hosts} hosts, every {interval} s: CPU per host and round", sum(costs) / 5, "ms", 3, told)
+        line, ended = every(lab, 5)
+    yield line
     yield Line("  SIGTERM to its end", ended, "s", 1)
 
 
+def bench_execs(hosts: int) -> Iterator[Line]:
+    """The sessions are kept, but the program at their other end ends with each block it prints."""
+    with campus(hosts) as lab:
+        program = lab.sshd.folder / "probe.sh"
+        program.write_bytes(SCRIPT)
+        lab.sshd.authorize(f'command="SSH_ORIGINAL_COMMAND=${{SSH_ORIGINAL_COMMAND% loop}} sh {program}"')
+        line, _ = every(lab, 3)
+    yield replace(line, what=f"{line.what}, by an exec instead of a loop", limit=None)
+
+
+def every(lab: Campus, rounds: int) -> tuple[Line, float]:
+    """What a round costs, from the second on; and seconds that it took to end."""
+    interval = 20 if lab.count > 100 else 5
+    labmon = Every(lab, f"{interval}s")
+    labmon.round()
+    costs = []
+    for _ in range(rounds):
+        before = labmon.cpu
+        said = labmon.round()
+        costs.append(1000 * (labmon.cpu - before) / lab.count)
+        assert f": {lab.count} measured" in said, said
+    told = " ".join(f"{cost:.2f}" for cost in costs)
+    what = f"{lab.count} hosts, every {interval} s: CPU per host and round"
+    return Line(what, sum(costs) / rounds, "ms", 3, told), labmon.stop()
+
+
 def bench_sessions(hosts: int) -> Iterator[Line]:
+    """Its end, too, beside the ends of so many sshds on the same processors, and beside sshds that are held
+    still meanwhile, as if they had processors of their own."""
     with campus(hosts) as lab:
         labmon = Every(lab, "60s")
         said = [labmon.round(), labmon.round()]
         memory = labmon.memory
         ended = labmon.stop()
-    assert f": {hosts} measured" in said[-1], said
+        labmon = Every(lab, "60s")
+        said.append(labmon.round())
+        with still(lab.sshd.sessions()):
+            alone = labmon.stop()
+    assert all(f": {hosts} measured" in one for one in said[1:]), said
     yield Line(f"{hosts} sessions: memory after two rounds", memory, "MiB", 300)
-    yield Line("  SIGTERM to its end", ended, "s", 1)
+    yield Line("  SIGTERM to its end", alone, "s", 1)
+    yield Line("  the same, with the ends of the sshds on these processors", ended, "s", 1)
+
+
+@contextmanager
+def still(processes: list[psutil.Process]) -> Iterator[None]:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
 
 def bench_holes(hosts: int) -> Iterator[Line]:
@@ -315,6 +351,7 @@ def bench_start(hosts: int) -> Iterator[Line]:
 BENCHES = {
     "once": (bench_once, 200),
     "every": (bench_every, 300),
+    "execs": (bench_execs, 300),
     "sessions": (bench_sessions, 1000),
     "holes": (bench_holes, 1000),
     "start": (bench_start, 1000),

@@ -180,8 +180,9 @@ def bench_link(runs: int) -> Iterator[Line]:
 
 def bench_ipv6(runs: int) -> Iterator[Line]:
     """One question to all. nmap finds its neighbours so too, but not itself."""
-    with link(50) as (near, _, macs):
-        time.sleep(3)  # until every link-local address may be used
+    with link(50) as (near, far, macs):
+        near.settle()
+        far.settle()
         macs = {address.replace("10.77.0.", "fd00:5::"): mac for address, mac in macs.items()}
         ours, peers = [], []
         for _ in range(runs):
@@ -283,8 +284,7 @@ def bench_store(runs: int) -> Iterator[Line]:
         new, again, dry = [], [], []
         for _ in range(runs):
             with server.database() as name:
-                # The socket is a file, and so in reach of the namespace.
-                url = f"postgresql://{server.USER}@/{name}?host={server.folder}&port={server.port}"
+                url = server.socket_url(name)
                 near.run(LABMON, "db", "migrate", env=QUIET | {"LABMON_DATABASE_URL": url})
                 new.append(labmon(near, *arguments, database=url))
                 again.append(labmon(near, *arguments, database=url))

@@ -1,4 +1,5 @@
-"""A campus on each broker, with servers of its own that sync to disk: they will be killed."""
+"""A campus on each broker. Its servers sync to disk and will be killed; they serve one test after the
+other, each of which has a database, and a virtual host, of its own."""
 
 import shutil
 import tempfile
@@ -6,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.harness import Campus
+from tests.chaos.harness import Campus, prepare_store
 from tests.conftest import started
 from tests.rabbitmq_cluster import RabbitCluster
 from tests.rabbitmq_server import RabbitServer
 from tests.redis_server import RedisServer
-from tests.servers import PostgresServer
+from tests.servers import PostgresServer, Server
 
 
 def environ_of(server):
@@ -35,29 +36,56 @@ def environ_of(server):
 KINDS = {"redis": RedisServer, "rabbitmq": RabbitServer}
 
 
-@pytest.fixture
-def store():
+@pytest.fixture(scope="module")
+def store_server():
     yield from started(lambda: PostgresServer(fsync=True))
 
 
-@pytest.fixture(params=["postgres", *KINDS])
-def campus(request, store):
-    if request.param == "postgres":
-        yield from _campus(store, store)
-    else:
-        for broker in started(KINDS[request.param]):
-            yield from _campus(store, broker)
+@pytest.fixture(scope="module")
+def store_template(store_server):
+    """The name of a database with the schema and the machines."""
+    with store_server.database() as name:
+        prepare_store(store_server.url(name))
+        yield name
+
+
+@pytest.fixture
+def store(store_server, store_template):
+    """The server, and the name of a database of the test's own."""
+    with store_server.database(store_template) as name:
+        yield store_server, name
+
+
+@pytest.fixture(scope="module")
+def redis_broker():
+    yield from started(KINDS["redis"])
+
+
+@pytest.fixture(scope="module")
+def rabbitmq_broker():
+    yield from started(KINDS["rabbitmq"])
+
+
+@pytest.fixture
+def redis_campus(store, redis_broker):
+    redis_broker.cli("FLUSHALL")
+    yield from _campus(store, redis_broker)
+
+
+@pytest.fixture
+def rabbitmq_campus(store, rabbitmq_broker):
+    with rabbitmq_broker.vhost() as vhost:
+        yield from _campus(store, rabbitmq_broker, LABMON_QUEUE_VHOST=vhost)
 
 
 @pytest.fixture
 def postgres_campus(store):
-    yield from _campus(store, store)
+    yield from _campus(store, store[0])
 
 
-@pytest.fixture
-def rabbitmq_campus(store):
-    for broker in started(RabbitServer):
-        yield from _campus(store, broker)
+@pytest.fixture(params=["postgres", *KINDS])
+def campus(request):
+    return request.getfixturevalue(f"{request.param}_campus")
 
 
 @pytest.fixture
@@ -66,15 +94,20 @@ def cluster_campus(store):
         yield from _campus(store, cluster)
 
 
-def _campus(store, broker):
+def _campus(store, broker, **environ):
+    """With servers that run again at the end, whatever the test did to them."""
     folder = Path(tempfile.mkdtemp(prefix="labmon-chaos-", dir="/tmp"))
     folder.chmod(0o711)
     (folder / "config.toml").touch()
-    campus = Campus(folder, store, broker, environ_of(broker))
+    server, database = store
+    campus = Campus(folder, server, database, broker, environ_of(broker) | environ)
     try:
         yield campus
     finally:
         campus.close()
+        for one in (server, broker):
+            if isinstance(one, Server) and not one.runs:
+                one.start()
         shutil.rmtree(folder, ignore_errors=True)
 
 

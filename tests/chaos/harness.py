@@ -37,12 +37,23 @@ class Accounts:
         return f"| {what} | {self.confirmed} | {self.lost} | {self.buried} | {self.delay:.1f} s |"
 
 
+def prepare_store(url):
+    """The schema, and the machines that the publisher speaks of."""
+    with psycopg.connect(url) as connection:
+        migrate(connection)
+        connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
+        connection.execute(
+            "INSERT INTO systems (system_id, dept_id) SELECT n, 1 FROM generate_series(1, %s) n", [SYSTEMS]
+        )
+
+
 @dataclass
 class Campus:
     """One store, one broker, and the processes of labmon."""
 
     folder: Path
     store: PostgresServer
+    database: str  #: in it
     broker: Server  #: the store itself, where the queue is in it
     environ: dict[str, str]
     workers: list[subprocess.Popen] = field(default_factory=list)
@@ -50,13 +61,6 @@ class Campus:
     sent: int = 0
 
     def __post_init__(self):
-        with psycopg.connect(self.store.url()) as connection:
-            migrate(connection)
-            connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
-            connection.execute(
-                "INSERT INTO systems (system_id, dept_id) SELECT n, 1 FROM generate_series(1, %s) n",
-                [SYSTEMS],
-            )
         self.run("setup-queues")
 
     @property
@@ -65,12 +69,16 @@ class Campus:
         ours = {
             "LABMON_CONFIG": str(self.folder / "config.toml"),
             "LABMON_STATE_DIR": str(self.folder / "state"),
-            "LABMON_DATABASE_URL": self.store.url(),
+            "LABMON_DATABASE_URL": self.url,
             "LABMON_DATABASE_CONNECT_TIMEOUT": "2s",
             "LABMON_QUEUE_LEASE": "5s",
             "LABMON_CONSUME_STUCK_AFTER": "4s",
         }
         return {k: v for k, v in os.environ.items() if not k.startswith(foreign)} | ours | self.environ
+
+    @property
+    def url(self):
+        return self.store.url(self.database)
 
     @property
     def ledger(self):
@@ -122,11 +130,18 @@ class Campus:
         return numbers
 
     def stored(self):
-        with psycopg.connect(self.store.url()) as connection:
+        with psycopg.connect(self.url) as connection:
             rows = connection.execute("SELECT collected_at FROM readings").fetchall()
         numbers = [number_of(at) for (at,) in rows]
         assert len(numbers) == len(set(numbers)), "a reading is stored twice"
         return set(numbers)
+
+    def until_some_are_stored(self):
+        """All are at work then, and there is more to come."""
+        deadline = time.monotonic() + 60
+        while not self.stored():
+            assert time.monotonic() < deadline, "nothing was stored"
+            time.sleep(0.1)
 
     def buried(self):
         """The readings among the dead letters, with the reasons."""

@@ -35,6 +35,7 @@ def busy(campus, workers=3):
     for _ in range(workers):
         campus.start_worker()
     campus.start_publisher(PER_SECOND * SECONDS)
+    campus.until_some_are_stored()
 
 
 def supervised(campus):
@@ -45,7 +46,7 @@ def supervised(campus):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     campus.start_publisher(PER_SECOND * SECONDS)
-    time.sleep(2)
+    campus.until_some_are_stored()
     return supervisor
 
 
@@ -63,7 +64,6 @@ def test_workers_are_killed_at_random(campus, judge):
 
 def test_the_broker_is_killed_and_started_again(campus, judge):
     busy(campus)
-    time.sleep(1.5)
     campus.broker.kill()
     time.sleep(1)
     campus.broker.start()
@@ -72,7 +72,6 @@ def test_the_broker_is_killed_and_started_again(campus, judge):
 
 def test_the_database_is_killed_and_started_again(campus, judge):
     busy(campus)
-    time.sleep(1.5)
     campus.store.kill()
     time.sleep(1)
     campus.store.start()
@@ -81,11 +80,10 @@ def test_the_database_is_killed_and_started_again(campus, judge):
 
 def test_the_database_stands_still(campus, judge):
     busy(campus)
-    time.sleep(1.5)
     pids = [campus.store.pid, *_children(campus.store.pid)]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
     try:
+        for pid in pids:
+            _signal(pid, signal.SIGSTOP)
         time.sleep(60 if LONG else 6)
     finally:
         for pid in pids:
@@ -211,7 +209,6 @@ def test_the_leader_s_node_of_a_rabbitmq_cluster_is_killed(cluster_campus, outco
     campus = cluster_campus
     assert campus.broker.members("metrics_queue") == 3
     busy(campus)
-    time.sleep(1.5)
     campus.broker.leader("metrics_queue").kill()
     accounts = campus.settle()
     outcome(accounts.row("leader of three nodes killed for good (Rabbit)"))

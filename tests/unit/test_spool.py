@@ -106,6 +106,7 @@ def test_numbers_are_not_used_again_so_a_late_removal_takes_nothing_new(spool):
 
 def test_looking_makes_no_file(spool):
     assert (spool.is_empty(), spool.count(), spool.oldest(), spool.status().messages) == (True, 0, None, 0)
+    assert spool.fill() == 0
     spool.append("q", [])
     assert not spool.path.parent.exists()
 
@@ -155,6 +156,7 @@ def test_the_status_counts_by_queue_and_tells_the_oldest(spool, clock):
     assert 0 < status.bytes <= 64 * 1024
     everything(spool)
     assert (spool.status().messages, spool.status().bytes, spool.status().oldest_at) == (0, 0, None)
+    assert spool.fill() == 0
 
 
 def test_the_file_shrinks_when_it_is_emptied(spool):
@@ -177,6 +179,7 @@ def test_past_its_size_the_oldest_are_dropped_counted_and_logged_once(tmp_path, 
         assert spool.status().bytes <= 2 * MIB
     status = spool.status()
     assert status.bytes > 1.9 * MIB
+    assert spool.fill() == pytest.approx(100 * status.bytes / (2 * MIB))
     assert 0 < status.dropped_for_room == spool.dropped == total - status.messages
     assert status.last_dropped_at is not None
     assert status.dropped_for_age == 0

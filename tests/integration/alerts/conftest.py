@@ -10,7 +10,9 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from labmon.messages import Alert, Metrics, Readings, decode
+from labmon.settings import load
 from labmon.store.metrics import record_metrics
+from tests.receiver import Receiver
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 """A Monday."""
@@ -134,3 +136,49 @@ class Site:
 @pytest.fixture
 def site(connection):
     return Site(connection)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch):
+    """Relay and notifier look ten times as often, by themselves and for a stop."""
+    for module in ("notify", "relay"):
+        monkeypatch.setattr(f"labmon.alerts.{module}.POLL", 0.05)
+
+
+@pytest.fixture
+def machines(connection):
+    connection.execute("INSERT INTO departments (dept_id, name) VALUES (1, 'Physics'), (2, 'Law')")
+    connection.execute("INSERT INTO labs (lab_id, dept_id, name) VALUES (7, 1, 'A-101')")
+    connection.execute(
+        "INSERT INTO systems (system_id, dept_id, lab_id, ip_address, hostname) "
+        "SELECT n, 1 + n % 2, CASE n % 2 WHEN 0 THEN 7 END, '10.0.0.0'::inet + n, 'pc-' || n "
+        "FROM generate_series(1, 2000) AS n"
+    )
+    connection.commit()
+
+
+@pytest.fixture
+def receiver():
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def configured(store_url):
+    def make(*targets, **settings):
+        flags = {
+            "database.url": store_url,
+            "notify.targets": list(targets),
+            "notify.group_wait": "0s",
+            "notify.group_interval": "0s",
+        }
+        return load(environ={}, flags=flags | {f"notify.{k}": v for k, v in settings.items()}).config
+
+    return make
+
+
+@pytest.fixture
+def quiet(site):
+    """No rules at all, but those of the test."""
+    site.connection.execute("DELETE FROM alert_rules")
+    return site

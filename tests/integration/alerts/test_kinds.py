@@ -1,35 +1,18 @@
-"""What no reading triggers: silence, trends, changes, queues; and one alert for many."""
+"""What no reading triggers: silence, trends, changes, queues."""
+
+from datetime import timedelta
 
 import pytest
 
 from labmon.messages import OURSELVES
-from labmon.store import maintenance
+from labmon.store import maintenance, partitions, spools
 from labmon.store.maintenance import Scope
 from tests.integration.alerts.conftest import NOON, minutes
 from tests.integration.alerts.test_detection import acknowledge
 
 
-@pytest.fixture
-def quiet(site):
-    """No rules at all, but those of the test."""
-    site.connection.execute("DELETE FROM alert_rules")
-    return site
-
-
 def no_data(site, **columns):
     return site.another_rule("no_data", kind="no_data", threshold=600, **columns)
-
-
-def fan_in(site, **columns):
-    given = {
-        "comparison": ">=",
-        "threshold": 50,
-        "clear_threshold": 20,
-        "hold": minutes(2),
-        "span": minutes(5),
-    } | columns
-    site.another_rule("lab_down", kind="lab_down", **given)
-    site.another_rule("network_down", kind="network_down", **given)
 
 
 def test_a_system_that_is_silent_while_others_are_measured(quiet):
@@ -44,6 +27,38 @@ def test_a_system_that_is_silent_while_others_are_measured(quiet):
     assert alert.value == pytest.approx(13 * 60) and alert.at == NOON + minutes(23)
     quiet.watch(24, 24, [first, second])
     assert quiet.news() == [("resolved", "no_data", second)]
+
+
+@pytest.mark.parametrize(
+    "hours_off, told",
+    [
+        ([], True),
+        ([60], True),  # the collector stood still for an hour
+        ([60, 61], False),
+        ([*range(10, 20), *range(34, 44), *range(58, 68)], False),
+        (range(30, 400), False),  # it is new
+    ],
+)
+def test_only_who_was_on_day_and_night_is_missed_by_the_usual_rule(quiet, hours_off, told):
+    first, second = quiet.systems(2)
+    no_data(quiet, steady=timedelta(days=7))
+    summed_up(quiet, second, [hour for hour in range(1, 200) if hour not in hours_off])
+    quiet.watch(0, 10, [first, second])
+    quiet.watch(11, 22, [first])
+    assert quiet.news() == ([("firing", "no_data", second)] if told else [])
+    quiet.watch(23, 24, [first, second])
+    assert quiet.news() == ([("resolved", "no_data", second)] if told else [])
+
+
+def summed_up(site, system, hours):
+    """It was measured in these, by how many hours ago they began."""
+    buckets = [NOON - timedelta(hours=hour) for hour in hours]
+    partitions.make(site.connection, "metrics_1h", {bucket.date() for bucket in buckets})
+    with site.connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO metrics_1h (system_id, bucket, readings) VALUES (%s, %s, 60)",
+            [(system, bucket) for bucket in buckets],
+        )
 
 
 def test_nobody_is_silent_because_labmon_itself_stands_still(quiet):
@@ -125,126 +140,6 @@ def test_a_silent_host_mutes_its_own_alerts(quiet):
     assert sorted(quiet.news()) == [("firing", "hot", second), ("resolved", "no_data", second)]
 
 
-def test_a_lab_that_loses_power_is_one_alert(quiet):
-    lab = quiet.systems(10, lab=3)
-    others = quiet.systems(30, lab=4, network="10.0.9")
-    fan_in(quiet)
-    no_data(quiet, hold=minutes(2))
-    quiet.watch(0, 10, lab + others)
-    quiet.watch(11, 60, others + lab[:1])
-    (alert,) = quiet.told()
-    assert (alert.alert_type, alert.system_id, alert.lab_id, alert.dept_id) == (
-        "lab_down:lab 3",
-        OURSELVES,
-        3,
-        1,
-    )
-    assert alert.covered == 9 and alert.covers == [f"pc-{n}" for n in range(2, 11)]
-    assert alert.value == 90
-    assert set(quiet.states(kind="no_data")) == {"firing"}
-
-    # Back come all but one: that one is told for itself.
-    quiet.watch(61, 70, others + lab[:9])
-    assert sorted(quiet.news()) == [("firing", "no_data", lab[9]), ("resolved", "lab_down:lab 3", OURSELVES)]
-
-
-def test_a_lab_that_was_down_when_it_closed_is_down_when_it_opens_and_nobody_is_told_again(quiet):
-    lab, others = quiet.systems(5, lab=3), quiet.systems(20, lab=4, network="10.0.9")
-    fan_in(quiet)
-    no_data(quiet, hold=minutes(2))
-    maintenance.add(quiet.connection, "skip", Scope(lab_id=3), weekly="Mon 13:00-15:00", timezone="UTC")
-    quiet.watch(0, 10, lab + others)
-    quiet.watch(11, 59, others)
-    assert [one.alert_type for one in quiet.told()] == ["lab_down:lab 3"]
-    quiet.watch(60, 220, others)
-    assert quiet.told() == []
-    quiet.watch(221, 225, lab + others)
-    assert quiet.news() == [("resolved", "lab_down:lab 3", OURSELVES)]
-
-
-def test_who_is_back_while_the_others_are_down_is_told_of_again(quiet):
-    lab, others = quiet.systems(8, lab=3), quiet.systems(20, lab=4, network="10.0.9")
-    fan_in(quiet)
-    quiet.another_rule("hot")
-    quiet.watch(0, 10, lab + others)
-    quiet.watch(11, 30, others)
-    assert [one.alert_type for one in quiet.told()] == ["lab_down:lab 3"]
-    quiet.watch(31, 32, others)
-    quiet.watch(33, 33, lab[:2], cpu_percent=99.0)
-    assert sorted(quiet.news()) == [("firing", "hot", one) for one in lab[:2]]
-
-
-def test_some_of_a_lab_are_each_their_own_alert(quiet):
-    lab = quiet.systems(10, lab=3)
-    fan_in(quiet)
-    no_data(quiet)
-    quiet.watch(0, 10, lab)
-    quiet.watch(11, 40, lab[:6])
-    assert sorted(quiet.news()) == [("firing", "no_data", one) for one in lab[6:]]
-
-
-def test_those_that_were_off_for_long_do_not_count(quiet):
-    """Seven off since the morning, then one more: that is no lab that went down."""
-    lab = quiet.systems(10, lab=3)
-    others = quiet.systems(10, lab=4, network="10.0.9")
-    fan_in(quiet)
-    quiet.watch(0, 10, lab + others)
-    for n in range(7):  # one after the other, half an hour apart
-        quiet.watch(11 + 30 * n, 40 + 30 * n, lab[n + 1 :] + others)
-    assert quiet.told() == []
-    quiet.watch(300, 330, others)  # but the three that are left are
-    quiet.watch(331, 340, others)
-    assert [one.covered for one in quiet.told()] == [3]
-
-
-def test_a_network_is_named_when_more_than_one_lab_is_gone_with_it(quiet):
-    quiet.connection.execute("INSERT INTO departments VALUES (1, NULL, NULL, '{10.0.0.0/23}')")
-    one, two = quiet.systems(5, lab=3), quiet.systems(5, lab=4, network="10.0.1")
-    others = quiet.systems(30, network="10.0.9")
-    fan_in(quiet)
-    no_data(quiet, hold=minutes(2))
-    quiet.watch(0, 10, one + two + others)
-    quiet.watch(11, 60, others)
-    (alert,) = quiet.told()
-    assert (alert.alert_type, alert.covered) == ("network_down:10.0.0.0/23", 10)
-
-
-def test_a_lab_that_is_a_network_is_called_the_lab(quiet):
-    lab, others = quiet.systems(5, lab=3), quiet.systems(20, network="10.0.9")
-    fan_in(quiet)
-    quiet.watch(0, 10, lab + others)
-    quiet.watch(11, 30, others)
-    assert [one.alert_type for one in quiet.told()] == ["lab_down:lab 3"]
-
-
-def test_nearly_all_of_the_campus_is_one_alert(quiet):
-    labs = [quiet.systems(8, lab=n, network=f"10.0.{n}") for n in range(1, 7)]
-    (survivor,) = quiet.systems(1, network="10.9.9")
-    everybody = [one for lab in labs for one in lab]
-    fan_in(quiet)
-    no_data(quiet, hold=minutes(2))
-    quiet.watch(0, 10, [*everybody, survivor])
-    quiet.watch(11, 60, [survivor])
-    (alert,) = quiet.told()
-    assert (alert.alert_type, alert.covered) == ("network_down:all networks", 48)
-    quiet.watch(61, 70, [*everybody, survivor])
-    assert quiet.news() == [("resolved", "network_down:all networks", OURSELVES)]
-    assert {one["state"] for one in quiet.incidents()} == {"resolved"}
-
-
-def test_the_whole_campus_gone_looks_like_the_collector_and_is_one_alert(quiet):
-    everybody = quiet.systems(20, lab=1) + quiet.systems(20, lab=2, network="10.0.1")
-    fan_in(quiet)
-    no_data(quiet)
-    quiet.another_rule("collector_down", kind="collector_down", threshold=600, hold=minutes(2))
-    quiet.watch(0, 10, everybody)
-    quiet.watch(11, 60, [])
-    assert quiet.news() == [("firing", "collector_down", OURSELVES)]
-    assert len(quiet.incidents()) == 1
-    quiet.watch(61, 62, everybody)
-    assert quiet.news() == [("resolved", "collector_down", OURSELVES)]
-
-
 def test_readings_that_wait_in_the_queue_are_no_collector_that_is_down(quiet):
     everybody = quiet.systems(3)
     quiet.another_rule("collector_down", kind="collector_down", threshold=600)
@@ -287,6 +182,32 @@ def test_a_disk_that_will_be_full_by_its_trend(quiet):
         quiet.measure(minute, [second], disk_percent=82.0)
     quiet.tick(800)
     assert quiet.news() == [("resolved", "filling", second)]
+
+
+def test_of_two_limits_of_a_metric_the_worse_is_told_and_the_other_when_it_is_all_that_is_left(quiet):
+    first, second, third = quiet.systems(3)
+    quiet.another_rule("high", metric="disk_percent", threshold=90, clear_threshold=85)
+    quiet.another_rule("full", metric="disk_percent", threshold=97, clear_threshold=95, severity="critical")
+    quiet.another_rule("empty", metric="disk_percent", comparison="<", threshold=99, severity="info")
+    quiet.measure(0, [first], disk_percent=99.5)
+    assert quiet.news() == [("firing", "full", first)]
+    quiet.measure(0, [second], disk_percent=93.0)
+    assert sorted(quiet.news()) == [("firing", "empty", second), ("firing", "high", second)]
+    quiet.measure(1, [second], disk_percent=99.5)
+    quiet.tick(2)
+    assert sorted(quiet.news()) == [("firing", "full", second), ("resolved", "empty", second)]
+    quiet.measure(3, [first, second], disk_percent=94.0)
+    quiet.tick(4)
+    told = {(one.state, one.alert_type, one.system_id): one.reason for one in quiet.told()}
+    assert told == {
+        ("resolved", "full", first): None,
+        ("resolved", "full", second): None,
+        ("firing", "high", first): "not told before: under full",
+        ("firing", "empty", first): None,
+        ("firing", "empty", second): None,
+    }
+    quiet.measure(5, [third], disk_percent=80.0)
+    assert quiet.news() == [("firing", "empty", third)]
 
 
 def test_too_few_readings_make_no_trend(quiet):
@@ -354,6 +275,35 @@ def test_a_queue_and_a_spool_that_fill(quiet):
     assert quiet.news() == [("resolved", "queue_backlog:metrics_queue", OURSELVES)]
 
 
+def test_the_fullest_spool_of_each_machine_counts_until_it_is_not_heard_of_for_a_day(quiet):
+    quiet.another_rule("spool_full", kind="spool_full", threshold=80)
+
+    def look(minute):
+        quiet.tick(minute, spool_full=spools.fills(quiet.connection, NOON + minutes(minute)))
+
+    def report(minute, percent, host="collector", file="/var/lib/labmon/spool.db"):
+        spools.record(quiet.connection, host, file, percent, NOON + minutes(minute))
+
+    report(0, 90)
+    report(0, 0, file="/root/.local/state/labmon/spool.db")
+    report(0, 10, host="server")
+    look(1)
+    (alert,) = quiet.told()
+    assert (alert.subject, alert.value, alert.system_id) == ("collector", 90, OURSELVES)
+    look(60 * 24)
+    assert quiet.told() == []
+    report(60 * 24, 10, host="server")
+    look(60 * 24 + 1)
+    (over,) = quiet.told()
+    assert (over.state, over.reason) == ("resolved", "the machine has not been heard of for a day")
+    report(60 * 24 + 2, 85)
+    look(60 * 24 + 3)
+    report(60 * 24 + 4, 0)
+    look(60 * 24 + 5)
+    states = ["firing", "resolved"]
+    assert quiet.news() == [(state, "spool_full:collector", OURSELVES) for state in states]
+
+
 def test_a_tick_that_fails_in_one_part_goes_on_with_the_others(quiet):
     (one,) = quiet.systems(1)
     quiet.another_rule("filling", kind="rate", metric="no_such_metric", threshold=24, span=minutes(60))
@@ -377,7 +327,7 @@ def test_the_rules_of_a_fresh_database_are_silent_about_a_healthy_lab(site):
 def test_the_rules_of_a_fresh_database_know_a_full_disk(site):
     site.systems(1)
     site.watch(0, 10, [1], disk_percent=98.0)
-    assert [(one.alert_type, one.severity) for one in site.told()] == [
-        ("disk_full", "critical"),
-        ("disk_high", "warning"),
-    ]
+    assert [(one.alert_type, one.severity) for one in site.told()] == [("disk_full", "critical")]
+    assert sorted(site.states()) == ["firing", "firing"]
+    site.watch(11, 16, [1], disk_percent=93.0)
+    assert site.news() == [("resolved", "disk_full", 1), ("firing", "disk_high", 1)]

@@ -92,7 +92,7 @@ def test_what_is_in_the_outbox_is_published_in_order_and_once(server, broker, st
         fire(connection, incident, "warning")
         fire(connection, incident, "warning")
         rest = received(broker, 2)
-        time.sleep(1.2)
+        time.sleep(0.4)
         assert broker.depth(QUEUE).ready == 0
     assert (first.routing_key, first.high) == ("alerts.critical", True)
     assert [(one.routing_key, one.high) for one in rest] == [("alerts.warning", False)] * 2
@@ -120,10 +120,10 @@ def test_what_is_not_committed_is_not_published(server, broker, store, connectio
     connection.commit()
     fire(connection, incident, commit=False)
     with running(Relay(lambda: MemoryBroker(server), QUEUE), store):
-        time.sleep(1.2)
+        time.sleep(0.4)
         assert broker.depth(QUEUE).ready == 0
         connection.rollback()
-        time.sleep(1.2)
+        time.sleep(0.4)
         assert broker.depth(QUEUE).ready == 0
 
 
@@ -131,7 +131,7 @@ def test_while_the_broker_is_away_alerts_wait(server, broker, store, connection,
     server.stop()
     with running(Relay(lambda: MemoryBroker(server), QUEUE), store):
         fire(connection, incident)
-        time.sleep(1.0)
+        time.sleep(0.4)
         assert waiting(connection) == 1
         server.start()
         assert len(received(broker, 1, seconds=20)) == 1

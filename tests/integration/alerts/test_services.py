@@ -9,17 +9,28 @@ from labmon.errors import ConfigError
 from tests.mailbox import Mailbox
 from tests.unit.alerts.deliveries import delivery
 
-NOTIFICATION = Notification.of("admins", [delivery(1), delivery(2, system=43, severity="critical")])
+NOTIFICATION = Notification.of(
+    "admins", [delivery(1), delivery(2, system=43, severity="critical", place="<b>A-101 & more")]
+)
 
 
 def test_a_mail_arrives():
     with Mailbox() as mailbox:
         Service("admins", mailbox.url).send(NOTIFICATION)
         (mail,) = mailbox.mails
-    assert mail["Subject"] == "[labmon] 1 critical, 1 warning in A-101"
+    assert mail["Subject"] == "[labmon] 1 critical, 1 warning"
     assert mail["To"] == "admins@example.edu"
-    text = mail.get_body(("plain",)) or mail
-    assert "critical: cpu_high on pc-43, A-101: 95.5 (threshold 90)" in text.get_content()
+    assert mail.get_content_type() == "text/plain"
+    assert mail.get_content().rstrip().splitlines() == NOTIFICATION.text.splitlines()
+
+
+def test_who_wants_html_gets_the_same_lines():
+    with Mailbox() as mailbox:
+        Service("admins", mailbox.url + "&format=html").send(NOTIFICATION)
+        (mail,) = mailbox.mails
+    html = mail.get_body(("html",)).get_content()
+    assert html.count("<br") >= 1
+    assert "&lt;b&gt;A-101" in html and "<b>" not in html
 
 
 def test_a_mail_that_is_not_taken_is_worth_another_attempt(capfd):

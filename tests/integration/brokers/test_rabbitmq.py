@@ -646,7 +646,7 @@ def test_connections_closed_while_publishing_lose_nothing_that_was_confirmed(bro
     assert failures and confirmed
     left = set(confirmed)
     with broker.consume("metrics_queue", prefetch=1000) as consumer:
-        while deliveries := consumer.receive(1000, 3.0):
+        while left and (deliveries := consumer.receive(1000, 3.0)):
             consumer.ack(deliveries)
             left -= set(ids(deliveries))
     assert not left

@@ -122,6 +122,23 @@ def test_nothing_is_left_on_the_machine_when_the_session_goes(sshd, watch):
     until(lambda: not sshd.sessions())
 
 
+def test_abandoned_sessions_are_left_to_the_end_of_the_process(sshd, watch):
+    """Nobody hangs up on them: a thousand would take seconds."""
+    watched = watch(sshd, *sshd.addresses[:4])
+    watched.round()
+    there = servers(sshd)
+    sessions = [machine.session for machine in watched.rounds._machines.values()]
+    watched.rounds.abandon()
+    started = time.monotonic()
+    watched.rounds.__exit__()
+    assert time.monotonic() - started < 0.2
+    assert [session.alive for session in sessions] == [True] * 4
+    assert servers(sshd) == there
+    for session in sessions:
+        session.close()
+    watched.rounds._access.close()
+
+
 def test_nothing_is_left_on_the_machine_when_its_sshd_is_killed(own_sshd, watch):
     watched = watch(own_sshd, "127.0.0.1")
     watched.round()
@@ -252,11 +269,12 @@ def test_where_descriptors_are_few_some_sessions_are_not_kept(sshd, watch, monke
 def test_stopping_ends_the_rounds_at_once_with_machines_under_way(no_leaks, sshd, hostile, watch):
     targets = [Target("127.0.0.1", hostile(silent), n) for n in range(1, 6)]
     watched = watch(sshd, targets=[*targets, Target("127.0.0.1", sshd.port, 9)], every=60)
-    threading.Timer(1.5, watched.stop.set).start()
+    assert next(event for event in watched._events if isinstance(event, Result)).target.system_id == 9
+    watched.stop.set()
     started = time.monotonic()
-    assert {event.target.system_id for event in watched._events if isinstance(event, Result)} == {9}
+    assert [event for event in watched._events if isinstance(event, Result)] == []
     watched.rounds.__exit__()
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 1.0
 
 
 def test_one_shot_needs_no_second_when_the_counters_are_fresh(sshd, tmp_path):

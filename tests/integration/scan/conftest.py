@@ -20,10 +20,11 @@ class Outcome:
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     error: str | None = None
-    seconds: float = 0.0
-    cpu: float = 0.0  #: seconds of the whole process
+    seconds: float = 0.0  #: that it took, without those that it waited for a processor
+    elapsed: float = 0.0  #: seconds on the clock on the wall
+    cpu: float = 0.0  #: seconds of a processor
     files: int = 0  #: open at most, with watch_files=True
-    stopping: float = 0.0  #: seconds from the stop to the end
+    stopping: float = 0.0  #: `seconds` from the stop, with stop_at={...}, to the end
     progress: dict[str, Any] = field(default_factory=dict)
 
     def seen(self) -> dict[str, str]:

@@ -93,7 +93,9 @@ def test_three_of_ten_packets_are_lost_each_way(sweep, far, live):
 
 def test_the_rate_is_held(sweep, far, live):
     outcome = sweep("10.77.0.100-199", method="arp", rate=200, retries=0, timeout=0.1, names=False)
-    assert outcome.seconds == pytest.approx(100 / 200 + 0.1, abs=0.25)
+    due = 100 / 200 + 0.1
+    assert outcome.elapsed > due - 0.25
+    assert outcome.seconds < due + 0.25
 
 
 def test_on_a_link_and_behind_a_router_in_one_sweep(sweep, near, far, live):
@@ -154,7 +156,7 @@ for _ in range(5000):
 
 
 def test_a_stop_keeps_what_was_found(sweep, live):
-    outcome = sweep("10.77.0.0/24", rate=30, stop_after=1.5, names=False)
+    outcome = sweep("10.77.0.0/24", rate=30, stop_at={"found": 3}, names=False)
     assert set(outcome.hosts) < set(live)
     assert len(outcome.hosts) > 2
     assert 0 <= outcome.stopping < 0.3
@@ -169,7 +171,7 @@ def test_through_a_device_without_arp_it_is_ping(sweep, near, far):
 
 def test_by_nmap(sweep, near, live):
     near.run("ip", "route", "add", "10.99.0.0/30", "via", netns.FAR)
-    outcome = sweep("10.77.0.0/24", "10.99.0.1", method="nmap", names=False)
+    outcome = sweep("10.77.0.0/26", "10.99.0.1", method="nmap", names=False)
     assert set(outcome.hosts) == set(live)
     assert outcome.seen()["10.77.0.40"] == "nmap/arp-response"
     assert outcome.hosts["10.77.0.40"]["mac"] == "f0:de:f1:00:00:40"
@@ -177,7 +179,8 @@ def test_by_nmap(sweep, near, live):
 
 def test_a_stop_ends_nmap(sweep, near, live):
     near.run("ip", "route", "add", "10.99.0.0/16", "via", netns.FAR)
-    outcome = sweep("10.77.0.0/24", "10.99.0.0/16", method="nmap", names=False, rate=100, stop_after=1.0)
+    asked = {"phase": "nmap", "asked": 1}
+    outcome = sweep("10.77.0.0/24", "10.99.0.0/16", method="nmap", names=False, rate=100, stop_at=asked)
     assert 0 <= outcome.stopping < 1
     assert "nmap" not in near.run("ip", "netns", "pids", near.name, check=False).stdout
     assert json.dumps(outcome.notes) == "[]"

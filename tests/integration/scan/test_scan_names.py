@@ -252,6 +252,7 @@ def test_a_dead_server_delays_a_sweep_by_no_more_than_the_limit(sweep, far, live
 
 def test_a_stop_does_not_wait_for_names(sweep, far, live):
     serve(far, mute=True)
-    outcome = sweep("10.77.0.0/24", method="ping", timeout=0.1, name_timeout=20, stop_after=1.5)
+    waits = {"phase": "names"}
+    outcome = sweep("10.77.0.0/24", method="ping", timeout=0.1, name_timeout=20, stop_at=waits)
     assert len(outcome.hosts) == 12
     assert 0 <= outcome.stopping < 0.3

@@ -135,7 +135,7 @@ def test_more_addresses_than_files_may_be_open(near, sweep, far):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert outcome.seen() == {"10.99.1.250": "tcp/22"}
     assert outcome.notes == []
-    assert outcome.seconds > 0.5  # in more than one batch
+    assert outcome.elapsed > 0.5  # in more than one batch
     assert 100 < outcome.files < 200  # something is left for others
 
 
@@ -144,9 +144,9 @@ def test_a_link_with_more_addresses_than_the_kernel_has_room_for(sweep, near, fa
     """A connection is not told that the neighbour table is full: its packets vanish."""
     near.run("ip", "address", "add", "10.78.0.1/20", "dev", "cable")
     far.run("ip", "address", "add", "10.78.0.2/20", "dev", "cable")
-    live = {f"10.78.{n}.77" for n in range(8)}
+    live = {f"10.78.{n}.77" for n in range(5)}
     far.add_addresses(live, "cable")
-    outcome = sweep("10.78.0.3-10.78.7.255", method="tcp", tcp_ports=[22], names=False)
+    outcome = sweep("10.78.0.3-10.78.4.255", method="tcp", tcp_ports=[22], names=False)
     assert outcome.seen() == dict.fromkeys(live, "tcp/22")
 
 
@@ -158,6 +158,7 @@ def test_addresses_without_a_route_are_told(sweep, live):
 
 def test_a_stop(sweep, near, live):
     near.run("ip", "route", "add", "10.99.0.0/22", "via", netns.FAR)
-    outcome = sweep("10.77.0.10-13", "10.99.0.0/22", method="tcp", timeout=20, stop_after=1.0)
+    asked = {"found": 4, "asked": 500}
+    outcome = sweep("10.77.0.10-13", "10.99.0.0/22", method="tcp", timeout=20, stop_at=asked)
     assert set(outcome.hosts) == set(live)
     assert 0 <= outcome.stopping < 0.3

@@ -8,6 +8,7 @@ import pytest
 
 from labmon.consume.handlers import handle_discoveries
 from labmon.messages import Discovery, Metrics, Readings, SystemStatus, encode
+from labmon.store import history
 from labmon.store.inventory import fleet, record_discoveries, systems
 from labmon.store.metrics import record_metrics
 from labmon.store.statuses import record_statuses, set_status
@@ -140,6 +141,83 @@ def test_any_order_and_any_repeats_end_in_the_same_state(connection, machines):
                 connection, [one]
             )
         assert state(connection) == ("timed out", at(8), "refused: nothing listens")
+
+
+def fared(connection, system_id=1):
+    """How it fared over time: (minute, before, after)."""
+    found = history.changes(connection, system_id=system_id, kinds=["status"])
+    return [((one.at - NOON).total_seconds() / 60, one.old_value, one.new_value) for one in found]
+
+
+def test_the_history_has_each_change_of_a_status_once_with_since_when_and_why(connection, machines):
+    record_metrics(connection, [reading(1), reading(1, 2)])
+    record_metrics(connection, [reading(2), reading(2, 2)])
+    record_statuses(
+        connection, [told(minutes=5, since=4), told("offline", 6, system_id=2, error="offline: x")]
+    )
+    record_statuses(
+        connection, [told(minutes=65, since=4), told(minutes=66, since=4, error="refused: other")]
+    )
+    record_metrics(connection, [reading(70), reading(71, 2)])
+    assert fared(connection) == [(1, None, "active"), (4, "active", "refused"), (70, "refused", "active")]
+    assert fared(connection, 2) == [(1, None, "active"), (6, "active", "offline"), (71, "offline", "active")]
+    refused, *_ = history.changes(connection, system_id=2, kinds=["status"])[1:]
+    assert (refused.error, refused.scan_id) == ("offline: x", None)
+
+    set_status(connection, [1, 2], "maintenance")
+    record_statuses(connection, [told(minutes=80)])
+    assert [one[1:] for one in fared(connection)[3:]] == [("active", "maintenance")]
+    assert fared(connection, 3) == []
+
+
+def test_the_history_of_a_backlog_is_whole_in_whatever_order_its_queues_are_emptied(connection, machines):
+    record_metrics(connection, [reading(0)])
+    record_metrics(connection, [reading(minute) for minute in range(60, 120)])
+    record_statuses(connection, [told("offline", 10), told("refused", 20)])
+    assert fared(connection)[2:] == [(20, "offline", "refused"), (119, "refused", "active")]
+    record_statuses(connection, [told("active", 60), told("offline", 10)])
+    assert fared(connection) == [
+        (0, None, "active"),
+        (10, "active", "offline"),
+        (20, "offline", "refused"),
+        (60, "refused", "active"),
+    ]
+
+
+def test_collectors_of_two_minds_are_told_apart_by_time(connection, machines):
+    """One reaches it, and the other says so each hour, as of the time when it first did not."""
+    record_statuses(connection, [told(minutes=1)])
+    record_metrics(connection, [reading(2)])
+    record_statuses(connection, [told(minutes=61, since=1)])
+    assert state(connection)[0] == "refused"
+    record_metrics(connection, [reading(62)])
+    assert fared(connection) == [
+        (1, None, "refused"),
+        (2, "refused", "active"),
+        (61, "active", "refused"),
+        (62, "refused", "active"),
+    ]
+
+
+def test_in_any_order_the_history_ends_with_what_is_and_repeats_nothing(connection, machines):
+    chance = random.Random(7)
+    statuses = ["active", "offline", "refused", "timed out"]
+    for _ in range(40):
+        connection.execute("UPDATE systems SET status = 'discovered', status_since = NULL, status_at = NULL")
+        connection.execute("UPDATE systems SET last_collected = NULL")
+        connection.execute("DELETE FROM system_history WHERE change = 'status'")
+        words = [told(chance.choice(statuses), minute) for minute in chance.sample(range(30), 8)]
+        words += chance.choices(words, k=3)
+        chance.shuffle(words)
+        while words:
+            batch = [words.pop() for _ in range(min(len(words), chance.randint(1, 4)))]
+            record_statuses(connection, batch)
+            if chance.random() < 0.3:
+                record_metrics(connection, [reading(chance.randrange(30))])
+            found = fared(connection)
+            assert found[-1][2] == state(connection)[0]
+            assert all(before != after for _, before, after in found)
+            assert found == sorted(found, key=lambda one: one[0])
 
 
 def test_the_handler_takes_all_three_kinds_and_rejects_strangers(connection, machines):

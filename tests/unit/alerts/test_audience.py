@@ -35,17 +35,40 @@ def target(**settings):
     ],
 )
 def test_a_target_is_told_of_what_all_its_lists_contain(settings, told, why):
-    (verdict,) = verdicts(alert(), 1, 7, [target(**settings)])
+    (verdict,) = verdicts(alert(), {1}, {7}, [target(**settings)])
     assert verdict.told is told
     assert why in verdict.why
 
 
 def test_who_watches_a_lab_is_not_told_of_machines_that_are_in_none():
-    (verdict,) = verdicts(alert(), 1, None, [target(labs=[7])])
+    (verdict,) = verdicts(alert(), {1}, set(), [target(labs=[7])])
     assert (verdict.told, verdict.why) == (False, "no lab is not in its labs")
+
+
+@pytest.mark.parametrize(
+    "settings, told, why",
+    [
+        ({"departments": [2, 3, 9]}, True, "departments 2, 3"),
+        ({"departments": [4]}, False, "departments 1, 2, 3 are not in its departments"),
+        ({"labs": [8]}, True, "lab 8"),
+        ({"labs": [1]}, False, "labs 7, 8 are not in its labs"),
+    ],
+)
+def test_what_touches_many_is_told_to_whoever_wants_any_of_them(settings, told, why):
+    (verdict,) = verdicts(alert(), {1, 2, 3}, {7, 8}, [target(**settings)])
+    assert (verdict.told, verdict.why) == (told, why)
+
+
+def test_of_an_alert_that_may_be_about_anybody_it_is_said_whom_it_has_to_touch():
+    wants = target(departments=[1, 2], labs=[7])
+    (verdict,) = verdicts(alert(), None, None, [wants])
+    assert (verdict.told, verdict.why) == (
+        True,
+        "only where it touches departments 1, 2, only where it touches lab 7",
+    )
 
 
 def test_ends_are_told_unless_the_target_does_not_want_them():
     both = [target(), target(resolved=False)]
-    assert [one.told for one in verdicts(alert(state="resolved"), 1, 7, both)] == [True, False]
-    assert [one.told for one in verdicts(alert(), 1, 7, both)] == [True, True]
+    assert [one.told for one in verdicts(alert(state="resolved"), {1}, {7}, both)] == [True, False]
+    assert [one.told for one in verdicts(alert(), {1}, {7}, both)] == [True, True]

@@ -21,12 +21,18 @@ def test_a_time_is_read_in_its_zone_or_in_this_machines(text, expected):
     assert moment(text) == expected
 
 
+def test_a_time_without_a_date_is_todays():
+    assert moment("14:30") == datetime.now().replace(hour=14, minute=30, second=0, microsecond=0).astimezone()
+
+
 @pytest.mark.parametrize("text, ago", [("2h", 7200), ("7d", 604800), ("1.5m", 90)])
 def test_a_duration_is_so_long_ago(text, ago):
     assert abs(utcnow() - timedelta(seconds=ago) - moment(text)) < timedelta(seconds=5)
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "-2h", "1.2.3h", "99999d", "0001-01-01"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "25:00", "2026-13-01", "-2h", "1.2.3h", "99999d", "0001-01-01"]
+)
 def test_what_is_no_time_is_said(text):
     with pytest.raises(UsageError):
         moment(text)

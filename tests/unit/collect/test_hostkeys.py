@@ -14,7 +14,7 @@ from contextlib import closing
 import pytest
 
 from labmon.collect.failures import HostFailed
-from labmon.collect.hostkeys import FILE, HostKeys, Machine, fingerprint, report_changes
+from labmon.collect.hostkeys import FILE, HostKeys, Machine, fingerprint, pin_of, report_changes
 from labmon.collect.pins import Pins
 from labmon.errors import LabmonError, PermissionNeeded
 from tests.unit.collect.test_known_hosts import KIND, blob, hashed, line
@@ -93,7 +93,7 @@ def test_a_system_takes_over_the_pin_of_its_address_when_it_gets_a_number(keys, 
     assert check(keys(), PC1, "a") == []
     with closing(Pins(state / FILE)) as pins:
         assert pins.keys("10.0.0.1") == []
-        assert pins.keys("system 1") == [(KIND, blob("a"))]
+        assert pins.keys(PC1.pin) == [(KIND, blob("a"))]
 
 
 def test_another_type_of_key_is_asked_for_before_it_counts_as_changed(keys):
@@ -179,7 +179,7 @@ def test_the_next_key_is_taken_unseen_once(keys, known, state):
     mine = keys("strict")
     check(mine, PC1, "a")
     with closing(Pins(state / FILE)) as pins:
-        pins.expect(["system 1"])
+        pins.expect([PC1.pin])
     assert check(mine, PC1, "b") == []
     assert refusal(mine, PC1, "a").reason == "host key changed"
 
@@ -216,6 +216,20 @@ def test_a_change_is_reported_once_and_again_when_it_comes_back(keys, state):
     check(mine, PC1, "a")  # all is well again
     refusal(mine, PC1, "c")
     assert report_changes(state, sink) == 1
+
+
+def test_the_same_number_is_another_machine_in_another_database(keys, state):
+    """Two databases in one state folder: neither vouches for the other's machines, nor reports them."""
+    mine = keys()
+    ours, theirs = (Machine.of("10.0.0.1", 22, system_id=1, inventory=one) for one in ("a", "b"))
+    check(mine, ours, "a")
+    check(mine, theirs, "b")
+    assert check(mine, ours, "a") == check(mine, theirs, "b") == []
+    assert "labmon systems trust 1;" in refusal(mine, theirs, "c").detail
+    sink = Sink()
+    assert report_changes(state, sink, "a") == 0
+    assert report_changes(state, sink, "b") == 1
+    assert [one.system_id for one in sink.sent] == [1]
 
 
 def test_an_alert_that_could_not_be_sent_is_sent_again_with_the_same_time(keys, state):
@@ -269,7 +283,7 @@ def test_processes_and_threads_learn_together(keys, state):
     assert failed == []
     with closing(Pins(state / FILE)) as pins:
         assert len(pins) == 120
-        assert [pins.keys(f"system {n + 1}") for n in range(120)] == [[(KIND, blob(n))] for n in range(120)]
+        assert [pins.keys(pin_of(n + 1, "")) for n in range(120)] == [[(KIND, blob(n))] for n in range(120)]
 
 
 def test_those_who_start_together_make_the_file_together(tmp_path):

@@ -50,6 +50,19 @@ def lane(path, *machines, first=60, longest=1800, uniform=lambda low, high: high
     return made
 
 
+def test_the_same_number_is_another_machine_in_another_database(path):
+    with lane(path, machine(1), machine(2)) as one:
+        one.record(result(1, REFUSED), NOON)
+    other = Lane(path, Collect())
+    other.update(Fleet(NOON, [machine(1), machine(2)], inventory="another"))
+    assert ids(other.due([machine(1), machine(2)], NOON).now) == [1, 2]
+    other.record(result(2, REFUSED), NOON)
+    other.save()
+    again = Lane(path, Collect())
+    again.update(Fleet(NOON, [machine(1), machine(2)], inventory="another"))
+    assert ids(again.due([machine(1), machine(2)], NOON).now) == [1]
+
+
 def ids(machines):
     return [one.system_id for one in machines]
 

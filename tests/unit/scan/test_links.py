@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labmon.scan import links
 from labmon.scan.links import divide, parse_local, parse_neighbours, parse_routes
 from labmon.scan.targets import parse
 
@@ -84,19 +83,3 @@ def test_neighbours_are_those_with_an_address():
 @given(st.text())
 def test_odd_tables_do_no_harm(text):
     parse_local(text)
-
-
-def test_a_router_is_waited_for_by_targets_behind_it_and_not_by_loopback(tmp_path, monkeypatch):
-    (tmp_path / "route").write_text(
-        "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n"
-        "eth0\t00000000\t010200C0\t0003\t0\t0\t0\t00000000\n"
-    )
-    device = tmp_path / "eth0"
-    device.mkdir()
-    (device / "type").write_text("1\n")
-    (device / "flags").write_text("0x1003\n")
-    monkeypatch.setattr(links, "ROUTES", tmp_path / "route")
-    monkeypatch.setattr(links, "DEVICES", tmp_path)
-    monkeypatch.setattr(links.links6, "routes", lambda: [])
-    assert links.routers(["10.0.0.1"]) == {"192.0.2.1": "10.0.0.1"}
-    assert links.routers(["127.0.1.1"]) == {}

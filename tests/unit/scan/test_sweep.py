@@ -57,7 +57,7 @@ def world(monkeypatch):
     monkeypatch.setattr(module, "PingSocket", world.socket)
     monkeypatch.setattr(module, "Ping", world.method("ping", world.pings))
     monkeypatch.setattr(module, "sort_targets", lambda targets: Shared(others=targets))
-    monkeypatch.setattr(module, "routers", lambda targets: {})
+    monkeypatch.setattr(module, "meet", lambda targets, sock, stop: [])
     monkeypatch.setattr(module, "neighbours", lambda: {"10.30.5.1": "00:1b:21:00:00:01"})
     monkeypatch.setattr(module, "Tcp", world.method("tcp", world.connects))
     return world

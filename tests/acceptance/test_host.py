@@ -1,0 +1,42 @@
+"""`labmon collect --host NAME`: by the inventory and ~/.ssh/config, over real SSH."""
+
+import json
+
+import pytest
+
+from tests.conftest import started
+from tests.sshd import Sshd
+
+
+@pytest.fixture
+def sshd(stored_lab):
+    """On two addresses, the second of which is in the inventory; the ssh_config has all that one needs."""
+    lab = stored_lab
+    for server in started(lambda: Sshd(["127.0.0.1", "127.0.0.2"], options=["AllowTcpForwarding yes"])):
+        config = lab.folder / ".ssh/config"
+        config.parent.mkdir()
+        config.write_text(
+            f"Host one\n HostName 127.0.0.1\nHost two\n HostName 127.0.0.2\n"
+            "Host deep\n HostName localhost\n ProxyJump one\n"
+            f"Host *\n Port {server.port}\n User {server.user}\n IdentityFile {server.key_file}\n"
+        )
+        config.chmod(0o600)
+        lab.run("scan", "127.0.0.2", "--dept", "1", "--no-names", "--quiet")
+        yield server
+
+
+def test_an_alias_has_its_address_port_user_and_key_and_maybe_its_bastion(lab, sshd):
+    done = lab.run("collect", "--host", "one", "--host", "two", "--host", "deep", "-f", "json")
+    rows = {
+        row["name"]: (row["system_id"], row["address"], row["failure"]) for row in json.loads(done.stdout)
+    }
+    assert rows == {
+        "one": (None, "127.0.0.1", None),
+        "two": (1, "127.0.0.2", None),
+        "deep": (None, "localhost", None),
+    }
+    assert sshd.log.count("Accepted publickey") == 4  # one of them to the bastion
+    lab.run("systems", "set", "1", "--hostname", "pc2.cs.example.edu")
+    assert "1 of 1 measured, stored" in lab.run("collect", "--host", "PC2").stderr
+    said = lab.run("collect", "--host", "no..such", code=2).stderr
+    assert said == "labmon: 'no..such' is neither an address nor a name\n"
