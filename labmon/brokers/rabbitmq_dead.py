@@ -49,7 +49,7 @@ class DeadLetters:
         self._queue = queue
         self._arrived: queues.SimpleQueue[tuple[Line, Received] | BaseException] = queues.SimpleQueue()
         self._held: dict[Line, int] = {}
-        self._unseen = self._count() or self._probe()
+        self._unseen = self._begin()
         self._remaining = self._unseen
 
     def __enter__(self) -> "DeadLetters":
@@ -93,9 +93,12 @@ class DeadLetters:
             raise self._server.no_queue(self._queue + DEAD)
         return int(found.message_count)
 
-    def _probe(self) -> int:
-        """The count of a queue that is said to be empty, which a quorum queue also is while it has no leader,
-        as just after a start. To get a message from it waits for one."""
+    def _begin(self) -> int:
+        """Get the first, and return how many there are with it.
+
+        Just after a start, a quorum queue has no leader or has not read all of its log, and counts nothing
+        or a part. To get a message takes its turn in that log.
+        """
         line = Line(self._session)
         self._held[line] = 0
 
