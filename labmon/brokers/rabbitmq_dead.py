@@ -49,7 +49,9 @@ class DeadLetters:
         self._queue = queue
         self._arrived: queues.SimpleQueue[tuple[Line, Received] | BaseException] = queues.SimpleQueue()
         self._held: dict[Line, int] = {}
-        self._unseen = self._begin()
+        self._count()  # raises where there is no such queue
+        self._first = self._another()
+        self._unseen = self._begin(self._first)
         self._remaining = self._unseen
 
     def __enter__(self) -> "DeadLetters":
@@ -60,10 +62,8 @@ class DeadLetters:
             for line in self._held:
                 # When a channel ends, what it held goes back in the old order; a nack would shuffle it.
                 line.close()
-            deadline = time.monotonic() + RETURNED
-            while self._held and time.monotonic() < deadline:
-                if self._count() >= self._remaining:
-                    break
+            if self._held:
+                self._wait_for(self._remaining)
 
     def find(self, reason: str | None, limit: int) -> list[Found]:
         """The oldest, of those whose reason begins so."""
@@ -93,14 +93,13 @@ class DeadLetters:
             raise self._server.no_queue(self._queue + DEAD)
         return int(found.message_count)
 
-    def _begin(self) -> int:
-        """Get the first, and return how many there are with it.
+    def _begin(self, line: Line) -> int:
+        """How many there are, some of which this line is being given.
 
         Just after a start, a quorum queue has no leader or has not read all of its log, and counts nothing
-        or a part. To get a message takes its turn in that log.
+        or a part. To subscribe takes its turn in that log, and so does to get, which finds nothing here and
+        whose answer comes after all that was given.
         """
-        line = Line(self._session)
-        self._held[line] = 0
 
         def get(channel: Any, answer: Callable[[Any], None]) -> None:
             def got(_: Any, *parts: Any) -> None:
@@ -110,12 +109,22 @@ class DeadLetters:
             channel.add_callback(lambda _: answer(False), [GetEmpty])
             channel.basic_get(self._queue + DEAD, got)
 
-        return self._count() + 1 if line.ask(get) else 0
+        left = self._count()
+        if left:
+            return WINDOW + left
+        line.ask(get)
+        return self._arrived.qsize()
+
+    def _wait_for(self, count: int) -> None:
+        """Until what was held is back."""
+        deadline = time.monotonic() + RETURNED
+        while self._count() < count and time.monotonic() < deadline:
+            pass
 
     def _walk(self, reason: str | None) -> Iterator[Found]:
-        line: Line | None = None
+        line = self._first
         while self._unseen > 0:
-            if line is None or self._held[line] >= WINDOW:
+            if self._held[line] >= WINDOW:
                 line = self._another()
             try:
                 arrived = self._arrived.get(timeout=QUIET)

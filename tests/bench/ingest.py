@@ -40,6 +40,8 @@ NAIVE = 3000
 PER_SECOND = 500
 """Messages a second while the delay is measured."""
 
+EVENTS = {"events off": {"LABMON_EVENTS_KEEP": "0s"}, "events on": {"LABMON_EVENTS_KEEP": "7d"}}
+
 PATIENCE = 300.0
 
 
@@ -89,12 +91,12 @@ class Bench:
         return reading(1 + place, self._began + timedelta(milliseconds=100 * turn, microseconds=place))
 
     @contextmanager
-    def worker(self, *arguments: str) -> Iterator[int]:
+    def worker(self, **environ: str) -> Iterator[int]:
         """`labmon consume` in a process of its own: its pid."""
         with open(self.folder / "worker.log", "w") as log:
             process = subprocess.Popen(
-                [LABMON, "consume", "--queue", "metrics", *arguments],
-                env=os.environ | self.environ,
+                [LABMON, "consume", "--queue", "metrics"],
+                env=os.environ | self.environ | environ,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -125,11 +127,11 @@ def reading(system_id: int, at: datetime) -> Metrics:
     )
 
 
-def ingest(bench: Bench, messages: int) -> Run:
+def ingest(bench: Bench, messages: int, **environ: str) -> Run:
     """A full queue, from the first row to the last."""
     with psycopg.connect(bench.url, autocommit=True) as session:
         stored, last = count(session), bench.publish(messages)
-        with bench.worker() as pid:
+        with bench.worker(**environ) as pid:
             wait_until(lambda: count(session) > stored)
             missing, started, used = messages - (count(session) - stored), time.perf_counter(), cpu(pid)
             wait_until(lambda: is_stored(session, last))
@@ -237,9 +239,11 @@ def measure(kind: str, messages: int, seconds: int) -> Iterator[tuple[str, str, 
         bench = Bench(store.url(), environ_of(broker), folder)
         stack.callback(bench.broker.close)
         peer = naive(bench, broker.port) if kind == "rabbitmq" else None
-        run = ingest(bench, messages)
-        times = f" ({run.rate / peer.rate:.1f} times)" if peer else ""
-        yield f"{kind}: stored by one worker process", f"{run}{times}", f"naive loop {peer}" if peer else ""
+        for how, environ in EVENTS.items():
+            run = ingest(bench, messages, **environ)
+            times = f" ({run.rate / peer.rate:.1f} times)" if peer else ""
+            what = f"{kind}: stored by one worker process, {how}"
+            yield what, f"{run}{times}", f"naive loop {peer}" if peer else ""
         yield f"{kind}: its memory at most", f"{run.rss / 2**20:.0f} MiB", ""
         if seconds:
             took = delays(bench, seconds)
