@@ -139,9 +139,14 @@ class Campus:
     def until_some_are_stored(self):
         """All are at work then, and there is more to come."""
         deadline = time.monotonic() + 60
-        while not self.stored():
-            assert time.monotonic() < deadline, "nothing was stored"
+        while not self.stored() or not self.registered() >= {worker.pid for worker in self.workers}:
+            assert time.monotonic() < deadline, "nothing was stored, or not all began"
             time.sleep(0.1)
+
+    def registered(self):
+        """The processes that were started and have said so in the store."""
+        with psycopg.connect(self.url) as connection:
+            return {pid for (pid,) in connection.execute("SELECT main_pid FROM workers")}
 
     def buried(self):
         """The readings among the dead letters, with the reasons."""
