@@ -33,18 +33,23 @@ def store_alerts(connection, config, *alerts):
 
 
 @contextmanager
-def running(config, **options):
+def running(service, store):
+    """The relay or a notifier, in a thread."""
     stop = threading.Event()
-    notifier = Notifier(config.notify, **options)
-    with Store(config) as store:
-        thread = threading.Thread(target=notifier.run, args=[store, stop])
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join(30)
-            assert not thread.is_alive()
+    thread = threading.Thread(target=service.run, args=[store, stop])
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def notifying(config, **options):
+    with Store(config) as store, running(Notifier(config.notify, **options), store):
+        yield
 
 
 def states(connection):

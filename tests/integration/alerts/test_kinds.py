@@ -285,7 +285,7 @@ def test_the_fullest_spool_of_each_machine_counts_until_it_is_not_heard_of_for_a
         spools.record(quiet.connection, host, file, percent, NOON + minutes(minute))
 
     report(0, 90)
-    report(0, 0, file="/root/.local/state/labmon/spool.db")
+    report(0, 0, file="/home/admin/.local/state/labmon/spool.db")
     report(0, 10, host="server")
     look(1)
     (alert,) = quiet.told()

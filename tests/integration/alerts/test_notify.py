@@ -10,7 +10,7 @@ from labmon.alerts.notify import WORK, Notifier
 from labmon.alerts.sender import SendFailed
 from labmon.store import deliveries
 from labmon.store.sole import claimed
-from tests.integration.alerts.telling import eventually, raised, running, states, store_alerts, target
+from tests.integration.alerts.telling import eventually, notifying, raised, states, store_alerts, target
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.usefixtures("machines")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("machines")
 
 def test_an_alert_is_told_once_with_the_machines_name_and_place(configured, connection, receiver):
     config = configured(target(receiver))
-    with running(config):
+    with notifying(config):
         store_alerts(connection, config, raised())
         receiver.wait(1)
         eventually(lambda: states(connection) == {"sent": 1})
@@ -34,7 +34,7 @@ def test_a_message_that_is_delivered_twice_is_told_once(configured, connection, 
     alert = raised()
     store_alerts(connection, config, alert, alert)
     store_alerts(connection, config, alert)
-    with running(config):
+    with notifying(config):
         receiver.wait(1)
         time.sleep(0.4)
     assert receiver.alerts == [(42, "cpu_high", "firing")]
@@ -55,7 +55,7 @@ def test_each_target_is_told_of_what_it_wants(configured, connection, receiver):
             raised(4, severity="critical"),
             raised(0, "queue_backlog"),
         )
-        with running(config):
+        with notifying(config):
             for one in (receiver, physics, critical):
                 one.wait(1)
         assert sorted(system for system, _, _ in receiver.alerts) == [0, 2, 3, 4]
@@ -65,7 +65,7 @@ def test_each_target_is_told_of_what_it_wants(configured, connection, receiver):
 
 def test_two_thousand_machines_at_once_are_one_notification(configured, connection, receiver):
     config = configured(target(receiver), group_wait="1s")
-    with running(config):
+    with notifying(config):
         for start in range(1, 2001, 500):
             store_alerts(connection, config, *(raised(n, "no_data") for n in range(start, start + 500)))
         receiver.wait(1)
@@ -79,7 +79,7 @@ def test_the_next_notification_waits_for_company_but_a_critical_one_does_not(
     configured, connection, receiver
 ):
     config = configured(target(receiver), group_interval="1h")
-    with running(config):
+    with notifying(config):
         store_alerts(connection, config, raised(2))
         receiver.wait(1)
         store_alerts(connection, config, raised(3))
@@ -97,7 +97,7 @@ def test_an_alert_that_ended_before_anybody_was_told_is_told_by_its_end(configur
     config = configured(target(receiver))
     store_alerts(connection, config, raised())
     store_alerts(connection, config, raised(state="resolved"))
-    with running(config):
+    with notifying(config):
         receiver.wait(1)
         eventually(lambda: states(connection) == {"sent": 1, "superseded": 1})
     assert receiver.alerts == [(42, "cpu_high", "resolved")]
@@ -112,7 +112,7 @@ def test_a_target_that_is_away_is_told_when_it_is_back(configured, connection, i
     with Receiver(answers=[503, 500]) as receiver:
         config = configured(target(receiver))
         store_alerts(connection, config, raised())
-        with running(config):
+        with notifying(config):
             receiver.wait(3)
             eventually(lambda: states(connection) == {"sent": 1})
         assert len({one.headers["Idempotency-Key"] for one in receiver.received}) == 1
@@ -126,7 +126,7 @@ def test_the_pauses_between_attempts_grow(configured, connection, monkeypatch):
     with Receiver(answers=[503, 503]) as receiver:
         config = configured(target(receiver))
         store_alerts(connection, config, raised())
-        with running(config):
+        with notifying(config):
             receiver.wait(3)
         first, second, third = (one.at for one in receiver.received)
     assert 0.4 <= second - first < third - second
@@ -137,7 +137,7 @@ def test_a_no_is_kept_and_can_be_tried_again(configured, connection):
     with Receiver(answers=[404]) as receiver:
         config = configured(target(receiver))
         store_alerts(connection, config, raised())
-        with running(config):
+        with notifying(config):
             eventually(lambda: states(connection) == {"failed": 1})
             (kept,) = deliveries.recent(connection, state="failed", limit=10)
             assert kept.error == "it answered 404"
@@ -156,7 +156,7 @@ def test_after_a_day_in_vain_an_alert_is_given_up_and_newer_ones_are_not(configu
         "UPDATE deliveries SET created_at = now() - interval '25 hours', error = 'no connection'"
     )
     store_alerts(connection, config, raised(4))
-    with running(config):
+    with notifying(config):
         receiver.wait(1)
         eventually(lambda: states(connection) == {"failed": 1, "sent": 1})
     assert receiver.alerts == [(4, "cpu_high", "firing")]
@@ -166,7 +166,7 @@ def test_after_a_day_in_vain_an_alert_is_given_up_and_newer_ones_are_not(configu
 def test_a_slow_target_delays_no_other(configured, connection, receiver):
     with Receiver(delay=5.0) as slow:
         config = configured(target(slow, "slow"), target(receiver, "quick"), timeout="10s")
-        with running(config):
+        with notifying(config):
             store_alerts(connection, config, raised())
             slow.wait(1)
             began = time.monotonic()
@@ -181,7 +181,7 @@ def test_a_stop_is_quick_while_a_target_hangs_and_nothing_is_forgotten(configure
         config = configured(target(slow), timeout="20s")
         store_alerts(connection, config, raised())
         began = time.monotonic()
-        with running(config):
+        with notifying(config):
             slow.wait(1)
         assert time.monotonic() - began < 6
     assert states(connection) == {"waiting": 1}
@@ -200,7 +200,7 @@ def test_who_is_killed_between_sending_and_recording_repeats_and_loses_nothing(
     with psycopg.connect(config.database.url, autocommit=True) as other, pytest.raises(KeyboardInterrupt):
         Killed(config.notify).tell_all(other)
     assert states(connection) == {"waiting": 1}
-    with running(config):
+    with notifying(config):
         receiver.wait(2)
         eventually(lambda: states(connection) == {"sent": 1})
     first, second = receiver.received
@@ -249,7 +249,7 @@ def test_a_bug_in_a_sender_is_an_attempt_in_vain(configured, connection, receive
 
     config = configured(target(receiver))
     store_alerts(connection, config, raised())
-    with running(config, open=lambda target, settings: Broken()):
+    with notifying(config, open=lambda target, settings: Broken()):
         eventually(lambda: deliveries.recent(connection, limit=1)[0].attempts == 1)
     (kept,) = deliveries.recent(connection, limit=1)
     assert (kept.state, kept.error) == ("waiting", "a bug: KeyError")
@@ -262,7 +262,7 @@ def test_a_target_may_say_when_to_come_again(configured, connection, receiver):
 
     config = configured(target(receiver))
     store_alerts(connection, config, raised())
-    with running(config, open=lambda target, settings: Busy()):
+    with notifying(config, open=lambda target, settings: Busy()):
         eventually(lambda: deliveries.recent(connection, limit=1)[0].attempts == 1)
     (wait,) = connection.execute("SELECT not_before - clock_timestamp() FROM notified").fetchone()
     assert 900 < wait.total_seconds() <= 1000

@@ -1,8 +1,6 @@
 """The relay: a real store, the broker in memory."""
 
-import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 from psycopg.types.json import Jsonb
@@ -11,6 +9,7 @@ from labmon.alerts.relay import Relay
 from labmon.brokers.memory import MemoryBroker, MemoryServer
 from labmon.errors import BrokerUnavailable
 from labmon.messages import Alert, decode
+from tests.integration.alerts.telling import running
 
 QUEUE = "alert_queue"
 
@@ -53,19 +52,6 @@ def fire(connection, incident, severity="critical", commit=True):
     connection.execute("NOTIFY labmon_alerts")
     if commit:
         connection.commit()
-
-
-@contextmanager
-def running(relay, store):
-    stop = threading.Event()
-    thread = threading.Thread(target=relay.run, args=[store, stop])
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(30)
-        assert not thread.is_alive()
 
 
 def received(broker, count, seconds=10):

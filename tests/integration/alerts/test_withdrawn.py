@@ -5,7 +5,7 @@ import pytest
 
 from labmon.messages import utcnow
 from labmon.store import deliveries
-from tests.integration.alerts.telling import eventually, raised, running, states, store_alerts, target
+from tests.integration.alerts.telling import eventually, notifying, raised, states, store_alerts, target
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.usefixtures("machines")
@@ -33,7 +33,7 @@ def test_what_somebody_has_acknowledged_meanwhile_is_not_told_nor_its_end(config
     config = configured(target(receiver))
     known = incident(connection, raised(2), acknowledged_at=utcnow(), acknowledged_by="eva")
     store_alerts(connection, config, known, raised(4))
-    with running(config):
+    with notifying(config):
         eventually(lambda: "waiting" not in states(connection))
         store_alerts(connection, config, msgspec.structs.replace(known, at=utcnow(), state="resolved"))
         eventually(lambda: "waiting" not in states(connection))
@@ -48,7 +48,7 @@ def test_what_somebody_has_acknowledged_meanwhile_is_not_told_nor_its_end(config
 def test_who_was_told_of_it_before_is_told_of_its_end(configured, connection, receiver):
     config = configured(target(receiver))
     known = incident(connection, raised(2))
-    with running(config):
+    with notifying(config):
         store_alerts(connection, config, known)
         receiver.wait(1)
         connection.execute("UPDATE alert_incidents SET acknowledged_at = now(), acknowledged_by = 'eva'")
@@ -64,7 +64,7 @@ def test_who_is_told_of_no_ends_is_not_told_late_of_what_is_over(configured, con
         config = configured(target(pager, "pager", resolved=False), target(receiver))
         over = incident(connection, raised(2), resolved_at=utcnow())
         store_alerts(connection, config, over, raised(4))
-        with running(config):
+        with notifying(config):
             eventually(lambda: "waiting" not in states(connection))
         assert pager.alerts == [(4, "cpu_high", "firing")]
     assert sorted(receiver.alerts) == [(2, "cpu_high", "firing"), (4, "cpu_high", "firing")]
