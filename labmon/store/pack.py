@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from psycopg import Connection, Rollback
-from psycopg.errors import LockNotAvailable
 from psycopg.sql import SQL, Identifier
 
 from labmon.messages import Metrics
@@ -53,16 +52,16 @@ _EXCLUDED = SQL(", ").join(SQL("EXCLUDED.{}").format(Identifier(name)) for name 
 def pack(connection: Connection[Any], part: Partition) -> int | None:
     """Pack one partition of `metrics`, in the caller's transaction. Returns how many readings.
 
-    Others go on reading and storing, but for the moment of the swap. None, and nothing has happened, when it
-    has to be tried again: somebody stored readings of that day meanwhile, or is using it, or it has yet to be
-    summed up.
+    Others go on reading and storing, but for the moment of the swap. None, and nothing has happened, when
+    somebody stored readings of that day meanwhile, is using it or has dropped it, or when it has yet to be
+    summed up: another time.
     """
     known = {"first": part.first, "past": part.past}
     due = connection.execute(SQL("SELECT {}").format(SQL(DUE_WITHIN)), known).fetchone()
     if due and due[0]:
         return None
     packed: int | None = None
-    with suppress(LockNotAvailable), connection.transaction() as swap:
+    with suppress(*partitions.BUSY), connection.transaction() as swap:
         before = _count(connection, part.name)
         partitions.make(connection, "metrics_packed", [part.day])
         connection.execute(

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from psycopg import Connection
-from psycopg.errors import LockNotAvailable
+from psycopg.errors import LockNotAvailable, UndefinedTable
 from psycopg.rows import class_row
 from psycopg.sql import SQL, Identifier
 
@@ -19,6 +19,9 @@ UNITS = {
     "event_batches": "day",
 }
 """What each table is divided by, in UTC. A partition of `metrics` is metrics_20260301."""
+
+BUSY = (LockNotAvailable, UndefinedTable)
+"""What it raises to work on a partition that somebody uses just now, or that somebody else has dropped."""
 
 AHEAD = 2
 """Days for which there are partitions already."""
@@ -100,7 +103,7 @@ def lock(connection: Connection[Any], table: str) -> None:
 
 
 def drop(connection: Connection[Any], part: Partition, *, unless: str = "false") -> bool:
-    """Drop one, in the caller's transaction; False when somebody uses it, or `unless` is true of it.
+    """Drop one, in the caller's transaction; False when it is in use or gone, or `unless` is true of it.
 
     `unless` is an SQL condition on %(first)s and %(past)s, asked when nobody can write to it any more.
     """
@@ -114,5 +117,5 @@ def drop(connection: Connection[Any], part: Partition, *, unless: str = "false")
                 return False
             connection.execute(SQL("DROP TABLE {}").format(Identifier(part.name)))
             return True
-    except LockNotAvailable:
+    except BUSY:
         return False

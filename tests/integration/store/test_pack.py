@@ -3,15 +3,18 @@
 import math
 import struct
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labmon.consume.handlers import handlers
 from labmon.messages import Metrics, Readings, encode, utcnow
-from labmon.store import pack, partitions
+from labmon.store import pack, partitions, retention
 from labmon.store.rollup import METRICS
 
 from .conftest import NOON
@@ -187,6 +190,15 @@ def test_a_day_that_somebody_reads_is_packed_another_time(store, connection, put
     assert packed(connection) == 1
 
 
+def test_a_day_that_somebody_else_dropped_meanwhile_is_left_alone(connection, put):
+    put((1, NOON, {"load1": 1}))
+    sum_up(connection)
+    gone = part(connection)
+    assert retention.drop(connection, gone)
+    assert pack.pack(connection, gone) is None
+    assert not retention.drop(connection, gone)
+
+
 def test_a_day_that_is_not_summed_up_is_not_packed(connection, put):
     put((1, NOON, {"load1": 1}))
     assert pack.pack(connection, part(connection)) is None
@@ -262,6 +274,36 @@ def test_a_repeat_of_a_packed_reading_is_stored_once(connection, handle):
         (1, at + timedelta(microseconds=1)),
         (2, at),
     ]
+
+
+def test_a_reading_of_a_day_that_is_being_dropped_as_empty_waits_and_makes_it_anew(
+    store_url, connection, handle
+):
+    at = utcnow() - timedelta(days=100)
+    day = at.date()
+    partitions.make(connection, "metrics", [day])
+    connection.commit()
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(store_url) as keeper:
+        assert retention.drop_hollow(keeper, part(keeper, day))
+        waiting = pool.submit(handle, (1, at, 1.0))
+        deadline = time.monotonic() + 20
+        while not keeper.execute("SELECT FROM pg_locks WHERE NOT granted").fetchall():
+            assert time.monotonic() < deadline and not waiting.done()
+            time.sleep(0.01)
+        keeper.commit()
+        assert waiting.result(30) == {}
+    assert [(row[0], row[1]) for row in rows(connection)] == [(1, at)]
+
+
+def test_a_partition_that_somebody_asked_for_is_theirs_before_the_first_row(store_url, connection, fleet):
+    partitions.make(connection, "metrics", [DAY])
+    connection.commit()
+    partitions.make(connection, "metrics", [DAY])
+    with psycopg.connect(store_url) as keeper:
+        assert not retention.drop_hollow(keeper, part(keeper))
+        keeper.rollback()
+        connection.commit()
+        assert retention.drop_hollow(keeper, part(keeper))
 
 
 def test_a_reading_older_than_any_that_is_kept_is_a_dead_letter(connection, handle, config):
