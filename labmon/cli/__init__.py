@@ -144,9 +144,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_show_locals=False,  # locals hold passwords
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with [bold]labmon demo[/bold], or [bold]labmon scan 10.30.5.0/24 --dept 1[/bold].",
+    epilog="Start with **labmon demo**, or **labmon scan 10.30.5.0/24 --dept 1**.",
 )
 
 

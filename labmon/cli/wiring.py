@@ -144,9 +144,9 @@ class Nowhere:
 
 def destination(config: Config, queue: str, sink: Sink) -> str:
     """Where a sink's messages went, for the closing line."""
-    if config.queue.enabled:
-        return f"queued for {queue}"
-    return "kept in the spool" if sink.spooled else "stored"
+    if sink.spooled:
+        return "kept in the spool"
+    return f"queued for {queue}" if config.queue.enabled else "stored"
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """A sweep by the installed nmap, for who trusts that one more."""
 
+import errno
+import os
 import selectors
 import shutil
 import subprocess
@@ -80,6 +82,7 @@ class Nmap:
                 self._progress.asked = int(len(self._targets) * xml.percent / 100)
                 self._progress.found += len(hosts)
                 yield hosts
+        self._progress.refused |= dict.fromkeys(xml.skipped, os.strerror(errno.ENETUNREACH))
 
 
 def _last_line(text: bytes) -> str:

@@ -17,6 +17,7 @@ class NmapXml:
     def __init__(self, seen_at: datetime) -> None:
         """`seen_at` is for hosts that carry no time of their own, which in a ping scan is all of them."""
         self.percent = 0.0  #: of the scan, as nmap reckons
+        self.skipped: set[str] = set()  #: whom it has no way to, and has not asked
         self._seen_at = seen_at
         self._hosts: list[Host] = []
         self._host: dict[str, str] | None = None
@@ -42,6 +43,8 @@ class NmapXml:
             self._host = {}
         elif tag == "taskprogress":
             self.percent = _number(values.get("percent")) or self.percent
+        elif tag == "target" and values.get("status") == "skipped":
+            self.skipped.add(values.get("specification", ""))
         elif self._host is None:
             return
         elif tag == "status":

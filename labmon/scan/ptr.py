@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
 
 import dns.exception
 import dns.flags
@@ -9,18 +11,29 @@ import dns.message
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
-import dns.resolver
 import dns.reversename
 
 from labmon.scan.hostname import clean
 
+RESOLV_CONF = Path("/etc/resolv.conf")
+
 
 def servers() -> list[str]:
-    """The addresses in /etc/resolv.conf, if any."""
+    """The addresses in /etc/resolv.conf, if any; what is none is passed over, as the C library does."""
     try:
-        return [str(server) for server in dns.resolver.Resolver().nameservers]
-    except dns.resolver.NoResolverConfiguration:
+        lines = RESOLV_CONF.read_text(errors="replace").splitlines()
+    except OSError:
         return []
+    named = [words[1] for line in lines if len(words := line.split()) > 1 and words[0] == "nameserver"]
+    return list(filter(_is_address, named))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def question(address: str, identifier: int) -> bytes:

@@ -33,7 +33,7 @@ def _read(name: str) -> list[str]:
             data = file.read(LARGEST + 1)
         if len(data) > LARGEST:
             raise UsageError(f"{name}: larger than {LARGEST // 1024 // 1024} MiB; is it a list of networks?")
-        lines = data.decode().splitlines()
+        lines = data.decode("utf-8-sig").splitlines()  # Notepad begins a file with a mark
     except OSError as error:
         raise UsageError(f"{name}: cannot be read: {error.strerror}") from error
     except ValueError as error:  # not UTF-8; or a NUL in the name

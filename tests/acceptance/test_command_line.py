@@ -33,9 +33,12 @@ def commands():
 
 @pytest.mark.parametrize("words, description", commands(), ids=lambda value: " ".join(value)[:30])
 def test_every_command_has_help(lab, words, description):
-    said = " ".join(lab.run(*words, "--help").stdout.split())
+    lines = lab.run(*words, "--help", COLUMNS="80").stdout.splitlines()
+    said = " ".join(" ".join(lines).split())
     assert "Usage: " + " ".join(["labmon", *words]) in said
-    assert " ".join(description.split("\n\n")[0].split()) in said
+    for paragraph in description.replace("`", "").split("\n\n"):  # whole, such as "[collect] retry_max"
+        assert " ".join(paragraph.split()) in said
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.parametrize("words, _", commands(), ids=lambda value: " ".join(value)[:30])

@@ -177,6 +177,12 @@ def test_by_nmap(sweep, near, live):
     assert outcome.hosts["10.77.0.40"]["mac"] == "f0:de:f1:00:00:40"
 
 
+def test_whom_nmap_skips_was_not_asked(sweep, live):
+    outcome = sweep("10.77.0.10", "10.99.0.1", method="nmap", names=False)
+    assert set(outcome.hosts) == {"10.77.0.10"}
+    assert outcome.notes == ["10.99.0.1 could not be asked: Network is unreachable"]
+
+
 def test_a_stop_ends_nmap(sweep, near, live):
     near.run("ip", "route", "add", "10.99.0.0/16", "via", netns.FAR)
     asked = {"phase": "nmap", "asked": 1}

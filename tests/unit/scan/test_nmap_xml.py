@@ -46,6 +46,12 @@ def test_hosts_with_what_nmap_knows_of_them():
     assert xml.percent == 42.5
 
 
+def test_whom_nmap_has_no_way_to():
+    xml = NmapXml(AT)
+    xml.feed(b'<nmaprun><target specification="10.99.0.1" status="skipped" reason="invalid"/>')
+    assert xml.skipped == {"10.99.0.1"}
+
+
 @given(st.integers(0, len(OUTPUT)))
 def test_in_whatever_pieces_it_comes(at):
     xml = NmapXml(AT)

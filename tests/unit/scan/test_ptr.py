@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labmon.scan import ptr
 from labmon.scan.ptr import Answer, question, read_answer
 
 OWNER = "10.5.30.10.in-addr.arpa."
@@ -20,6 +21,14 @@ def answer(*records, rcode=dns.rcode.NOERROR, identifier=77):
     for owner, kind, *data in records:
         reply.answer.append(dns.rrset.from_text(owner, 60, "IN", kind, *data))
     return reply.to_wire()
+
+
+def test_servers_are_those_lines_of_the_file_that_name_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(ptr, "RESOLV_CONF", tmp_path / "resolv.conf")
+    assert ptr.servers() == []
+    text = b"# nameserver 10.0.0.9\nsearch a.b\nnameserver\nnameserver dns.example.edu\n\xff\0\n"
+    ptr.RESOLV_CONF.write_bytes(text + b"nameserver 10.0.0.1 # first\n\tnameserver fe80::1%eth0\n")
+    assert ptr.servers() == ["10.0.0.1", "fe80::1%eth0"]
 
 
 def test_a_name():

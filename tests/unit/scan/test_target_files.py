@@ -6,6 +6,12 @@ from labmon.errors import UsageError
 from labmon.scan.target_files import LARGEST, expand
 
 
+def test_a_list_that_a_windows_editor_wrote(tmp_path):
+    file = tmp_path / "labs.txt"
+    file.write_bytes(b"\xef\xbb\xbf10.30.5.0/24\r\n\r\n# room\r\n10.30.6.1\r\n")
+    assert expand([f"@{file}"]) == ["10.30.5.0/24", "10.30.6.1"]
+
+
 def test_lines_comments_and_several_on_a_line(tmp_path):
     file = tmp_path / "labs.txt"
     file.write_text("# the labs\n10.30.5.0/24\n\n10.30.6.1-20  10.30.7.9, 10.30.8.0/25 # and these\r\n")
