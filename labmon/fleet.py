@@ -101,7 +101,7 @@ def labs_called(text: str, labs: Sequence[Lab]) -> list[Lab]:
 def machines_called(text: str, machines: Sequence[Machine]) -> list[Machine]:
     """Those whose name this is, in whatever case; else those whose name begins with it, up to a dot."""
     text = text.lower()
-    names = [(one, (one.name or "").lower()) for one in machines]
+    names = [(one, one.name.lower()) for one in machines if one.name]
     return [one for one, name in names if name == text] or [
         one for one, name in names if name.split(".")[0] == text
     ]

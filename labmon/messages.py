@@ -29,7 +29,10 @@ Percent = Annotated[float, Meta(ge=0, le=100)]
 Amount = Annotated[float, Meta(ge=0, le=1e15)]
 Celsius = Annotated[float, Meta(ge=-273.15, le=1000)]
 Moment = Annotated[datetime, Meta(tz=True)]
-Line = Annotated[str, Meta(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
+LINE = 253
+"""Characters of a `Line`."""
+
+Line = Annotated[str, Meta(min_length=1, max_length=LINE, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Mac = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")]
 MAX_RANGE = 16_384
 """Characters of a `target_range`: some 500 ranges."""

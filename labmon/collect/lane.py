@@ -28,9 +28,10 @@ import msgspec
 from msgspec import Struct
 
 from labmon import config, files
+from labmon.collect.failures import one_line
 from labmon.collect.runner import Result
 from labmon.fleet import Fleet, Machine
-from labmon.messages import Status, SystemStatus
+from labmon.messages import LINE, Status, SystemStatus
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +164,7 @@ class Lane:
         status = result.failure.status
         if status is None:  # our own fault: it is tried again as if it had not been
             return None
-        error = str(result.failure)[:253]
+        error = one_line(str(result.failure), LINE)
         before = self._failed.get(number)
         failures = before.failures + 1 if before else 1
         self._touched.add(number)

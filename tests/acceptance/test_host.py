@@ -38,5 +38,6 @@ def test_an_alias_has_its_address_port_user_and_key_and_maybe_its_bastion(lab, s
     assert sshd.log.count("Accepted publickey") == 4  # one of them to the bastion
     lab.run("systems", "set", "1", "--hostname", "pc2.cs.example.edu")
     assert "1 of 1 measured, stored" in lab.run("collect", "--host", "PC2").stderr
-    said = lab.run("collect", "--host", "no..such", code=2).stderr
-    assert said == "labmon: 'no..such' is neither an address nor a name\n"
+    for nonsense in ("no..such", ""):
+        said = lab.run("collect", "--host", nonsense, code=2).stderr
+        assert said == f"labmon: {nonsense!r} is neither an address nor a name\n"

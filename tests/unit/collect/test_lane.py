@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labmon.collect.failures import Failure, os_failure, timed_out
+from labmon.collect.failures import Failure, one_line, os_failure, timed_out
 from labmon.collect.lane import REFRESH, Lane
 from labmon.collect.runner import Result, Target
 from labmon.config import Collect
 from labmon.fleet import Fleet, Machine
-from labmon.messages import Readings, SystemStatus
+from labmon.messages import LINE, Readings, SystemStatus, decode, encode
 from labmon.units import Seconds
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -136,8 +136,13 @@ def test_a_change_is_told_once_and_again_after_a_while_for_a_lost_message(path):
 def test_what_a_failure_says_about_the_machine(path, failure, status):
     told = lane(path, machine(1)).record(result(1, failure), NOON)
     assert told.status == status
-    assert told.error == f"{failure.reason}: {failure.detail}"[:253]
+    assert told.error == one_line(f"{failure.reason}: {failure.detail}", LINE)
     assert msgspec.convert(msgspec.to_builtins(told), SystemStatus) == told
+
+
+def test_a_reason_too_long_for_the_message_shows_that_it_goes_on(path):
+    told = lane(path, machine(1)).record(result(1, Failure("host key changed", "x" * 300)), NOON)
+    assert decode(SystemStatus, encode(told)).error.endswith("xx...")
 
 
 def test_our_own_fault_is_not_held_against_the_machine(path):
