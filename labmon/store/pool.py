@@ -104,7 +104,9 @@ def _translated(url: str) -> Iterator[None]:
     try:
         yield
     except (PoolTimeout, PoolClosed) as error:
-        raise StoreUnavailable(f"{pg.where(url)}: no connection: {error}") from error
+        raise StoreUnavailable(
+            f"{pg.where(url)}: no connection: {error}. Is it running? See [database] url"
+        ) from error
     except psycopg.Error as error:
         if pg.is_refusal(error):
             raise StoreRefused(

@@ -90,6 +90,7 @@ def test_the_database_goes_away_in_the_middle_and_comes_back_for_the_next_run(
         assert sink.spooled == spool.count() == 800
         (line,) = said
         assert f"PostgreSQL at 127.0.0.1:{server.port}" in line
+        assert "Is it running? See [database] url. Messages waiting" in line
         assert line.endswith("Messages waiting in the spool: 800; they are stored first next time")
 
     server.start()
