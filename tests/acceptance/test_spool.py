@@ -47,7 +47,7 @@ def spooled(lab):
 
 def the_line(done, number):
     """The one line on stderr about the spool."""
-    (line,) = [line for line in done.stderr.splitlines() if "spool" in line]
+    (line,) = [line for line in done.stderr.splitlines() if "Messages waiting" in line]
     assert "Is the server running? " in line
     assert f"Messages waiting in the spool: {number}; " in line
     assert line.endswith("they go out first next time, or by: labmon spool flush")
@@ -69,7 +69,9 @@ def counts(store):
 def test_the_broker_is_down_during_the_scan_and_back_later(lab, broker):
     """With nothing configured but the broker: the store is the embedded one."""
     broker.stop()
-    line = the_line(lab.run(*SCAN), FOUND)
+    done = lab.run(*SCAN)
+    line = the_line(done, FOUND)
+    assert "; kept in the spool\n" in done.stderr
     assert line.startswith(f"labmon: queue in PostgreSQL at 127.0.0.1:{broker.port}")
     the_line(lab.run(*SCAN, "--quiet"), f"{FOUND} ({2 * FOUND} in all)")
     status = spooled(lab)
