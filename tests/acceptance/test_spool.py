@@ -129,7 +129,7 @@ def test_the_queue_is_in_the_store_and_the_store_is_down(lab, own_postgres_serve
     lab.run("db", "migrate")
     own_postgres_server.stop()
     done = lab.run(*SCAN)
-    (line,) = [line for line in done.stderr.splitlines() if "spool" in line]
+    (line,) = [line for line in done.stderr.splitlines() if "Messages waiting" in line]
     assert f"PostgreSQL at 127.0.0.1:{own_postgres_server.port}" in line
     lab.run("spool", "flush", code=5)
     own_postgres_server.start()
@@ -141,7 +141,7 @@ def test_the_queue_is_in_the_store_and_the_store_is_down(lab, own_postgres_serve
 
 def test_a_broker_that_refuses_is_no_reason_to_lose_anything(lab, broker):
     done = lab.run(*SCAN, QUEUE_PASSWORD="wrong")
-    (line,) = [line for line in done.stderr.splitlines() if "spool" in line]
+    (line,) = [line for line in done.stderr.splitlines() if "Messages waiting" in line]
     assert "password authentication failed" in line
     assert "wrong" not in line
     assert lab.run("spool", "flush").stderr == f"sent: {FOUND}\n"
