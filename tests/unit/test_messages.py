@@ -13,7 +13,6 @@ from labmon.messages import (
     BY_NAME,
     MAX_BODY,
     MAX_REASON,
-    MAX_REASON,
     Alert,
     Discovery,
     Metrics,
