@@ -91,7 +91,7 @@ def test_good_messages_are_stored_and_acked(broker, worker, machine, connection)
         ),
         (reading(system_id=99), "unknown system: system_id 99"),
         (
-            reading().replace(b"5.0", b"100.5"),
+            reading().replace(b":5.0", b":100.5"),
             "<= 100.0 - at `$.metrics.cpu_percent`",
         ),
         (reading(seconds=3600 * 24), "is in the future"),
@@ -141,7 +141,7 @@ def test_what_somebody_s_own_trigger_refuses_is_the_message_s_fault(broker, work
     )
     connection.execute("CREATE TRIGGER picky BEFORE INSERT ON metrics FOR EACH ROW EXECUTE FUNCTION picky()")
     connection.commit()
-    put(broker, reading(1), reading(2).replace(b"5.0", b"13.0"), reading(3))
+    put(broker, reading(1), reading(2).replace(b":5.0", b":13.0"), reading(3))
     worker(max_attempts=2).run()
     assert stored(connection) == 2
     ((reason, error, _),) = dead(broker)
