@@ -277,7 +277,7 @@ class Consume(Struct, frozen=True, kw_only=True):
         int, _says("A message that failed this often goes to the dead letters.", ge=1, le=1000)
     ] = 5
     max_clock_skew: Annotated[
-        Seconds, _says("Measurements from further in the future are dead letters: somebody's clock is wrong.")
+        Seconds, _says("What is from further in the future is a dead letter: somebody's clock is wrong.")
     ] = Seconds(3600)
     scale_up_after: Annotated[
         Seconds, _says("How long a queue must stay over [queue] depth_warning before it gets another worker.")

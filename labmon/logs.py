@@ -5,7 +5,7 @@ import re
 import sys
 from typing import TextIO
 
-_URL_PASSWORD = re.compile(r"(\w+://[^:/@\s]*):\S+@")  # to the last @: a password may hold one
+_URL_PASSWORD = re.compile(r"(\b\w+://[^:/@\s]*):\S+@")  # to the last @: a password may hold one
 _NAMED_PASSWORD = re.compile(r"(password=)('[^']*'|[^&\s]+)", re.IGNORECASE)
 
 

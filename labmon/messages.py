@@ -7,6 +7,7 @@ newer sender does no harm; a missing or wrong one raises `Undecodable` with the 
 
 import random
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from ipaddress import ip_address
@@ -54,10 +55,24 @@ Status = Literal[
 ]
 
 
-def _check_moment(name: str, moment: datetime) -> None:
+MAX_REASON = 400
+"""Characters of what is said about an unreadable message, which may quote it."""
+
+
+def _check_moments(moments: Mapping[str, datetime]) -> None:
     """PostgreSQL and Python both stop somewhere; a machine's clock never needs to go there."""
-    if not 1970 <= moment.year <= 9000:
-        raise ValueError(f"`{name}` is in the year {moment.year}")
+    for name, moment in moments.items():
+        if not 1970 <= moment.year <= 9000:
+            raise ValueError(f"`{name}` is in the year {moment.year}")
+
+
+def _check_address(address: str) -> None:
+    try:
+        ip_address(address)
+    except ValueError as error:
+        raise ValueError(f"`ip_address`: {error}") from error
+    if "%" in address:
+        raise ValueError("`ip_address` has a zone, which means nothing on another machine")
 
 
 class Discovery(Struct, frozen=True, kw_only=True):
@@ -72,10 +87,13 @@ class Discovery(Struct, frozen=True, kw_only=True):
     scan_type: Line
 
     def __post_init__(self) -> None:
-        ip_address(self.ip_address)
-        if "%" in self.ip_address:
-            raise ValueError("`ip_address` has a zone, which means nothing on another machine")
-        _check_moment("discovered_at", self.discovered_at)
+        _check_address(self.ip_address)
+        _check_moments(self.moments)
+
+    @property
+    def moments(self) -> dict[str, datetime]:
+        """Its times, by the names of their fields. The same for the other kinds."""
+        return {"discovered_at": self.discovered_at}
 
     @property
     def routing_key(self) -> str:
@@ -97,8 +115,11 @@ class ScanFinished(Struct, frozen=True, kw_only=True):
     """Addresses that the scanning machine could not send to."""
 
     def __post_init__(self) -> None:
-        _check_moment("started_at", self.started_at)
-        _check_moment("finished_at", self.finished_at)
+        _check_moments(self.moments)
+
+    @property
+    def moments(self) -> dict[str, datetime]:
+        return {"started_at": self.started_at, "finished_at": self.finished_at}
 
     @property
     def routing_key(self) -> str:
@@ -118,8 +139,11 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     error: Line | None = None
 
     def __post_init__(self) -> None:
-        _check_moment("since", self.since)
-        _check_moment("checked_at", self.checked_at)
+        _check_moments(self.moments)
+
+    @property
+    def moments(self) -> dict[str, datetime]:
+        return {"since": self.since, "checked_at": self.checked_at}
 
     @property
     def routing_key(self) -> str:
@@ -169,7 +193,11 @@ class Metrics(Struct, frozen=True, kw_only=True):
     metrics: Readings
 
     def __post_init__(self) -> None:
-        _check_moment("collected_at", self.collected_at)
+        _check_moments(self.moments)
+
+    @property
+    def moments(self) -> dict[str, datetime]:
+        return {"collected_at": self.collected_at}
 
     @property
     def routing_key(self) -> str:
@@ -209,7 +237,11 @@ class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why it is told only now, or why it is over."""
 
     def __post_init__(self) -> None:
-        _check_moment("timestamp", self.at)
+        _check_moments(self.moments)
+
+    @property
+    def moments(self) -> dict[str, datetime]:
+        return {"timestamp": self.at} | ({"since": self.since} if self.since else {})
 
     @property
     def routing_key(self) -> str:
@@ -256,9 +288,14 @@ def decode(kind: type[M], body: bytes) -> M:
         message: M = _decoder(kind).decode(body)
         return message
     except msgspec.ValidationError as error:
-        raise Undecodable(str(error)) from error
+        raise Undecodable(_shortened(str(error))) from error
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Undecodable(f"not JSON: {error}") from error
+
+
+def _shortened(text: str) -> str:
+    """Without the middle, which quotes the sender: the field is named at the end."""
+    return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON // 2]}[...]{text[-MAX_REASON // 2 :]}"
 
 
 def decode_discovery(body: bytes) -> Discovery | ScanFinished | SystemStatus:

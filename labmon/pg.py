@@ -21,9 +21,10 @@ _REFUSAL_CLASSES = ("0A", "28", "3D", "3F", "42")
 """SQLSTATE classes (the manual's Appendix A) of a server that will say the same again: password, database,
 permission, a table that is not there."""
 
-_DATA_CLASSES = ("22", "23")
-"""Of statements whose values were wrong: the caller's affair. All others are the server's: away, short of
-disk or connections, shutting down, failing over, a deadlock."""
+_DATA_CLASSES = ("21", "22", "23", "27", "44", "54", "P0")
+"""Of statements whose values were wrong, too large, or not to the liking of somebody's own trigger: the
+caller's affair. All others are the server's: away, short of disk or connections, shutting down, failing over,
+a deadlock."""
 
 
 def connect(url: str, *, name: str, timeout: float = 10, **options: Any) -> Connection[Any]:

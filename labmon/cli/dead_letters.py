@@ -55,7 +55,7 @@ class _Row:
 def list_(
     ctx: typer.Context,
     queue: QueueName,
-    limit: Annotated[int, typer.Option(min=1, help="The oldest so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=ALL, help="The oldest so many.")] = 50,
     reason: Reason = None,
     queue_host: QueueHost = None,
     form: As = Format.table,
@@ -118,7 +118,9 @@ def show(
 def replay(
     ctx: typer.Context,
     queue: QueueName,
-    limit: Annotated[int | None, typer.Option(min=1, help="The oldest so many.", show_default="all")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, max=ALL, help="The oldest so many.", show_default="all")
+    ] = None,
     reason: Reason = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many it would be.")] = False,
     queue_host: QueueHost = None,

@@ -1,9 +1,11 @@
 """`labmon doctor`: is everything in place?"""
 
+import os
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -39,21 +41,23 @@ def doctor(ctx: typer.Context, queue_host: QueueHost = None, form: As = Format.t
     findings: list[Finding] = []
     with ExitStack() as stack:
         opened: list[Store] = []
+        usable: list[Store] = []  # has the tables that the checks below look at
 
         def database() -> Iterator[Finding]:
             store = stack.enter_context(open_store(config, any_schema=True))
             opened.append(store)
             yield from _database(store)
+            usable.append(store)
 
         checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
             ("database", database),
-            ("alerts", lambda: _alerts(opened[0]) if opened else iter(())),
+            ("alerts", lambda: _alerts(usable[0]) if usable else iter(())),
             ("queue", lambda: _queue(config, opened[0] if opened else None)),
-            ("workers", lambda: _workers(opened)),
+            ("workers", lambda: _workers(usable[0]) if usable else iter(())),
             ("spool", lambda: _spool(config)),
             ("scan", lambda: _scan()),
             ("collect", lambda: _collect(config)),
-            ("notify", lambda: _notify(config, opened[0] if opened else None)),
+            ("notify", lambda: _notify(config, usable[0] if usable else None)),
         ]
         for name, check in checks:
             try:
@@ -110,12 +114,10 @@ def _queue(config: "Config", store: "Store | None") -> Iterator[Finding]:
             yield Finding("queue", NOTE, line)
 
 
-def _workers(opened: "list[Store]") -> Iterator[Finding]:
+def _workers(store: "Store") -> Iterator[Finding]:
     from labmon.store.workers import recorded
 
-    if not opened:
-        return  # it has been said why
-    with opened[0].transaction() as connection:
+    with store.transaction() as connection:
         rows = recorded(connection)
     alive = {(row.host, row.pid) for row in rows if row.is_alive}
     dead = {(row.host, row.main_pid): row for row in rows if not row.is_alive}
@@ -139,11 +141,20 @@ def _spool(config: "Config") -> Iterator[Finding]:
         yield Finding(
             "spool", NOTE, f"{found.messages:,} messages waiting{since}. Send them: labmon spool flush"
         )
+    elif not _may_write(config.state.path):
+        said = f"{config.state.path} cannot be written. Choose another place with [state] dir"
+        yield Finding("spool", PROBLEM, said, Exit.PERMISSION)
     else:
         yield Finding("spool", OK, "empty")
     dropped = found.dropped_for_room + found.dropped_for_age
     if dropped or found.corrupt:
         yield Finding("spool", NOTE, f"{dropped:,} dropped at its bounds, {found.corrupt:,} corrupt, so far")
+
+
+def _may_write(folder: Path) -> bool:
+    """True when it is there and may be written to, or could be made."""
+    nearest = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
 def _scan() -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import typer
 
 from labmon.cli.moments import From, To, moment, shown
 from labmon.cli.output import Column, Format, print_rows, say
-from labmon.cli.wiring import As, load, named_queue, open_store
+from labmon.cli.wiring import LARGEST, As, load, named_queue, open_store
 
 app = typer.Typer(no_args_is_help=True, help="Every accepted message, as it came.")
 
@@ -28,9 +28,12 @@ def show(
     first: From = None,
     past: To = None,
     system: Annotated[
-        int | None, typer.Option("--system", metavar="ID", help="Only about this system.", show_default=False)
+        int | None,
+        typer.Option(
+            "--system", min=1, max=LARGEST, metavar="ID", help="Only about this system.", show_default=False
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=LARGEST, help="The newest so many.")] = 20,
     form: As = Format.table,
 ) -> None:
     """Show the messages that were accepted, the newest last."""

@@ -85,7 +85,7 @@ class Resolution(StrEnum):
 @app.command("range")
 def range_(
     ctx: typer.Context,
-    system: Annotated[int, typer.Argument(metavar="ID", help="The system.")],
+    system: Annotated[int, typer.Argument(min=1, max=LARGEST, metavar="ID", help="The system.")],
     metric: Annotated[str, typer.Argument(help="Such as cpu_percent, or cpu.")] = "cpu_percent",
     first: From = None,
     past: To = None,
@@ -147,7 +147,7 @@ def top(
     lowest: Annotated[bool, typer.Option("--lowest", help="The least first.")] = False,
     dept: Dept = None,
     lab: Lab = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="So many.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=LARGEST, help="So many.")] = 10,
     form: As = Format.table,
 ) -> None:
     """List the machines that have the most of a metric."""

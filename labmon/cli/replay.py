@@ -10,7 +10,7 @@ import typer
 
 from labmon.cli.moments import From, To, moment
 from labmon.cli.output import say, stderr
-from labmon.cli.wiring import Quiet, interactive, load, named_queue, open_store, stops_on_interrupt
+from labmon.cli.wiring import LARGEST, Quiet, interactive, load, named_queue, open_store, stops_on_interrupt
 from labmon.errors import Exit, UsageError
 
 
@@ -20,7 +20,10 @@ def replay(
     first: From = None,
     past: To = None,
     system: Annotated[
-        int | None, typer.Option("--system", metavar="ID", help="Only about this system.", show_default=False)
+        int | None,
+        typer.Option(
+            "--system", min=1, max=LARGEST, metavar="ID", help="Only about this system.", show_default=False
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be stored: it is done, and taken back.")

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -34,7 +35,7 @@ AGAIN = 30.0
 """Seconds until one that should have gone on until the end, and did not, is begun anew."""
 
 PATIENCE = 5.0
-"""Seconds that the end waits for one that hangs."""
+"""Seconds that the end waits for those that hang."""
 
 
 class Duties:
@@ -75,8 +76,9 @@ class Duties:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        deadline = time.monotonic() + PATIENCE
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _keep_house(self) -> None:
         with suppress(AlreadyRunning):

@@ -17,6 +17,7 @@ from labmon.errors import Undecodable
 from labmon.messages import (
     OURSELVES,
     Alert,
+    AnyMessage,
     Discovery,
     Metrics,
     ScanFinished,
@@ -56,9 +57,11 @@ def handlers(config: Config, *, record: bool = True, notify: bool = True) -> dic
     `notify` is false, the targets are told of alerts.
     """
     found: dict[str, Handler] = {
-        config.queue.discovery_queue: handle_discoveries,
+        config.queue.discovery_queue: _discoveries_within(config.consume.max_clock_skew),
         config.queue.metrics_queue: _metrics_within(config.consume.max_clock_skew, config.retention.raw),
-        config.queue.alert_queue: _alerts_for(config.notify.targets if notify else []),
+        config.queue.alert_queue: _alerts_for(
+            config.notify.targets if notify else [], config.consume.max_clock_skew
+        ),
     }
     if not record or not config.events.keep:
         return found
@@ -74,16 +77,21 @@ def _recorded(queue: str, handle: Handler) -> Handler:
     return handle_and_record
 
 
-def handle_discoveries(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
-    """Machines, finished scans, and how machines fare."""
-    found, rejected = _decoded(bodies, decode_discovery)
-    inventory.record_discoveries(connection, [one for one in found.values() if isinstance(one, Discovery)])
-    record_scans(connection, [one for one in found.values() if isinstance(one, ScanFinished)])
-    told = {place: one for place, one in found.items() if isinstance(one, SystemStatus)}
-    if told:
-        _reject_strangers(told, rejected, inventory.hold(connection, _systems(told)))
-        record_statuses(connection, _kept(told, rejected))
-    return rejected
+def _discoveries_within(max_clock_skew: float) -> Handler:
+    def handle_discoveries(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
+        """Machines, finished scans, and how machines fare."""
+        found, rejected = _decoded(bodies, decode_discovery)
+        _reject_future(found, rejected, utcnow(), max_clock_skew)
+        told = {place: one for place, one in found.items() if isinstance(one, SystemStatus)}
+        kept = _kept(found, rejected)
+        inventory.record_discoveries(connection, [one for one in kept if isinstance(one, Discovery)])
+        record_scans(connection, [one for one in kept if isinstance(one, ScanFinished)])
+        if told:
+            _reject_strangers(told, rejected, inventory.hold(connection, _systems(told)))
+            record_statuses(connection, _kept(told, rejected))
+        return rejected
+
+    return handle_discoveries
 
 
 def _metrics_within(max_clock_skew: float, keep: Seconds) -> Handler:
@@ -91,17 +99,13 @@ def _metrics_within(max_clock_skew: float, keep: Seconds) -> Handler:
         """Readings of machines that the inventory knows."""
         found, rejected = _decoded(bodies, lambda body: decode(Metrics, body))
         now = utcnow()
-        latest = now + timedelta(seconds=max_clock_skew)
         earliest = now - timedelta(seconds=keep) if keep else EPOCH
         for place, one in found.items():
             if one.collected_at < earliest:
                 rejected[place] = Rejection(
                     f"collected_at {one.collected_at.isoformat()} is older than [retention] raw, {keep}"
                 )
-            if one.collected_at > latest:
-                rejected[place] = Rejection(
-                    f"collected_at {one.collected_at.isoformat()} is in the future: a wrong clock"
-                )
+        _reject_future(found, rejected, now, max_clock_skew)
         _reject_strangers(found, rejected, inventory.known(connection, _systems(found)))
         kept = _kept(found, rejected)
         repeats = known_already(connection, kept, now)
@@ -111,10 +115,11 @@ def _metrics_within(max_clock_skew: float, keep: Seconds) -> Handler:
     return handle_metrics
 
 
-def _alerts_for(targets: Sequence[Target]) -> Handler:
+def _alerts_for(targets: Sequence[Target], max_clock_skew: float) -> Handler:
     def handle_alerts(connection: Connection[Any], bodies: Sequence[bytes]) -> dict[int, Rejection]:
         """Alerts about machines that the inventory knows: kept, and on their way to those who are told."""
         found, rejected = _decoded(bodies, lambda body: decode(Alert, body))
+        _reject_future(found, rejected, utcnow(), max_clock_skew)
         _reject_strangers(found, rejected, inventory.hold(connection, _systems(found)))
         new = record_alerts(connection, _kept(found, rejected))
         told = [
@@ -140,6 +145,17 @@ def _decoded(
         except Undecodable as error:
             rejected[place] = Rejection(f"undecodable: {error}")
     return found, rejected
+
+
+def _reject_future(
+    found: Mapping[int, AnyMessage], rejected: dict[int, Rejection], now: datetime, max_clock_skew: float
+) -> None:
+    """What came from tomorrow would be newer than everything that comes until then."""
+    latest = now + timedelta(seconds=max_clock_skew)
+    for place, one in found.items():
+        for name, moment in one.moments.items():
+            if moment > latest:
+                rejected[place] = Rejection(f"{name} {moment.isoformat()} is in the future: a wrong clock")
 
 
 def _systems(found: Mapping[int, Metrics | Alert | SystemStatus]) -> set[int]:

@@ -128,6 +128,7 @@ class Worker:
         self._stop = stop
         self._until_empty = until_empty
         self._shared: SharesDatabase | None = None
+        self._store_backoff = Backoff(stop)
         self._connected = False
         self._state = State.starting, utcnow()
 
@@ -168,16 +169,21 @@ class Worker:
 
     def _drain(self, broker: Broker, consumer: Consumer, backoff: Backoff) -> None:
         self._shared = consumer if self._shares_database(consumer) else None
-        backoff.attempt = 0
         self._connected = True
-        self._enter(State.idle)
+        # Who lets us in may still refuse to work: a database is back with the first batch that it has stored.
+        if self._state[0] is not State.no_database:
+            self._enter(State.idle)
         while not self._stop.is_set():
-            if deliveries := self._gather(consumer):
-                self._enter(State.busy)
+            deliveries = self._gather(consumer)
+            backoff.attempt = 0
+            if deliveries:
+                if self._state[0] is not State.no_database:
+                    self._enter(State.busy)
                 self._settle(consumer, deliveries)
+            else:
                 self._enter(State.idle)
-            elif self._until_empty and self._is_empty(broker):
-                return
+                if self._until_empty and self._is_empty(broker):
+                    return
 
     def _gather(self, consumer: Consumer) -> list[Delivery]:
         """A full batch, or what has come by the time that its first message has waited long enough."""
@@ -228,6 +234,8 @@ class Worker:
         fresh = [one for one in deliveries if not one.expired]
         try:
             self._store_batch(consumer, fresh)
+            self._store_backoff.attempt = 0
+            self._enter(State.idle)
         except StoreUnavailable as error:
             consumer.release(fresh)
             self._wait_for_store(error)
@@ -289,10 +297,9 @@ class Worker:
 
     def _wait_for_store(self, error: StoreUnavailable) -> None:
         """Wait here, before receiving again, so that an outage costs no message an attempt."""
-        backoff = Backoff(self._stop)
         while not self._stop.is_set():
             self._is_away(error)
-            backoff.wait()
+            self._store_backoff.wait()
             try:
                 with self._store.transaction() as connection:
                     connection.execute("SELECT 1")

@@ -113,7 +113,8 @@ def _translated(url: str) -> Iterator[None]:
                 f"{pg.where(url)}: {pg.one_line(error)}. Check [database] url (LABMON_DATABASE_URL)"
             ) from error
         if pg.is_away(error):
+            hint = "" if error.sqlstate else " Is it running?"
             raise StoreUnavailable(
-                f"{pg.where(url)}: {pg.one_line(error)}. Is it running? See [database] url"
+                f"{pg.where(url)}: {pg.one_line(error)}.{hint} See [database] url"
             ) from error
         raise

@@ -217,6 +217,21 @@ def test_a_department_out_of_bounds_is_refused_before_anything_is_done(lab):
         assert "--dept" in lab.run(*arguments, "--dept", "99999999999", code=2).stderr
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "events show --system",
+        "replay --queue metrics --from 1h --system",
+        "metrics range --from 1h",
+        "dead-letters list metrics --limit",
+        "events show --limit",
+    ],
+)
+def test_a_number_that_no_column_holds_is_wrong_usage(stored_lab, command):
+    more = ["cpu"] if "range" in command else []
+    assert "less than or equal" in stored_lab.run(*command.split(), 10**20, *more, code=2).stderr
+
+
 def test_what_could_not_be_stored_is_not_called_stored(lab, store_url):
     """The store takes no more: a rule of the administrator's, say."""
     lab.environ["LABMON_DATABASE_URL"] = store_url

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import timedelta
 
@@ -288,6 +288,34 @@ def test_what_takes_longer_than_the_grace_time_stays_in_the_queue(
     slow(0)
     assert "10 stored" in lab.run("consume", "--until-empty").stderr
     assert stored() == 10
+
+
+def test_a_database_that_hangs_keeps_nobody_long_from_the_end(lab, consume, own_postgres_server):
+    lab.environ["LABMON_DATABASE_URL"] = own_postgres_server.url()
+    lab.run("db", "migrate")
+    with consume("--grace", "1s") as running:
+        running.until(lambda: len(running.status()) == 3)
+        with frozen(own_postgres_server):
+            time.sleep(6)  # for all that is done beside the workers to come to want something of it
+            began = time.monotonic()
+            running.stop(seconds=60)
+            assert time.monotonic() - began < 15
+
+
+@contextmanager
+def frozen(server):
+    """It accepts connections, and that is all."""
+    os.kill(server.pid, signal.SIGSTOP)
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(server.pid)], capture_output=True, text=True)
+    pids = [server.pid, *map(int, found.stdout.split())]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):  # who was waiting for a connection that is gone
+                os.kill(pid, signal.SIGCONT)
 
 
 def test_what_will_not_get_better_ends_them_all(lab, consume, store_url):

@@ -12,6 +12,7 @@ from labmon.errors import Undecodable
 from labmon.messages import (
     BY_NAME,
     MAX_BODY,
+    MAX_REASON,
     Alert,
     Discovery,
     Metrics,
@@ -223,12 +224,15 @@ def test_a_body_over_the_limit_is_undecodable():
         (Metrics, SEED_METRICS, {"metrics": {"load1": 1e300}}, "load1"),
         (Metrics, SEED_METRICS, {"metrics": {}}, "metrics"),
         (Metrics, SEED_METRICS, {"metrics": {"cpu_percent": None, "else": 1}}, "metrics"),
-        (Discovery, SEED_DISCOVERY, {"ip_address": "10.30.5.256"}, "10.30.5.256"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "10.30.5.256"}, "`ip_address`: '10.30.5.256'"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "A" * 60_000}, "`ip_address`: 'A+"),
         (Discovery, SEED_DISCOVERY, {"ip_address": "fe80::1%eth0"}, "ip_address"),
         (Discovery, SEED_DISCOVERY, {"mac_address": "00:1B"}, "mac_address"),
         (Discovery, SEED_DISCOVERY, {"hostname": "a\x00b"}, "hostname"),
         (Discovery, SEED_DISCOVERY, {"hostname": "a\x1b[31m"}, "hostname"),
         (Alert, SEED_ALERT, {"severity": "panic"}, "severity"),
+        (Alert, SEED_ALERT, {"severity": "a" * 60_000}, r"'a+\[\.\.\.\]a+' - at `\$.severity`"),
+        (Alert, SEED_ALERT, {"since": "0001-01-01T00:00:00+14:00"}, "since"),
         (SystemStatus, STATUS, {"status": "maintenance"}, "status"),
         (SystemStatus, STATUS, {"checked_at": "2025-11-25"}, "checked_at"),
         (SystemStatus, STATUS, {"since": "9999-01-01T00:00:00Z"}, "since"),
@@ -239,8 +243,9 @@ def test_a_body_over_the_limit_is_undecodable():
 def test_a_wrong_field_is_named(kind, body, change, named):
     fields = json.loads(body) | change
     body = json.dumps({key: value for key, value in fields.items() if value is not ...}).encode()
-    with pytest.raises(Undecodable, match=named):
+    with pytest.raises(Undecodable, match=named) as told:
         decode(kind, body)
+    assert len(str(told.value)) < MAX_REASON + 50
 
 
 @pytest.mark.parametrize("name", Readings.__struct_fields__)

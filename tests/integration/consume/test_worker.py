@@ -91,7 +91,7 @@ def test_good_messages_are_stored_and_acked(broker, worker, machine, connection)
         ),
         (reading(system_id=99), "unknown system: system_id 99"),
         (
-            reading().replace(b"5.0", b"100.5"),
+            reading().replace(b":5.0", b":100.5"),
             "<= 100.0 - at `$.metrics.cpu_percent`",
         ),
         (reading(seconds=3600 * 24), "is in the future"),
@@ -132,6 +132,39 @@ def test_a_batch_that_fails_for_an_unknown_reason_costs_only_the_culprit(
     worker(handle, max_attempts=3).run()
     assert stored(connection) == 3
     assert dead(broker) == [("failed 3 times", "too big", 3)]
+
+
+def test_what_somebody_s_own_trigger_refuses_is_the_message_s_fault(broker, worker, machine, connection):
+    connection.execute(
+        "CREATE FUNCTION picky() RETURNS trigger LANGUAGE plpgsql AS "
+        "'BEGIN IF NEW.cpu_percent = 13 THEN RAISE EXCEPTION ''unlucky''; END IF; RETURN NEW; END'"
+    )
+    connection.execute("CREATE TRIGGER picky BEFORE INSERT ON metrics FOR EACH ROW EXECUTE FUNCTION picky()")
+    connection.commit()
+    put(broker, reading(1), reading(2).replace(b":5.0", b":13.0"), reading(3))
+    worker(max_attempts=2).run()
+    assert stored(connection) == 2
+    ((reason, error, _),) = dead(broker)
+    assert (reason, error[:7]) == ("failed 2 times", "unlucky")
+
+
+def test_a_database_that_answers_and_stores_nothing_is_asked_less_and_less_often(
+    broker, worker, machine, connection, config, monkeypatch, caplog
+):
+    waits = []
+    monkeypatch.setattr(
+        "labmon.consume.worker.random.uniform", lambda least, most: waits.append(most) or 0.01
+    )
+
+    def handle(connection, bodies):
+        if len(waits) < 5:
+            raise psycopg.errors.ReadOnlySqlTransaction("a standby")
+        return handlers(config)[QUEUE](connection, bodies)
+
+    put(broker, reading(1), reading(2))
+    worker(handle, max_attempts=1).run()
+    assert (stored(connection), dead(broker), waits) == (2, [], [0.5, 1, 2, 4, 8])
+    assert caplog.text.count("the database is back") == 1
 
 
 def test_a_handler_with_a_bug_loses_nothing(broker, worker, machine):

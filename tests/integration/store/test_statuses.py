@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from labmon.consume.handlers import handle_discoveries
+from labmon.config import Config
+from labmon.consume.handlers import handlers
 from labmon.messages import Discovery, Metrics, Readings, SystemStatus, encode
 from labmon.store import history
 from labmon.store.inventory import fleet, record_discoveries, systems
@@ -221,6 +222,7 @@ def test_in_any_order_the_history_ends_with_what_is_and_repeats_nothing(connecti
 
 
 def test_the_handler_takes_all_three_kinds_and_rejects_strangers(connection, machines):
+    handle_discoveries = handlers(Config(), record=False)["discovery_queue"]
     discovery = Discovery(scan_id=2, dept_id=1, ip_address="10.0.0.9", discovered_at=at(1), scan_type="ping")
     rejected = handle_discoveries(
         connection,
@@ -241,6 +243,8 @@ def test_the_handler_takes_all_three_kinds_and_rejects_strangers(connection, mac
 def test_workers_that_store_statuses_and_readings_of_the_same_machines_do_not_fail_each_other(
     store, machines
 ):
+    handle_discoveries = handlers(Config(), record=False)["discovery_queue"]
+
     def work(seed):
         chance = random.Random(seed)
         for minute in range(30):
