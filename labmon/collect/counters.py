@@ -5,6 +5,7 @@ down has wrapped, or its device was reset or the machine restarted; which one, n
 is absent. The same goes for one that grew faster than any hardware.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -88,10 +89,14 @@ def rates(before: Sample, after: Sample, hardware: Hardware) -> dict[str, float]
             amounts[name] = (after.events[counter] - before.events[counter], 1.0, MAX_EVENTS)
     for name, (amount, factor, limit) in amounts.items():
         if amount is not None and 0 <= amount * factor / seconds <= limit:
-            rate = amount * factor / seconds
-            # Of hundreds of events a second the fractions are noise, which no packing makes smaller.
-            found[name] = round(rate, 0 if name in EVENTS.values() and rate >= 100 else 3)
+            found[name] = _meaningful(amount * factor / seconds, 2 if name in EVENTS.values() else 3)
     return found
+
+
+def _meaningful(rate: float, decimals: int) -> float:
+    """Three digits: what comes by chance, as packets do, varies by more than the rest, which is noise that no
+    packing makes smaller."""
+    return round(rate, min(decimals, 2 - math.floor(math.log10(rate)))) if rate else rate
 
 
 def physical_links(names: Iterable[str], hardware: Hardware) -> set[str]:

@@ -73,9 +73,11 @@ def parse(output: bytes, received_at: datetime, before: Sample | None = None) ->
     if last.uptime is not None:
         found["uptime_seconds"] = int(last.uptime)
     skew = (look.time - received_at) if look.time else None
+    collected_at = look.time if look.time and skew is not None and abs(skew) <= MAX_SKEW else received_at
     return Report(
         readings=_readings({**found, **look.found}),
-        collected_at=look.time if look.time and skew is not None and abs(skew) <= MAX_SKEW else received_at,
+        # To a millisecond: all the files of a sample take one to be read.
+        collected_at=collected_at.replace(microsecond=collected_at.microsecond // 1000 * 1000),
         clock_skew=round(skew.total_seconds(), 3) if skew is not None else None,
         sample=last,
         hardware=look.hardware,

@@ -1,19 +1,19 @@
 """How fast and how small the store is, on a private PostgreSQL with its durable settings.
 
-    python -m tests.bench.store [--systems 2000] [--days 4] [--seconds 60]
+    python -m tests.bench.store [--systems 2000] [--days 4]
 
 2,000 systems at one reading a minute are 2.9 million rows a day; 4 days are 11.5 million, 35 days are 100.
-The readings are those of this machine, measured by the real probe for so many seconds, one after the other,
-and so are the irregular times. A system's next reading is the 61st after its last, over and over, and each
-system begins at another place: neighbours are a good minute apart, as they were recorded.
+The readings are those of the real probe on a lab PC, as `tests.bench.record` has recorded them, and so are
+the irregular times. From 8 to 18 hours there are lessons, one hour in three a busy one, and then it is night.
+A system's next reading is the 61st after its last of that kind, over and over, and each system begins at
+another place: neighbours are a good minute apart, as they were recorded.
 """
 
 import argparse
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -22,36 +22,24 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from labmon.collect.parse import parse
-from labmon.collect.probe import SCRIPT
-from labmon.messages import Metrics, Readings, encode, utcnow
+from labmon.messages import Metrics, encode, utcnow
 from labmon.settings import load
 from labmon.store import events, housekeeping, pack, partitions, rollup
 from labmon.store.migrate import migrate
 from labmon.store.pool import Store
 from labmon.store.reads import latest, series, summary, top
+from tests.bench.record import Recorded, read
 from tests.servers import PostgresServer
 
 NAMES = ", ".join(rollup.METRICS)
 
 
-class Recorded(msgspec.Struct):
-    """A line of a recording."""
+KINDS = ("night", "lesson", "busy")
 
-    collected_at: datetime
-    metrics: Readings
-
-
-def record(seconds: int, file: Path | None) -> list[Recorded]:
-    """What the real probe says of this machine, one reading after the other."""
-    if file:
-        return msgspec.json.Decoder(Recorded).decode_lines(file.read_bytes())
-    found, end = [], time.monotonic() + seconds
-    while time.monotonic() < end:
-        said = subprocess.run(["sh", "-s"], input=SCRIPT, capture_output=True, check=True).stdout
-        report = parse(said, datetime.now(UTC))
-        found.append(Recorded(report.collected_at, report.readings))
-    return found
+# What s (a system) and m (the minute of the day) are in the middle of.
+MIXED = """
+CASE WHEN m / 60 NOT BETWEEN 8 AND 17 THEN 'night' WHEN (m / 60 + s) % 3 = 0 THEN 'busy' ELSE 'lesson' END
+"""
 
 
 def jitter(recording: list[Recorded]) -> list[timedelta]:
@@ -60,44 +48,65 @@ def jitter(recording: list[Recorded]) -> list[timedelta]:
     return [timedelta(0), *(gap - statistics.median(gaps) for gap in gaps)]
 
 
-def fill(
-    connection: psycopg.Connection, recording: list[Readings], systems: int, days: list[datetime]
-) -> None:
+def begin(connection: psycopg.Connection, recording: list[Recorded], systems: int) -> None:
     connection.execute("INSERT INTO departments (dept_id) SELECT generate_series(1, 20)")
     connection.execute(
         "INSERT INTO systems (system_id, dept_id, ip_address, status) "
         "SELECT n, 1 + n %% 20, '10.0.0.0'::inet + n, 'active' FROM generate_series(1, %s) n",
         [systems],
     )
-    connection.execute("CREATE TABLE recording AS SELECT 0 AS place, interval '0' AS jitter, * FROM metrics")
-    with connection.cursor().copy(f"COPY recording (place, jitter, {NAMES}) FROM STDIN") as copy:
-        for place, (one, late) in enumerate(zip(recording, jitter(recording), strict=True)):
-            copy.write_row((place, late, *msgspec.structs.astuple(one.metrics)))
-    connection.execute("CREATE INDEX ON recording (place)")
-    for number, day in enumerate(days):
+    connection.execute(
+        "CREATE TABLE recording AS "
+        "SELECT '' AS kind, 0 AS place, 0 AS places, interval '0' AS jitter, * FROM metrics"
+    )
+    with connection.cursor().copy(
+        f"COPY recording (kind, place, places, jitter, {NAMES}) FROM STDIN"
+    ) as copy:
+        for kind in KINDS:
+            of_kind = [one for one in recording if one.kind == kind]
+            for place, (one, late) in enumerate(zip(of_kind, jitter(of_kind), strict=True)):
+                copy.write_row((kind, place, len(of_kind), late, *msgspec.structs.astuple(one.metrics)))
+    connection.execute("CREATE UNIQUE INDEX ON recording (kind, place)")
+    connection.execute("CREATE TABLE kinds AS SELECT DISTINCT kind, places FROM recording")
+    connection.execute("ANALYZE recording, kinds")
+
+
+def fill(connection: psycopg.Connection, systems: int, days: list[datetime], kind: str = MIXED) -> None:
+    """`kind` is an SQL expression on s and m."""
+    for day in days:
         part = f"metrics_{day:%Y%m%d}"
         partitions.make(connection, "metrics", [day.date()])
+        # Up for 9 days and so many odd seconds when this day began.
+        uptime = "floor(777600.4 + s * 101.7 + extract(epoch FROM at - %(day)s))::bigint"
         connection.execute(
             f"""
             INSERT INTO {part} (system_id, collected_at, {NAMES})
-            SELECT s, %(day)s + m * interval '1 minute' + s * interval '23.456 ms' + one.jitter,
-                   {NAMES.replace("uptime_seconds", "60 * (m + 1440 * %(number)s)")}
+            SELECT s, at, {NAMES.replace("uptime_seconds", uptime)}
             FROM generate_series(1, %(systems)s) s, generate_series(0, %(last)s) m
-            JOIN LATERAL (SELECT * FROM recording WHERE place = (m * 61 + s * 37) %% %(length)s) one ON true
+            JOIN LATERAL (SELECT ({kind.replace("%", "%%")}) AS kind) hour ON true
+            JOIN kinds USING (kind)
+            JOIN LATERAL (
+                SELECT * FROM recording
+                WHERE recording.kind = hour.kind AND place = (m * 61 + s * 37) %% kinds.places
+            ) one ON true
+            JOIN LATERAL (
+                SELECT %(day)s + m * interval '1 minute' + s * interval '23 ms' + one.jitter AS at
+            ) moment ON true
             ORDER BY m, s
             """,
             {
                 "day": day,
-                "number": number,
                 "systems": systems,
-                "length": len(recording),
                 "last": min(1440, int((utcnow() - day).total_seconds() // 60) - 1) - 1,
             },
         )
         connection.commit()
+
+
+def newest(connection: psycopg.Connection, day: datetime) -> None:
     connection.execute(
         "UPDATE systems SET last_collected = (SELECT max(collected_at) "
-        f"FROM metrics_{days[-1]:%Y%m%d} newest WHERE newest.system_id = systems.system_id)"
+        f"FROM metrics_{day:%Y%m%d} newest WHERE newest.system_id = systems.system_id)"
     )
     connection.commit()
 
@@ -142,9 +151,26 @@ class Explaining:
         return ", ".join(sorted(found))
 
 
+def packed_bytes(connection: psycopg.Connection) -> int:
+    return sum(one.bytes for one in partitions.partitions(connection, "metrics_packed"))
+
+
+def packing(connection: psycopg.Connection, day: datetime) -> tuple[str, str]:
+    (part,) = [one for one in partitions.partitions(connection, "metrics") if one.first == day]
+    before = packed_bytes(connection)
+    took, count = timed(lambda: pack.pack(connection, part))
+    connection.commit()
+    assert count
+    size = packed_bytes(connection) - before
+    return (
+        f"{part.bytes / size:.1f}x smaller, {took:.0f} s",
+        f"{part.bytes / count:.0f} -> {size / count:.1f} bytes a reading, index included",
+    )
+
+
 def measure(server: PostgresServer, chosen: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
     """Rows of the table: what, the figure, its peer."""
-    recording = record(chosen.seconds, chosen.recording)
+    recording = read(chosen.recording)
     now = utcnow()
     today = now.replace(hour=0, minute=0, second=0, microsecond=0)
     days = [today - timedelta(days=n) for n in range(chosen.days, -1, -1)]
@@ -157,7 +183,9 @@ def measure(server: PostgresServer, chosen: argparse.Namespace) -> Iterator[tupl
     with psycopg.connect(server.url(), options="-c timezone=UTC") as connection:
         migrate(connection)
         connection.commit()
-        took, _ = timed(lambda: fill(connection, recording, chosen.systems, days))
+        begin(connection, recording, chosen.systems)
+        took, _ = timed(lambda: fill(connection, chosen.systems, days))
+        newest(connection, days[-1])
         connection.execute("ANALYZE")
         connection.commit()
         (rows,) = connection.execute("SELECT count(*) FROM metrics").fetchone()
@@ -226,17 +254,10 @@ def measure(server: PostgresServer, chosen: argparse.Namespace) -> Iterator[tupl
         if not chosen.pack:
             return
 
-        (part,) = [one for one in partitions.partitions(connection, "metrics") if one.first == days[0]]
-        (count,) = connection.execute(f"SELECT count(*) FROM {part.name}").fetchone()
-        before = part.bytes
-        took, _ = timed(lambda: pack.pack(connection, part))
-        connection.commit()
-        (packed,) = partitions.partitions(connection, "metrics_packed")
-        yield (
-            "packing one day",
-            f"{before / packed.bytes:.1f}x smaller, {took:.0f} s",
-            f"{before / count:.0f} -> {packed.bytes / count:.1f} bytes a reading, index included",
-        )
+        yield ("packing one day", *packing(connection, days[0]))
+        for kind, day in zip(KINDS, (days[0] - timedelta(days=n) for n in (1, 2, 3)), strict=False):
+            fill(connection, 200, [day], f"'{kind}'")
+            yield (f"packing a day of nothing but {kind}, 200 systems", *packing(connection, day))
         past = days[0] + timedelta(days=1)
         figure, result = ms(
             lambda: series.series(connection, 42, "cpu_percent", past - timedelta(hours=12), past, "raw")
@@ -268,9 +289,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--systems", type=int, default=2000)
     parser.add_argument("--days", type=int, default=4)
-    parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--pack", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--recording", type=Path, help="lines as recorded before, instead")
+    parser.add_argument("--recording", type=Path, default=Path("tests/data/lab-pc.jsonl.gz"))
     chosen = parser.parse_args()
     table = Table(
         "what", "figure", "beside it", title=f"{chosen.systems} systems, {chosen.days} days and today"

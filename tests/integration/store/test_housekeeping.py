@@ -12,7 +12,7 @@ import pytest
 from labmon.errors import AlreadyRunning, ConfigError
 from labmon.messages import utcnow
 from labmon.settings import load
-from labmon.store import partitions, retention
+from labmon.store import pack, partitions, retention
 from labmon.store.housekeeping import Done, tick
 from labmon.store.migrate import migrate
 
@@ -71,6 +71,27 @@ def test_a_day_is_summed_up_then_packed_then_dropped(store, keeping, connection,
     assert count(connection, "metrics_1d") == 1
     done = tick(store, config, now=QUIET + timedelta(days=4 * 366))
     assert "metrics_1d_2026" in done.dropped
+
+
+def test_what_comes_while_a_day_is_packed_is_summed_up_meanwhile(
+    store, keeping, connection, put, monkeypatch
+):
+    config = keeping(pack_after="2d")
+    put(*((n, NOON, {"load1": n}) for n in (1, 2, 3)))
+    now = QUIET + timedelta(days=3)
+    summed_up = []
+    put_aside = pack.put_aside
+
+    def look(*args):
+        summed_up.append(count(connection, "metrics_5m"))
+        if len(summed_up) == 1:
+            put((1, now - timedelta(minutes=10), {"load1": 5}))
+        put_aside(*args)
+
+    monkeypatch.setattr(pack, "AT_ONCE", 1)
+    monkeypatch.setattr(pack, "put_aside", look)
+    assert tick(store, config, now=now).packed == ["metrics_20260301"]
+    assert summed_up == [3, 4, 4]
 
 
 def test_readings_that_are_not_summed_up_are_not_dropped(store, keeping, connection, put):

@@ -1,6 +1,7 @@
 """Packed days: exact, read as before, packed and unpacked whole or not at all."""
 
 import math
+import random
 import struct
 import threading
 import time
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 from labmon.consume.handlers import handlers
 from labmon.messages import Metrics, Readings, encode, utcnow
-from labmon.store import pack, partitions, retention
+from labmon.store import codec, pack, partitions, retention
+from labmon.store.migrate import available
 from labmon.store.rollup import METRICS
 
 from .conftest import NOON
@@ -94,43 +96,114 @@ def test_packing_and_unpacking_changes_no_bit(connection, put, readings):
     assert count(connection, "metrics") == len(readings)
 
 
+three_digits = st.builds(lambda n, power: n / 10**power, st.integers(0, 999), st.integers(-6, 4))
+
+
+@given(
+    st.one_of(
+        st.lists(st.one_of(st.none(), st.floats(width=32)), min_size=1, max_size=70),
+        st.lists(three_digits, min_size=1, max_size=70),
+        st.lists(st.one_of(st.none(), three_digits), min_size=1, max_size=70),
+    )
+)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_reals_at_all_come_back_bit_by_bit(connection, numbers):
+    packed = codec.pack(numbers)
+    if all(number is None for number in numbers):
+        assert packed is None
+        return
+    for number, again in zip(numbers, unpacked(connection, "_real", packed, len(numbers)), strict=True):
+        if number is None or math.isnan(number):
+            assert again is None if number is None else math.isnan(again)
+        else:
+            assert bits(again) == bits(number)  # -0.0 too
+
+
+whole_numbers = st.one_of(
+    st.lists(
+        st.one_of(st.none(), st.integers(0, 2**63 - 1), st.integers(-300, 300)), min_size=1, max_size=70
+    ),
+    st.lists(
+        st.builds(lambda n, zeros: n * 10**zeros, st.integers(0, 999), st.integers(0, 15)),
+        min_size=1,
+        max_size=70,
+    ),
+    st.builds(
+        lambda start, step, jitter: [start + step * place + late for place, late in enumerate(jitter)],
+        st.integers(0, 2**40),
+        st.integers(-(2**30), 2**30),
+        st.lists(st.integers(0, 50), min_size=1, max_size=70),
+    ),
+    st.builds(  # a few that are many more than the others, of more than can be counted in a byte
+        lambda most, few: [few.get(place, place % most) for place in range(900)],
+        st.integers(1, 9),
+        st.dictionaries(st.integers(0, 899), st.integers(0, 2**50), max_size=300),
+    ),
+)
+
+
+@given(whole_numbers)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_whole_numbers_come_back(connection, numbers):
+    if any(number is not None and number < 0 for number in numbers):
+        numbers = [number if number is None else min(number, 2**62) for number in numbers]
+    packed = codec.pack(numbers)
+    if all(number is None for number in numbers):
+        assert packed is None
+    else:
+        assert unpacked(connection, "", packed, len(numbers)) == numbers
+
+
 def bits(number):
     return struct.unpack("I", struct.pack("f", number))[0]
 
 
-@given(st.lists(st.one_of(st.none(), st.floats(width=32)), min_size=1, max_size=70))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_reals_at_all_come_back_bit_by_bit(connection, numbers):
-    (back,) = connection.execute(
-        "SELECT labmon_unpack_real(labmon_pack(%(n)s::real[]), %(l)s)", {"n": numbers, "l": len(numbers)}
-    ).fetchone()
-    if all(number is None for number in numbers):
-        assert back is None
-        return
-    for number, again in zip(numbers, back, strict=True):
-        if number is None or math.isnan(number):
-            assert again is None if number is None else math.isnan(again)
-        else:
-            assert number == 0 == again or bits(again) == bits(number)
+def unpacked(connection, suffix, packed, places):
+    return connection.execute(f"SELECT labmon_unpack{suffix}(%s, %s)", [packed, places]).fetchone()[0]
 
 
-@given(
-    st.lists(st.one_of(st.none(), st.integers(0, 2**63 - 1), st.integers(-300, 300)), min_size=1, max_size=70)
-)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_whole_numbers_come_back(connection, numbers):
-    if any(number is not None and number < 0 for number in numbers):
-        numbers = [number if number is None else min(number, 2**62) for number in numbers]
-    (back,) = connection.execute(
-        "SELECT labmon_unpack(labmon_pack(%(n)s::bigint[]), %(l)s)", {"n": numbers, "l": len(numbers)}
-    ).fetchone()
-    assert back == (None if all(number is None for number in numbers) else numbers)
+@pytest.fixture
+def as_of_old(connection):
+    """What packed until schema version 22 was in the database; rows of that time are there for years."""
+    (old,) = (one.sql for one in available() if one.version == 10)
+    connection.execute("CREATE SCHEMA of_old")
+    connection.execute("SET search_path = of_old, public")
+    connection.execute(old.encode())
+    connection.execute("SET search_path = public, of_old")  # where only of_old has a labmon_pack
+    return lambda numbers, kind: connection.execute(
+        f"SELECT labmon_pack(%s::{kind}[])", [numbers]
+    ).fetchone()[0]
 
 
-def test_time_that_goes_on_evenly_takes_no_space(connection):
-    even = list(range(1_000_000, 1_000_000 + 60 * 60, 60))
-    (size,) = connection.execute("SELECT octet_length(labmon_pack(%s::bigint[]))", [even]).fetchone()
-    assert size == 7
+def test_what_was_packed_of_old_is_read(connection, as_of_old):
+    chance = random.Random(7)
+    for _ in range(60):
+        places = chance.choice([1, 7, 60, 61, 900])
+        usual = chance.choice([0, 1, 50, 10**6, 2**40])
+        whole = [60 * place * chance.choice([0, 1]) + chance.randint(0, usual) for place in range(places)]
+        for place in range(0, places, 11):
+            whole[place] = chance.choice([None, 2**50, 3])
+        few = [None if n is None else n % 10**5 / chance.choice([1, 10, 1000]) for n in whole]
+        many = [chance.gauss(0, 1e9) for _ in whole]
+        even = list(range(1000, 1000 + 60 * places, 60))
+        for numbers in (whole, even):
+            packed = as_of_old(numbers, "bigint")
+            if packed is not None:
+                assert unpacked(connection, "", packed, places) == numbers
+        for reals in (few, many, [4.25] * places):
+            packed = as_of_old(reals, "real")
+            if packed is not None:
+                again = unpacked(connection, "_real", packed, places)
+                assert list(map(as_stored, again)) == list(map(as_stored, reals))
+
+
+def as_stored(number):
+    """The nearest that a real can be."""
+    return number if number is None else struct.unpack("f", struct.pack("f", number))[0]
+
+
+def test_time_that_goes_on_evenly_takes_no_space():
+    assert len(codec.pack(list(range(1_000_000, 1_000_000 + 60 * 60, 60)))) == 7
 
 
 def test_a_packed_hour_is_found_by_its_index(connection, put):
@@ -177,6 +250,74 @@ def test_what_is_written_while_a_day_is_packed_leaves_it_unpacked(store, connect
     assert (count(connection, "metrics"), count(connection, "metrics_packed")) == (2, 0)
     monkeypatch.undo()
     assert packed(connection) == 2
+
+
+@pytest.fixture
+def one_by_one(monkeypatch):
+    monkeypatch.setattr(pack, "AT_ONCE", 1)
+
+
+def test_a_day_is_packed_aside_machine_by_machine_and_seen_packed_only_whole(connection, put, one_by_one):
+    put(*((n, NOON + timedelta(minutes=m), {"load1": m}) for n in (1, 2, 3) for m in range(n)))
+    sum_up(connection)
+    day, before = part(connection), rows(connection)
+    assert pack.outstanding(connection, day) == [[1], [2], [3]]
+    pack.put_aside(connection, day, [1])
+    connection.commit()
+    assert pack.outstanding(connection, day) == [[2], [3]]  # so a round that was killed is gone on with
+    assert pack.swap(connection, day) is None
+    connection.commit()
+    assert (rows(connection), count(connection, "metrics_packed")) == (before, 0)
+    pack.put_aside(connection, day, [2, 3])
+    assert pack.outstanding(connection, day) == []
+    assert pack.swap(connection, day) == 6
+    connection.commit()
+    assert rows(connection) == before
+    assert (count(connection, "metrics"), count(connection, "metrics_packing")) == (0, 0)
+
+
+def test_what_comes_late_for_what_is_packed_aside_is_packed_aside_again(connection, put, one_by_one):
+    put(*((n, NOON, {"load1": n}) for n in (1, 2)))
+    sum_up(connection)
+    day = part(connection)
+    pack.put_aside(connection, day, [1, 2])
+    put((2, NOON + timedelta(minutes=1), {"load1": 7}))
+    assert pack.swap(connection, day) is None
+    connection.commit()
+    sum_up(connection)
+    assert pack.outstanding(connection, day) == [[2]]
+    assert packed(connection) == 3
+    assert len(rows(connection)) == 3
+
+
+def test_what_was_packed_aside_of_a_day_that_was_unpacked_since_is_worth_nothing(connection, put):
+    put((1, NOON, {"load1": 1}))
+    packed(connection)
+    put((1, NOON + timedelta(minutes=1), {"load1": 2}))
+    sum_up(connection)
+    pack.put_aside(connection, part(connection), [1])  # both, of which one is plain
+    connection.commit()
+    assert pack.unpack(connection, DAY) == 1
+    connection.commit()
+    assert count(connection, "metrics_packing") == 0
+    assert pack.outstanding(connection, part(connection)) == [[1]]
+    assert packed(connection) == 2
+    assert [row[1] for row in rows(connection)] == [NOON, NOON + timedelta(minutes=1)]
+
+
+def test_two_who_pack_the_same_day_keep_out_of_each_others_way(store, connection, put):
+    put(*((n, NOON, {"load1": n}) for n in (1, 2, 3)))
+    sum_up(connection)
+    day = part(connection)
+    with store.transaction() as other:
+        pack.put_aside(other, day, [1, 2, 3])
+        pack.put_aside(connection, day, [1, 2, 3])
+        assert pack.swap(connection, day) is None
+        connection.commit()
+    assert pack.pack(connection, day) == 3
+    assert pack.pack(connection, day) == 0
+    connection.commit()
+    assert len(rows(connection)) == 3
 
 
 def test_a_day_that_somebody_reads_is_packed_another_time(store, connection, put):

@@ -27,6 +27,25 @@ def test_rates_are_per_second_of_the_real_interval():
 
 
 @pytest.mark.parametrize(
+    "grown, mbps, per_second",
+    [
+        (0, 0.0, 0.0),
+        (5, 0.0, 0.08),
+        (123_456, 0.016, 2060.0),
+        (123_456_789, 16.5, 2_060_000.0),
+        (12_345_678_901, 1650.0, 206_000_000.0),
+    ],
+)
+def test_a_rate_has_three_digits_and_no_decimals_that_say_nothing(grown, mbps, per_second):
+    before = Sample(uptime=100.0, events={"ctxt": 0}, links={"eth0": (0, 0)})
+    after = Sample(uptime=160.0, events={"ctxt": grown}, links={"eth0": (grown, 0)})
+
+    found = rates(before, after, NOTHING)
+
+    assert (found["network_recv_mbps"], found["context_switch_rate"]) == (mbps, per_second)
+
+
+@pytest.mark.parametrize(
     "before, after, expected",
     [
         ((0, 0, 0, 0), (25, 5, 20, 50), 50.0),
