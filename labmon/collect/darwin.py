@@ -109,8 +109,8 @@ def _disks(lines: Lines) -> dict[str, tuple[int, ...]]:
 def _disk_total(lines: Lines) -> dict[str, float]:
     """Of `ioreg`: where a device is attached, and then the size of what is in it and whether it comes out.
 
-    Disk images ("File"), USB and Thunderbolt ("External") and cards (removable) do not count; APFS volumes are
-    no devices.
+    Disk images ("File"), USB and Thunderbolt ("External") and cards (removable) do not count; APFS volumes
+    are no devices.
     """
     devices: list[list[str]] = []
     for line in lines:

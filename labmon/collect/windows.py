@@ -85,8 +85,8 @@ def _hardware(lines: Lines) -> Hardware:
 def _disk_total(lines: Lines) -> dict[str, float]:
     """Of Win32_DiskDrive: Size, InterfaceType, Capabilities (7: has removable media), MediaType.
 
-    A USB disk that speaks SCSI (UAS) is known by its MediaType alone. The members of a storage pool are not in
-    this class, but the pool is.
+    A USB disk that speaks SCSI (UAS) is known by its MediaType alone. The members of a storage pool are not
+    in this class, but the pool is.
     """
     total = None
     for line in lines:

@@ -288,7 +288,8 @@ def blocks(name, size, device, *files, removable=0):
 
 DISKS = "\n".join(
     [
-        "mount -t tmpfs none /sys; mkdir -p /sys/block/loop0 /sys/block/dm-0; echo 5000 >/sys/block/dm-0/size",
+        "mount -t tmpfs none /sys; mkdir -p /sys/block/loop0 /sys/block/dm-0",
+        "echo 5000 | tee /sys/block/loop0/size >/sys/block/dm-0/size",
         blocks("sda", 1000, "pci0000:00/ata1/host0/0:0:0:0", ("state", "running"), ("type", 0)),
         blocks("sdb", 3000, "pci0000:00/ata2/host1/1:0:0:0", ("state", "running"), ("type", 0)),
         blocks("nvme0n1", 7000, "pci0000:00/nvme/nvme0", ("state", "deleting (no IO)")),

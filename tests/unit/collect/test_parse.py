@@ -78,9 +78,9 @@ DISKS_ON_FILE = (1000215216 + 3907029168) * 512
         "disk sdx 100 0 - - - /sys/devices/pci0000:00/ata3/host2": 100 * 512,  # an old kernel
         "disk vda 100 0 0 - - /sys/devices/pci0000:00/0000:00:02.0/virtio1": 100 * 512,
         "disk cciss!c0d0 100 0 0 - - /sys/devices/pci0000:00/cciss0/c0d0": 100 * 512,
-        "disk mmcblk1 100 0 0 - MMC /sys/devices/platform/fe340000.mmc/mmc_host/mmc1/mmc1:0001": 100 * 512,
-        "disk mmcblk1boot0 8 0 0 - - /sys/devices/platform/fe340000.mmc/mmc_host/mmc1/mmc1:0001/block/mmcblk1": 0,
-        "disk mmcblk1 100 0 0 - SD /sys/devices/platform/fe340000.mmc/mmc_host/mmc1/mmc1:0001": 0,
+        "disk mmcblk1 100 0 0 - MMC /sys/devices/platform/emmc/mmc_host/mmc1/mmc1:0001": 100 * 512,
+        "disk mmcblk1boot0 8 0 0 - - /sys/devices/platform/emmc/mmc_host/mmc1/mmc1:0001/block/mmcblk1": 0,
+        "disk mmcblk1 100 0 0 - SD /sys/devices/platform/emmc/mmc_host/mmc1/mmc1:0001": 0,
         "disk sdx 100 1 0 running 0 /sys/devices/pci0000:00/ata3/host2": 0,
         "disk nvme1c0n1 100 0 1 live - /sys/devices/pci0000:00/nvme/nvme1": 0,
         "disk sdx 100 0 0 offline 0 /sys/devices/pci0000:00/ata3/host2": 0,
