@@ -67,8 +67,8 @@ FROM metrics_packed AS p, unnest(
 );
 
 -- A value that is not what it was, or no longer there at all in `least` successive readings. Nothing but an
--- acknowledgement ends it: whoever puts the memory back has still been at the machine. From
--- nothing to something is a change of 100 %.
+-- acknowledgement ends it: whoever puts the memory back has still been at the machine. From nothing to something
+-- is a change of 100 %, or the disk put in after the only one died would never be missed again.
 CREATE OR REPLACE FUNCTION labmon_tick_changed(moment timestamptz, observed jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     rule alert_rules;
