@@ -12,8 +12,8 @@ from labmon.store.rollup import roll_up
 
 from .conftest import NOON
 
-BEFORE = 24
-"""The last version without it, or the one before."""
+BEFORE = 21
+"""A version without it."""
 
 RULE = """
 SELECT metric, threshold, severity, enabled, hold FROM alert_rules
