@@ -2,6 +2,7 @@
 
 ALTER TABLE metrics ADD COLUMN disk_total_bytes bigint;
 ALTER TABLE metrics_packed ADD COLUMN disk_total_bytes bytea;
+ALTER TABLE IF EXISTS metrics_packing ADD COLUMN disk_total_bytes bytea;
 
 DO $$
 DECLARE
