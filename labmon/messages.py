@@ -167,6 +167,7 @@ class Readings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cpu_temperature_celsius: Celsius | None = None
     load1: Amount | None = None
     ram_total_bytes: Count | None = None
+    disk_total_bytes: Count | None = None
     swap_percent: Percent | None = None
     swap_in_rate: Amount | None = None
     swap_out_rate: Amount | None = None
@@ -213,8 +214,8 @@ class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
     system_id: Annotated[int, Meta(ge=OURSELVES, le=2**31 - 1)]
     alert_type: Line
     severity: Severity
-    value: Annotated[float, Meta(ge=-1e15, le=1e15)]
-    threshold: Annotated[float, Meta(ge=-1e15, le=1e15)]
+    value: Annotated[float, Meta(ge=-1e19, le=1e19)]  # whatever a metric may be, a Count too
+    threshold: Annotated[float, Meta(ge=-1e19, le=1e19)]
     at: Moment = field(name="timestamp")
     state: Literal["firing", "resolved"] = "firing"
     alert_id: BigId | None = None

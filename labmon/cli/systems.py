@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from labmon.cli import trust
-from labmon.cli.output import Column, Format, ago, percent, print_rows, printable, say, span
+from labmon.cli.output import Column, Format, ago, percent, print_rows, printable, say, span, volume
 from labmon.cli.wiring import LARGEST, As, load, open_store
 from labmon.errors import UsageError
 from labmon.fleet import find_lab
@@ -45,6 +45,9 @@ COLUMNS = [
     Column("mac_address", "MAC", extra=True),
     Column("status_error", "Error", absent="", gives=True, extra=True),
 ]
+
+# Shown of one machine only.
+SIZES = [Column(name, name, volume) for name in ("ram_total_bytes", "disk_total_bytes")]
 
 
 @app.command("list")
@@ -218,7 +221,7 @@ def show(
     if form is not Format.table:
         print_rows([Column(name, name) for name in asdict(one)], [one], form)
         return
-    shown = {column.field: column for column in COLUMNS}
+    shown = {column.field: column for column in COLUMNS + SIZES}
     for name, value in asdict(one).items():
         if value is not None:
             column = shown.get(name, Column(name, name))

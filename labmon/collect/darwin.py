@@ -49,6 +49,7 @@ def read(output: Output) -> Look:
                 gpu_percent=_gpu(output.lines("gpu")),
             ),
             **disk,
+            **_disk_total(output.lines("disks")),
             **people,
         },
         samples=samples,
@@ -103,6 +104,28 @@ def _disks(lines: Lines) -> dict[str, tuple[int, ...]]:
             disks[name[1]] = statistics
             statistics = None
     return disks
+
+
+def _disk_total(lines: Lines) -> dict[str, float]:
+    """Of `ioreg`: where a device is attached, and then the size of what is in it and whether it comes out.
+
+    Disk images ("File"), USB and Thunderbolt ("External") and cards (removable) do not count; APFS volumes
+    are no devices.
+    """
+    devices: list[list[str]] = []
+    for line in lines:
+        if '"Protocol Characteristics" = ' in line:
+            devices.append([])
+        if devices:
+            devices[-1].append(line)
+    total = None
+    for device in devices:
+        if not re.search(r'"Physical Interconnect Location"="?Internal\b', device[0]):
+            continue
+        sizes = [int(found[1]) for line in device if (found := re.search(rf'"Size" = ({INT})\b', line))]
+        if sizes and not any('"Removable" = Yes' in line for line in device):
+            total = (total or 0) + sum(sizes)
+    return known(disk_total_bytes=total)
 
 
 def _memory(now: Lines, vm_stat: Lines) -> dict[str, float]:

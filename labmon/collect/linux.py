@@ -8,6 +8,9 @@ from labmon.collect.look import Look
 from labmon.collect.output import INT, Lines, Output, Part, ints, known, match, share
 
 _BOOT_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_DISK = re.compile(rf"disk (\S+) ({INT}|-) (\S+) (\S+) (\S+) (\S+) (.+)", re.ASCII)
+_NOT_A_DISK = re.compile(r"(rbd|mtdblock)\d.*")
+_NOT_BUILT_IN = re.compile(r"/(usb\d|fw\d|session\d|rport-|nvme-fabrics/)")
 _CPU_ZONE = re.compile(r"x86_pkg_temp|.*(cpu|soc|package).*", re.IGNORECASE)
 
 
@@ -43,6 +46,7 @@ def read(output: Output) -> Look:
             **memory,
             **load,
             **disk,
+            **_disk_total(output.lines("disks")),
             **users,
             **processes,
             **programs.gpu(output.lines("gpu")),
@@ -108,6 +112,37 @@ def _memory(lines: Lines) -> dict[str, float]:
         ram_percent=share(total - available, total) if available is not None else None,
         swap_percent=share(swap - kib["SwapFree"], swap) if "SwapFree" in kib else None,
     )
+
+
+def _disk_total(lines: Lines) -> dict[str, float]:
+    """The disks that are built in and work; unknown when one of them does not tell its size, or where it is.
+
+    Not what can be pulled out (removable, USB, FireWire, SD cards), is on the network (iSCSI, Fibre Channel,
+    NVMe over fabrics, Ceph), is the second way to a disk (hidden), or was given up by the kernel: it keeps
+    the size of a SCSI disk that is "offline", and of an NVMe one whose controller is "dead". Volumes, RAIDs,
+    loops and the like have no device, and are not in these lines.
+    """
+    if "sys block" not in lines:
+        return {}
+    sectors = 0
+    for line in lines:
+        if line == "sys block":
+            continue
+        if not (found := _DISK.fullmatch(line)):
+            return {}
+        name, size, removable, hidden, state, kind, place = found.groups()
+        if (
+            "1" in (removable, hidden)
+            or state in ("offline", "dead")
+            or (name.startswith("mmcblk") and kind != "MMC")  # the soldered kind, and not its boot areas
+            or _NOT_A_DISK.fullmatch(name)
+            or _NOT_BUILT_IN.search(place)
+        ):
+            continue
+        if "-" in (size, place):
+            return {}
+        sectors += int(size)
+    return {"disk_total_bytes": sectors * SECTOR}
 
 
 def _load(lines: Lines) -> dict[str, float]:

@@ -5,6 +5,11 @@ What a number means where that could be asked:
 * `disk_percent` is the root file system, used / (used + free for users), as `df` has it. Not the fullest one:
   which that is changes from day to day, and read-only images are full for ever. A root on the network has
   no disk_percent. On macOS it is the volume with everybody's data, on Windows the system's drive.
+* `disk_total_bytes` is the size of all disks that are built in and work, so that one that was taken out or
+  died is missed: whole disks (or what a RAID controller makes of them), and not what is made of them (file
+  systems, partitions, LVM, software RAID: these would count them again, and can be resized). Not what comes
+  and goes: USB, SD cards, optical drives; nor what is elsewhere: network storage. 0 where there is none. A
+  container has the disks of its host. Without /sys, or when a disk does not tell its size, it is absent.
 * `logged_in_users` counts people, not terminals. With logind: distinct users with a session open and not
   closing; the account that measures counts only if it has a terminal or a seat. Else `who`, distinct names.
   On Windows, sessions with a desktop.

@@ -51,6 +51,11 @@ function Round {
 		if ($one.PNPDeviceID -notmatch '^(ROOT|SWD)\\') { Say "link `"$($one.Name)`"" }
 	}
 
+	Say '#disks'
+	foreach ($one in Ask 'Win32_DiskDrive') {
+		Say "disk `"$($one.Size)`" `"$($one.InterfaceType)`" `"$($one.Capabilities)`" `"$($one.MediaType)`""
+	}
+
 	Say '#gpu'
 	if (Get-Command nvidia-smi.exe) {
 		$start = New-Object Diagnostics.ProcessStartInfo 'nvidia-smi.exe'

@@ -88,6 +88,24 @@ labmon_probe() {
 			[ -e "$file" ] && printf '%s\n' "$file"
 		done
 
+		# Of a disk: its size, whether it can be taken out or is hidden, how it fares, a card's kind, and its place
+		# in the machine, which tells a USB stick; none if it was pulled out just now. No disk itself is asked.
+		printf '#disks\n'
+		[ -d /sys/block ] && printf 'sys block\n'
+		for disk in /sys/block/*; do
+			[ -e "$disk/device" ] || continue
+			unset size removable hidden state type
+			read -r size <"$disk/size"
+			read -r removable <"$disk/removable"
+			read -r hidden <"$disk/hidden"
+			read -r state rest <"$disk/device/state"
+			read -r type <"$disk/device/type"
+			printf 'disk %s %s %s %s %s %s ' "${disk##*/}" \
+				"${size:--}" "${removable:--}" "${hidden:--}" "${state:--}" "${type:--}"
+			cd "$disk/device" && pwd -P || printf -- '-\n'
+		done
+		cd /
+
 		# Only the processor's own sensors are read: asking a disk for its temperature can wake it up.
 		printf '#temperature\n'
 		for chip in /sys/class/hwmon/hwmon*; do
@@ -187,6 +205,8 @@ labmon_probe() {
 		file=/System/Volumes/Data
 		[ -d "$file" ] || file=/
 		df -P -k "$file"
+		printf '#disks\n'
+		ioreg -r -d 3 -w 0 -c IOBlockStorageDevice | grep -E '"(Protocol Characteristics|Removable|Size)" = '
 		printf '#gpu\n'
 		ioreg -r -d 1 -w 0 -c IOAccelerator | grep '"PerformanceStatistics"'
 		darwin_sample

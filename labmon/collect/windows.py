@@ -43,6 +43,7 @@ def read(output: Output) -> Look:
                 logged_in_users=int(users[1]) if users else None,
                 process_count=int(processes[1]) if processes else None,
             ),
+            **_disk_total(output.lines("disks")),
             **programs.gpu(output.lines("gpu")),
         },
         samples=samples,
@@ -79,6 +80,29 @@ def _hardware(lines: Lines) -> Hardware:
     """The counters know a card by its name too, with other characters where these mean something to them."""
     names = (found[1] for line in lines if (found := re.fullmatch(rf"link {_NAME}", line)))
     return Hardware(links=frozenset(name.translate(str.maketrans("()#/\\", "[]___")) for name in names))
+
+
+def _disk_total(lines: Lines) -> dict[str, float]:
+    """Of Win32_DiskDrive: Size, InterfaceType, Capabilities (7: has removable media), MediaType.
+
+    A USB disk that speaks SCSI (UAS) is known by its MediaType alone. The members of a storage pool are not
+    in this class, but the pool is.
+    """
+    total = None
+    for line in lines:
+        found = re.fullmatch(r'disk "(\d{0,19})" "([^"]*)" "([\d ]*)" "([^"]*)"', line, re.ASCII)
+        if not found:
+            return {}
+        total = total or 0
+        size, interface, capabilities, media = found.groups()
+        if interface in ("USB", "1394") or "7" in capabilities.split():
+            continue
+        if media.startswith(("External", "Removable")):
+            continue
+        if not size:
+            return {}
+        total += int(size)
+    return known(disk_total_bytes=total)
 
 
 def _memory(lines: Lines) -> dict[str, float]:

@@ -237,6 +237,8 @@ class System:
     cpu_percent: float | None
     ram_percent: float | None
     disk_percent: float | None
+    ram_total_bytes: int | None
+    disk_total_bytes: int | None
     logged_in_users: int | None
     uptime_seconds: int | None
 
@@ -338,7 +340,8 @@ def systems(
                    COALESCE(status_since, CASE status WHEN 'discovered' THEN first_seen END) AS status_since,
                    status_error, ssh_port, first_seen, last_seen,
                    CASE WHEN gone_since > last_seen THEN gone_since END AS gone_since, last_collected,
-                   cpu_percent, ram_percent, disk_percent, logged_in_users, uptime_seconds
+                   cpu_percent, ram_percent, disk_percent, ram_total_bytes, disk_total_bytes,
+                   logged_in_users, uptime_seconds
             FROM systems LEFT JOIN labs USING (lab_id) LEFT JOIN LATERAL (
                 SELECT * FROM readings
                 WHERE readings.system_id = systems.system_id AND collected_at = systems.last_collected

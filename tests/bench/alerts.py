@@ -140,8 +140,8 @@ def ticks(connection, minutes: range, who: str) -> tuple[float, int]:
         now = BEGIN + timedelta(minutes=minute)
         connection.execute("SELECT labmon_metrics_day(%s::date)", [now])
         connection.execute(
-            "INSERT INTO metrics (system_id, collected_at, cpu_percent, disk_percent, ram_total_bytes) "
-            f"SELECT system_id, %s, 5, 50, 2^34 FROM systems WHERE {who}",
+            "INSERT INTO metrics (system_id, collected_at, cpu_percent, disk_percent, ram_total_bytes, "
+            f"disk_total_bytes) SELECT system_id, %s, 5, 50, 2^34, 2^40 FROM systems WHERE {who}",
             [now],
         )
         connection.execute(f"UPDATE systems SET last_collected = %s WHERE {who}", [now])

@@ -117,6 +117,7 @@ def bodies(number: int) -> list[bytes]:
         logged_in_users=3,
         load1=1.25,
         ram_total_bytes=16 * 2**30,
+        disk_total_bytes=512_110_190_592,
         swap_percent=1.5,
         disk_read_mbps=3.25,
         disk_write_mbps=0.75,

@@ -80,7 +80,7 @@ moments = st.datetimes(
 )
 ids = st.integers(1, 2**31 - 1)
 big = st.integers(0, 2**63 - 1)
-numbers = st.floats(-1e15, 1e15)
+numbers = st.floats(-1e19, 1e19)
 macs = st.lists(st.integers(0, 255), min_size=6, max_size=6).map(lambda b: ":".join(f"{x:02x}" for x in b))
 
 discoveries = st.builds(
@@ -112,7 +112,7 @@ statuses = st.builds(
     checked_at=moments,
     error=st.none() | lines,
 )
-whole = {"uptime_seconds", "logged_in_users", "ram_total_bytes", "process_count"}
+whole = {"uptime_seconds", "logged_in_users", "ram_total_bytes", "disk_total_bytes", "process_count"}
 readings = (
     st.fixed_dictionaries(
         {},
@@ -221,6 +221,8 @@ def test_a_body_over_the_limit_is_undecodable():
         (Metrics, SEED_METRICS, {"metrics": {"cpu_percent": 100.5}}, "cpu_percent"),
         (Metrics, SEED_METRICS, {"metrics": {"uptime_seconds": -1}}, "uptime_seconds"),
         (Metrics, SEED_METRICS, {"metrics": {"ram_total_bytes": 2**63}}, "ram_total_bytes"),
+        (Metrics, SEED_METRICS, {"metrics": {"disk_total_bytes": 2**63}}, "disk_total_bytes"),
+        (Metrics, SEED_METRICS, {"metrics": {"disk_total_bytes": -1}}, "disk_total_bytes"),
         (Metrics, SEED_METRICS, {"metrics": {"load1": 1e300}}, "load1"),
         (Metrics, SEED_METRICS, {"metrics": {}}, "metrics"),
         (Metrics, SEED_METRICS, {"metrics": {"cpu_percent": None, "else": 1}}, "metrics"),

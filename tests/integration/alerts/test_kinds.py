@@ -242,6 +242,62 @@ def test_memory_that_was_taken_out_stands_until_acknowledged(quiet):
     assert quiet.news() == [("firing", "ram_changed", second)]
 
 
+TERABYTE = 10**12
+
+
+def test_a_disk_that_was_taken_out_stands_until_acknowledged(site):
+    """By the rule of a fresh database; others would tell of a machine of which only this is known."""
+    site.connection.execute("DELETE FROM alert_rules WHERE name <> 'disk_changed'")
+    first, second, third = site.systems(3)
+    site.watch(0, 1, [first, second, third], disk_total_bytes=TERABYTE)
+    site.watch(2, 3, [first], disk_total_bytes=TERABYTE - TERABYTE // 250)  # whole cylinders
+    site.watch(4, 5, [first], disk_total_bytes=TERABYTE)
+    site.watch(6, 9, [third], cpu_percent=5.0)  # its probe says no more of it
+    assert site.told() == []
+    site.watch(10, 11, [second], disk_total_bytes=TERABYTE // 2)
+    (alert,) = site.told()
+    assert (alert.alert_type, alert.system_id, alert.severity) == ("disk_changed", second, "critical")
+    assert (alert.value, alert.threshold) == pytest.approx((TERABYTE / 2, TERABYTE), rel=1e-6)
+    site.watch(12, 13, [third], disk_total_bytes=TERABYTE)  # and again it does
+    site.watch(14, 20, [second], disk_total_bytes=TERABYTE)
+    assert site.states() == ["firing"]
+    acknowledge(site, 21)
+    assert site.news() == [("resolved", "disk_changed", second)]
+    site.watch(22, 25, [first, second, third], disk_total_bytes=TERABYTE)
+    assert site.told() == []
+
+
+def test_the_only_disk_of_a_machine_and_the_first_of_one_without(site):
+    site.connection.execute("DELETE FROM alert_rules WHERE name <> 'disk_changed'")
+    one, diskless, never = site.systems(3)
+    site.watch(0, 1, [one], disk_total_bytes=TERABYTE)
+    site.watch(0, 3, [diskless], disk_total_bytes=0)
+    site.watch(0, 3, [never], cpu_percent=5.0)
+    site.watch(4, 5, [one], disk_total_bytes=0)
+    assert site.news() == [("firing", "disk_changed", one)]
+    acknowledge(site, 6)
+    site.watch(7, 8, [one, diskless], disk_total_bytes=0)
+    assert site.news() == [("resolved", "disk_changed", one)]
+    site.watch(9, 10, [one, diskless], disk_total_bytes=TERABYTE)
+    assert sorted(site.news()) == [("firing", "disk_changed", one), ("firing", "disk_changed", diskless)]
+
+
+def test_the_smallest_of_two_dozen_disks_is_missed(site):
+    site.connection.execute("DELETE FROM alert_rules WHERE name <> 'disk_changed'")
+    (one,) = site.systems(1)
+    site.watch(0, 1, [one], disk_total_bytes=23 * TERABYTE + TERABYTE // 4)
+    site.watch(2, 3, [one], disk_total_bytes=23 * TERABYTE)
+    assert site.news() == [("firing", "disk_changed", one)]
+
+
+def test_more_than_a_petabyte_can_be_told(site):
+    site.connection.execute("DELETE FROM alert_rules WHERE name <> 'disk_changed'")
+    (one,) = site.systems(1)
+    site.watch(0, 1, [one], disk_total_bytes=2**62)
+    site.watch(2, 3, [one], disk_total_bytes=2**61)
+    assert [alert.value for alert in site.told()] == pytest.approx([2**61], rel=1e-6)
+
+
 def test_a_gpu_that_is_gone_in_three_readings(quiet):
     first, second = quiet.systems(2)
     quiet.another_rule("gpu_gone", kind="gone", metric="gpu_percent")

@@ -70,6 +70,10 @@ def test_every_shell_reads_what_this_kernel_says(shell):
     disk = os.statvfs("/")
     used = disk.f_blocks - disk.f_bfree
     assert report.readings.ram_total_bytes == int(memory["MemTotal"]) * 1024
+    disks = [disk for disk in Path("/sys/block").glob("*/device") if disk.exists()]
+    sizes = [int(disk.with_name("size").read_text()) * 512 for disk in disks]
+    if all("virtio" in str(disk.resolve()) for disk in disks):  # of others it depends
+        assert report.readings.disk_total_bytes == sum(sizes)
     assert report.readings.disk_percent == pytest.approx(100 * used / (used + disk.f_bavail), abs=1)
     assert report.readings.cpu_percent is not None
     assert report.readings.network_recv_mbps is not None
@@ -269,6 +273,59 @@ def test_the_processors_temperature_is_read_and_no_disks(shell):
     assert report.readings.disk_write_mbps is not None  # by the names of the disks
 
 
+def blocks(name, size, device, *files, removable=0):
+    """Shell that makes a block device of /sys; `files` are those of its device, with what is in them."""
+    disk = f"/sys/block/{name}"
+    return "\n".join(
+        [
+            f"mkdir -p /sys/devices/{device} {disk}",
+            f"ln -s /sys/devices/{device} {disk}/device",
+            f"echo {size} >{disk}/size; echo {removable} >{disk}/removable",
+            *(f"echo '{text}' >{disk}/device/{file}" for file, text in files),
+        ]
+    )
+
+
+DISKS = "\n".join(
+    [
+        "mount -t tmpfs none /sys; mkdir -p /sys/block/loop0 /sys/block/dm-0",
+        "echo 5000 | tee /sys/block/loop0/size >/sys/block/dm-0/size",
+        blocks("sda", 1000, "pci0000:00/ata1/host0/0:0:0:0", ("state", "running"), ("type", 0)),
+        blocks("sdb", 3000, "pci0000:00/ata2/host1/1:0:0:0", ("state", "running"), ("type", 0)),
+        blocks("nvme0n1", 7000, "pci0000:00/nvme/nvme0", ("state", "deleting (no IO)")),
+        blocks("mmcblk0", 20000, "platform/mmc_host/mmc0/mmc0:0001", ("type", "MMC")),
+        blocks("sdc", 100000, "pci0000:00/usb1/1-4/host2/2:0:0:0", ("state", "running")),
+        blocks("sdd", 100000, "pci0000:00/usb1/1-5/host3/3:0:0:0", ("state", "running"), removable=1),
+        blocks("sr0", 100000, "pci0000:00/ata3/host4/4:0:0:0", ("state", "running"), removable=1),
+    ]
+)
+
+
+@needs_mounts
+@every_shell
+def test_the_disks_that_are_built_in_are_added_up(shell):
+    assert run(shell, before=DISKS).readings.disk_total_bytes == (1000 + 3000 + 7000 + 20000) * 512
+    assert run(shell, before=DISKS + "\nrm -r /sys/block/sdb").readings.disk_total_bytes == 28000 * 512
+    dead = DISKS + "\necho offline >/sys/block/sda/device/state"
+    assert run(shell, before=dead).readings.disk_total_bytes == 30000 * 512
+
+
+@needs_mounts
+@every_shell
+def test_no_disk_is_none_and_a_disk_without_a_size_is_not_known(shell):
+    none = "mount -t tmpfs none /sys; mkdir /sys/block"
+    assert run(shell, before=none).readings.disk_total_bytes == 0
+    assert run(shell, before=DISKS + "\nrm /sys/block/sdb/size").readings.disk_total_bytes is None
+    assert run(shell, before="mount -t tmpfs none /sys").readings.disk_total_bytes is None
+
+
+@needs_mounts
+@every_shell
+def test_a_disk_that_goes_while_it_is_looked_at_makes_no_sum(shell):
+    gone = DISKS + "\nrm /sys/block/sda/device; touch /sys/block/sda/device"
+    assert run(shell, before=gone).readings.disk_total_bytes is None
+
+
 AMD = """
 mount -t tmpfs none /sys
 mkdir -p /sys/class/drm/card0 /sys/class/drm/card1-DP-1 /sys/class/drm/card1 /sys/class/drm/card2
@@ -338,7 +395,8 @@ while IFS= read -r line; do printf '%s\\n' "$line"; done <{name}.$number""",
     tool("netstat", *(of(r"(?:Name|[a-z]+\d\*?) ", sample) for sample in samples))
     disks = [of(r"  .*(?:Statistics|BSD Name)", sample) for sample in samples]
     noise = "+-o IOBlockStorageDriver  <class IOBlockStorageDriver>\n    | {\n"
-    tool("ioreg", noise + recorded("gpu"), *(noise + disk for disk in disks))
+    others = (recorded(name) for name in ("disks", "gpu"))
+    tool("ioreg", *(noise + output for output in (*others, *disks)))
     return folder
 
 

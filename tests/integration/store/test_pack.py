@@ -62,7 +62,7 @@ values = st.fixed_dictionaries(
     optional={name: st.one_of(st.none(), numbers, sensors) for name, numbers in REALS.items()}
     | {
         name: st.one_of(st.none(), st.integers(0, 2**63 - 1), st.integers(0, 300))
-        for name in ("uptime_seconds", "process_count", "ram_total_bytes")
+        for name in ("uptime_seconds", "process_count", "ram_total_bytes", "disk_total_bytes")
     },
 )
 moments = st.one_of(
@@ -453,3 +453,13 @@ def test_a_reading_older_than_any_that_is_kept_is_a_dead_letter(connection, hand
     assert [place for place in rejected] == [0]
     assert "older than [retention] raw, 1825d" in rejected[0].reason
     assert count(connection, "readings") == 1
+
+
+def test_what_does_not_change_costs_a_dozen_bytes_an_hour(connection, put):
+    put(*((1, NOON + timedelta(minutes=n), {"disk_total_bytes": 2_512_509_124_608}) for n in range(60)))
+    assert packed(connection) == 60
+    query = "SELECT octet_length(disk_total_bytes) FROM metrics_packed"
+    assert connection.execute(query).fetchone()[0] <= 12
+    assert {row[0] for row in connection.execute("SELECT disk_total_bytes FROM readings")} == {
+        2_512_509_124_608
+    }

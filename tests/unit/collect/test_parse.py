@@ -49,6 +49,7 @@ def test_every_output_on_file_has_its_expectation():
     "part, fields",
     {
         "hardware": set(),
+        "disks": {"disk_total_bytes"},
         "temperature": {"cpu_temperature_celsius"},
         "users": {"logged_in_users"},
         "processes": {"process_count"},
@@ -65,6 +66,46 @@ def test_a_missing_part_costs_only_itself(part, fields):
     left = msgspec.to_builtins(parse(without, NOW).readings)
 
     assert left == {name: value for name, value in whole.items() if name not in fields}
+
+
+DISKS_ON_FILE = (1000215216 + 3907029168) * 512
+
+
+@pytest.mark.parametrize(
+    "line, more",
+    {
+        "disk sdx 100 0 0 running 0 /sys/devices/pci0000:00/ata3/host2": 100 * 512,
+        "disk sdx 100 0 - - - /sys/devices/pci0000:00/ata3/host2": 100 * 512,  # an old kernel
+        "disk vda 100 0 0 - - /sys/devices/pci0000:00/0000:00:02.0/virtio1": 100 * 512,
+        "disk cciss!c0d0 100 0 0 - - /sys/devices/pci0000:00/cciss0/c0d0": 100 * 512,
+        "disk mmcblk1 100 0 0 - MMC /sys/devices/platform/emmc/mmc_host/mmc1/mmc1:0001": 100 * 512,
+        "disk mmcblk1boot0 8 0 0 - - /sys/devices/platform/emmc/mmc_host/mmc1/mmc1:0001/block/mmcblk1": 0,
+        "disk mmcblk1 100 0 0 - SD /sys/devices/platform/emmc/mmc_host/mmc1/mmc1:0001": 0,
+        "disk sdx 100 1 0 running 0 /sys/devices/pci0000:00/ata3/host2": 0,
+        "disk nvme1c0n1 100 0 1 live - /sys/devices/pci0000:00/nvme/nvme1": 0,
+        "disk sdx 100 0 0 offline 0 /sys/devices/pci0000:00/ata3/host2": 0,
+        "disk nvme1n1 100 0 0 dead - /sys/devices/pci0000:00/nvme/nvme1": 0,
+        "disk nvme1n1 100 0 0 resetting - /sys/devices/pci0000:00/nvme/nvme1": 100 * 512,  # it comes back
+        "disk sdx 100 0 0 running 0 /sys/devices/pci0000:00/0000:00:14.0/usb2/2-1/2-1:1.0/host7": 0,
+        "disk sdx 100 0 0 running 0 /sys/devices/pci0000:00/0000:04:00.0/fw1/fw1.0/host7": 0,
+        "disk sdx 100 0 0 running 0 /sys/devices/platform/host9/session1/target9:0:0/9:0:0:0": 0,
+        "disk sdx 100 0 0 running 0 /sys/devices/pci0000:00/host1/rport-1:0-2/target1:0:0/1:0:0:0": 0,
+        "disk nvme1n1 100 0 0 live - /sys/devices/virtual/nvme-fabrics/ctl/nvme1": 0,
+        "disk rbd0 100 0 0 - - /sys/devices/rbd/0": 0,
+        "disk mtdblock0 100 0 0 - nor /sys/devices/platform/spi/mtd/mtd0": 0,
+        "disk sdx - 1 0 running 0 /sys/devices/pci0000:00/ata3/host2": 0,  # not counted anyway
+        "disk sdx 0 0 0 running 0 /sys/devices/pci0000:00/ata3/host2": 0,
+        "disk sdx - 0 0 running 0 /sys/devices/pci0000:00/ata3/host2": None,
+        "disk sdx 100 0 0 running 0 -": None,  # pulled out this moment, and perhaps a stick
+        "disk sdx 99999999999999999999 0 0 running 0 /sys/devices/pci0000:00/ata3/host2": None,
+        "disk sdx": None,
+    }.items(),
+)
+def test_a_disk_counts_when_it_is_built_in_and_works(line, more):
+    """None: one that is not understood makes the sum unknown, not smaller."""
+    output = DESKTOP.replace(b"#disks\nsys block\n", b"#disks\nsys block\n" + line.encode() + b"\n")
+    total = parse(output, NOW).readings.disk_total_bytes
+    assert total == (None if more is None else DISKS_ON_FILE + more)
 
 
 EVENTS = {"swap_in_rate", "swap_out_rate", "major_page_fault_rate"}
