@@ -87,9 +87,9 @@ BEGIN
 END
 $$;
 
--- OFFSET 0 keeps the planner from working the arrays out for every reading, and lets it leave out those that
--- nobody asked for.
-DO $$
+-- The view of all readings, anew when `metrics` and `metrics_packed` have got another column. OFFSET 0 keeps the
+-- planner from working the arrays out for every reading, and lets it leave out those that nobody asked for.
+CREATE FUNCTION labmon_make_readings() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     plain text; unpacked text; one text;
 BEGIN
@@ -113,6 +113,8 @@ BEGIN
     );
 END
 $$;
+
+SELECT labmon_make_readings();
 
 -- Where a day is packed machine by machine, before it takes the place of the plain readings all at once. `plain`
 -- is how many of a row's readings are such. Not logged: what a crash of the server empties is packed again.

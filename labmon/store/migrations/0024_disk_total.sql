@@ -2,7 +2,7 @@
 
 ALTER TABLE metrics ADD COLUMN disk_total_bytes bigint;
 ALTER TABLE metrics_packed ADD COLUMN disk_total_bytes bytea;
-ALTER TABLE IF EXISTS metrics_packing ADD COLUMN disk_total_bytes bytea;
+ALTER TABLE metrics_packing ADD COLUMN disk_total_bytes bytea;
 
 DO $$
 DECLARE
@@ -17,55 +17,7 @@ BEGIN
 END
 $$;
 
--- As in 0011, with one column more, at the end, where a view takes it.
-CREATE OR REPLACE VIEW readings AS
-SELECT system_id, collected_at, labmon_bucket('1 hour', collected_at) AS hour,
-       cpu_percent, ram_percent, disk_percent, network_sent_mbps, network_recv_mbps, gpu_percent,
-       uptime_seconds, logged_in_users, cpu_iowait_percent, cpu_temperature_celsius, load1, ram_total_bytes,
-       swap_percent, swap_in_rate, swap_out_rate, disk_read_mbps, disk_write_mbps, gpu_memory_percent,
-       gpu_temperature_celsius, context_switch_rate, major_page_fault_rate, process_count,
-       disk_total_bytes
-FROM metrics
-UNION ALL
-SELECT system_id, hour + one.microseconds * interval '1 microsecond', hour,
-       one.cpu_percent, one.ram_percent, one.disk_percent, one.network_sent_mbps, one.network_recv_mbps, one.gpu_percent,
-       one.uptime_seconds, one.logged_in_users, one.cpu_iowait_percent, one.cpu_temperature_celsius, one.load1, one.ram_total_bytes,
-       one.swap_percent, one.swap_in_rate, one.swap_out_rate, one.disk_read_mbps, one.disk_write_mbps, one.gpu_memory_percent,
-       one.gpu_temperature_celsius, one.context_switch_rate, one.major_page_fault_rate, one.process_count,
-       one.disk_total_bytes
-FROM metrics_packed AS p, unnest(
-    labmon_unpack(p.collected_at, p.readings),
-    labmon_unpack_real(p.cpu_percent, p.readings),
-    labmon_unpack_real(p.ram_percent, p.readings),
-    labmon_unpack_real(p.disk_percent, p.readings),
-    labmon_unpack_real(p.network_sent_mbps, p.readings),
-    labmon_unpack_real(p.network_recv_mbps, p.readings),
-    labmon_unpack_real(p.gpu_percent, p.readings),
-    labmon_unpack(p.uptime_seconds, p.readings),
-    labmon_unpack(p.logged_in_users, p.readings),
-    labmon_unpack_real(p.cpu_iowait_percent, p.readings),
-    labmon_unpack_real(p.cpu_temperature_celsius, p.readings),
-    labmon_unpack_real(p.load1, p.readings),
-    labmon_unpack(p.ram_total_bytes, p.readings),
-    labmon_unpack_real(p.swap_percent, p.readings),
-    labmon_unpack_real(p.swap_in_rate, p.readings),
-    labmon_unpack_real(p.swap_out_rate, p.readings),
-    labmon_unpack_real(p.disk_read_mbps, p.readings),
-    labmon_unpack_real(p.disk_write_mbps, p.readings),
-    labmon_unpack_real(p.gpu_memory_percent, p.readings),
-    labmon_unpack_real(p.gpu_temperature_celsius, p.readings),
-    labmon_unpack_real(p.context_switch_rate, p.readings),
-    labmon_unpack_real(p.major_page_fault_rate, p.readings),
-    labmon_unpack(p.process_count, p.readings),
-    labmon_unpack(p.disk_total_bytes, p.readings)
-) AS one (
-    microseconds,
-    cpu_percent, ram_percent, disk_percent, network_sent_mbps, network_recv_mbps, gpu_percent,
-    uptime_seconds, logged_in_users, cpu_iowait_percent, cpu_temperature_celsius, load1, ram_total_bytes,
-    swap_percent, swap_in_rate, swap_out_rate, disk_read_mbps, disk_write_mbps, gpu_memory_percent,
-    gpu_temperature_celsius, context_switch_rate, major_page_fault_rate, process_count,
-    disk_total_bytes
-);
+SELECT labmon_make_readings();
 
 -- A value that is not what it was, or no longer there at all in `least` successive readings. Nothing but an
 -- acknowledgement ends it: whoever puts the memory back has still been at the machine. From nothing to something
