@@ -126,13 +126,15 @@ class Notifier:
     def _start(self, connection: Connection[Any], one: Waiting) -> None:
         """Send what waits for a target, in a thread of its own; what waited too long is given up.
 
-        What somebody has acknowledged meanwhile, for one, is not sent.
+        What somebody has acknowledged meanwhile, for one, is not sent, nor what has been silenced.
         """
         with connection.transaction():
             if count := deliveries.withdraw(
                 connection, one.target, ends=one.target not in self._without_ends
             ):
                 logger.info("%s: %d alerts need not be told any more", one.target, count)
+            if count := deliveries.hold(connection, one.target):
+                logger.info("%s: %d alerts are held, being muted", one.target, count)
         found = deliveries.waiting_for(connection, one.target, limit=MOST)
         latest = _now(connection) - timedelta(seconds=self._settings.retry_for)
         stale = [each for each in found if each.created_at < latest]

@@ -90,6 +90,12 @@ class Story:
         time.sleep(seconds)
         assert self.heard()[self._seen :] == []
 
+    def all_are(self, state, count):
+        """Wait until so many words are in this state and none in another; attempts until then do not count."""
+        query = "SELECT state, count(*) FROM deliveries WHERE target = %s GROUP BY state"
+        self.site.wait(lambda: self.site.ask(query, self.name) == [(state, count)])
+        self._seen = len(self.heard())
+
     def at_last(self, *expected, seconds=120):
         """Wait until these have been told; whatever was told twice was told in the same words.
 

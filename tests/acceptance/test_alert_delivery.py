@@ -112,17 +112,44 @@ def fan_in(lab):
             lab.silence(TICK + 1)
 
 
+def remove_maintenance(lab):
+    """That of the story; returns its number."""
+    listed = json.loads(lab.run("maintenance", "list", "-f", "json").stdout)
+    (number,) = [one["maintenance_id"] for one in listed if one["comment"] == lab.name]
+    lab.run("maintenance", "remove", number)
+    return number
+
+
 def maintenance_end(lab):
     """What fired in it and still stands is told at its end."""
     lab.run("maintenance", "add", "--system", lab.systems[0], "--for", "1h", "-m", lab.name)
     lab.publish(*((place, 0, {"disk_percent": 95.0}) for place in (0, 1)))
     lab.news((1, "full", "firing"))
     lab.silence(TICK + 1)
-    listed = json.loads(lab.run("maintenance", "list", "-f", "json").stdout)
-    (number,) = [one["maintenance_id"] for one in listed if one["comment"] == lab.name]
-    lab.run("maintenance", "remove", number)
+    number = remove_maintenance(lab)
     (request,) = lab.news((0, "full", "firing"))
     assert request.document["alerts"][0]["reason"] == f"not told before: maintenance {number}"
+
+
+def silenced(lab):
+    """What waits by then is held until the silence ends, and told if it still stands."""
+    lab.receiver.then = 503
+    lab.publish(*((place, 0, {"disk_percent": 95.0}) for place in (0, 1)))
+    lab.receiver.wait(1, 60)
+    lab.run("alerts", "silence", "--rule", "full", "--lab", lab.name, "--for", "1h", "-m", lab.name)
+    lab.all_are("held", 2)
+    lab.receiver.then = 204
+    lab.silence(TICK + 1)
+    lab.publish((1, 0, {"disk_percent": 10.0}))
+    lab.site.wait(
+        lambda: lab.site.ask(
+            "SELECT FROM alert_incidents WHERE state = 'resolved' AND system_id = %s", lab.systems[1]
+        )
+    )
+    number = remove_maintenance(lab)
+    (request,) = lab.news((0, "full", "firing"))
+    assert request.document["alerts"][0]["reason"] == f"not told before: silence {number}"
+    lab.silence(TICK + 1)
 
 
 def acknowledged(lab):
@@ -191,6 +218,7 @@ AT_ONCE = {
     no_data: SILENT.partition('[[rule]]\nname = "lab_down"')[0],
     fan_in: SILENT,
     maintenance_end: FULL % "0s",
+    silenced: FULL % "0s",
     acknowledged: FULL % "4s",
     repeated: FULL % "3s",
     receiver_is_away: FULL % "0s",
