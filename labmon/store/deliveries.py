@@ -180,8 +180,8 @@ def settle(connection: Connection[Any], ids: Sequence[int], state: State, error:
     )
 
 
-def withdraw(connection: Connection[Any], target: str, *, ends: bool) -> int:
-    """Take back what nobody needs to be told any more, in the caller's transaction. Returns how much.
+def withdraw(connection: Connection[Any], target: str, *, ends: bool) -> list[int]:
+    """Take back what nobody needs to be told any more, in the caller's transaction. Returns those.
 
     That is what somebody has acknowledged meanwhile; what is over, for a target that is told of no `ends`;
     and the end of what was taken back or is held.
@@ -195,9 +195,10 @@ def withdraw(connection: Connection[Any], target: str, *, ends: bool) -> int:
         WHERE target = %(target)s AND deliveries.state = 'waiting' AND alert -> 'state' IS NULL
           AND incident.alert_id = (alert ->> 'alert_id')::bigint
           AND (acknowledged_at IS NOT NULL OR resolved_at IS NOT NULL AND NOT %(ends)s)
+        RETURNING delivery_id
         """,
         {"target": target, "ends": ends},
-    ).rowcount
+    ).fetchall()
     ended = connection.execute(
         """
         UPDATE deliveries AS word SET state = 'withdrawn', settled_at = now(), error = 'nobody was told of it'
@@ -207,18 +208,19 @@ def withdraw(connection: Connection[Any], target: str, *, ends: bool) -> int:
         ) AND NOT EXISTS (
             SELECT FROM deliveries AS before WHERE target = %(target)s AND state = 'sent'
               AND alert ->> 'alert_id' = word.alert ->> 'alert_id')
+        RETURNING delivery_id
         """,
         {"target": target},
-    ).rowcount
-    return began + ended
+    ).fetchall()
+    return [row[0] for row in began + ended]
 
 
-def hold(connection: Connection[Any], target: str) -> int:
+def hold(connection: Connection[Any], target: str) -> list[int]:
     """Keep what has been muted since it was to be told, until `release`, in the caller's transaction.
 
-    By the same reasons as what is not to be told in the first place. Returns how much.
+    By the same reasons as what is not to be told in the first place. Returns those.
     """
-    return connection.execute(
+    rows = connection.execute(
         """
         UPDATE deliveries SET state = 'held', error = why
         FROM labmon_alerts_muted(now(), ARRAY(
@@ -226,9 +228,11 @@ def hold(connection: Connection[Any], target: str) -> int:
             WHERE target = %(target)s AND state = 'waiting'
         )) AS mute
         WHERE target = %(target)s AND state = 'waiting' AND (alert ->> 'alert_id')::bigint = mute.alert_id
+        RETURNING delivery_id
         """,
         {"target": target},
-    ).rowcount
+    )
+    return [row[0] for row in rows]
 
 
 def release(connection: Connection[Any], now: datetime) -> int:

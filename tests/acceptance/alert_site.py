@@ -189,6 +189,7 @@ class Site:
         self.labmon.run("alerts", "rules", "import", self.labmon.folder / "rules.toml", "--replace")
         self.labmon.run("setup-queues")
         self.start()
+        self.wait(lambda: self.ask("SELECT FROM workers WHERE main_pid = %s", self._consumer.pid))
 
     def start(self):
         self._consumer = self.labmon.start("consume")
