@@ -138,7 +138,8 @@ def acknowledge(
     In the caller's transaction. Returns those of the numbers that were firing.
     """
     rows = connection.execute(
-        "SELECT * FROM labmon_alerts_acknowledge(%s::bigint[], %s, %s, %s)", [list(alerts), who, comment, now]
+        "SELECT * FROM labmon_alerts_acknowledge(%s::bigint[], %s, %s, %s)",
+        [[one for one in alerts if abs(one) < 2**63], who, comment, now],
     )
     return [row[0] for row in rows]
 

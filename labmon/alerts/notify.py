@@ -126,14 +126,18 @@ class Notifier:
     def _start(self, connection: Connection[Any], one: Waiting) -> None:
         """Send what waits for a target, in a thread of its own; what waited too long is given up.
 
-        What somebody has acknowledged meanwhile, for one, is not sent.
+        What somebody has acknowledged meanwhile, for one, is not sent, nor what has been silenced.
         """
-        with connection.transaction():
-            if count := deliveries.withdraw(
-                connection, one.target, ends=one.target not in self._without_ends
-            ):
-                logger.info("%s: %d alerts need not be told any more", one.target, count)
+        # Read first: whatever comes while these are looked at has its turn next time.
         found = deliveries.waiting_for(connection, one.target, limit=MOST)
+        with connection.transaction():
+            over = deliveries.withdraw(connection, one.target, ends=one.target not in self._without_ends)
+            held = deliveries.hold(connection, one.target)
+        if over:
+            logger.info("%s: %d alerts need not be told any more", one.target, len(over))
+        if held:
+            logger.info("%s: %d alerts are held, being muted", one.target, len(held))
+        found = [each for each in found if each.delivery_id not in {*over, *held}]
         latest = _now(connection) - timedelta(seconds=self._settings.retry_for)
         stale = [each for each in found if each.created_at < latest]
         if stale:

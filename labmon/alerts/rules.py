@@ -31,6 +31,7 @@ HINTS = {
     "kind": f"There are: {', '.join(KINDS)}",
     "severity": f"There are: {', '.join(get_args(Severity))}",
     "comparison": "There are: >, >=, <, <=",
+    "note": "One line",
 }
 """What a key may be, where the type alone does not tell people."""
 OF_A_METRIC = ("threshold", "rate", "changed", "gone")
@@ -218,9 +219,9 @@ def from_toml(text: str, source: str) -> list[Rule]:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{source}: not TOML: {error}") from error
-    tables = document.pop("rule", [])
+    tables = document.pop("rule", None)
     if document or not isinstance(tables, list):
-        raise UsageError(f"{source}: rules are written as tables [[rule]]")
+        raise UsageError(f"{source}: rules are written as tables [[rule]]; none at all as rule = []")
     found: list[Rule] = []
     for place, table in enumerate(tables, start=1):
         name = table.get("name", f"number {place}") if isinstance(table, dict) else f"number {place}"

@@ -122,6 +122,11 @@ class Group(TyperGroup):
         except typer.Abort:
             code = Exit.INTERRUPTED
             say("labmon: interrupted")
+        except UnicodeEncodeError as error:
+            if error.reason != "surrogates not allowed":
+                raise
+            code = Exit.USAGE  # bytes of the command line, which the database does not take
+            say(f"labmon: {error.object!a:.100} is not UTF-8")
         except OSError as error:
             if error.filename is not None:
                 raise

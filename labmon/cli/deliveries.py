@@ -17,6 +17,7 @@ class Shown(StrEnum):
 
     all = "all"
     waiting = "waiting"
+    held = "held"
     sent = "sent"
     superseded = "superseded"
     withdrawn = "withdrawn"

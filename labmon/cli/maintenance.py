@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labmon.cli.moments import moment
+from labmon.cli.moments import moment, shown
 from labmon.cli.output import Column, Format, print_rows, say
 from labmon.cli.scopes import Comment, Dept, Lab, System, scope, whoever
 from labmon.cli.wiring import As, Quiet, load, open_store
@@ -134,6 +134,8 @@ def add(
     ends_at = moment(end) if end is not None else None
     if length is not None:
         ends_at = (starts_at or utcnow()) + duration(length)
+    if ends_at is not None and ends_at <= utcnow() and (starts_at is None or starts_at < ends_at):
+        raise UsageError(f"it would be over already, at {shown(ends_at)}")
     with open_store(load(ctx)) as store, store.transaction() as connection:
         whose = scope(connection, dept, lab, system)
         number = maintenance.add(

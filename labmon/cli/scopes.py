@@ -1,6 +1,7 @@
 """The options that say whose: all, a department, a lab, a system; and who says so."""
 
 import getpass
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,8 +24,21 @@ Lab = Annotated[
 System = Annotated[
     int | None, typer.Option("--system", min=1, max=LARGEST, help="This system.", show_default=False)
 ]
+LONGEST_COMMENT = 253
+"""Characters, as of a rule's note: it is one line in a table, and in a message."""
+
+
+def _one_line(text: str | None) -> str | None:
+    if text is None or (0 < len(text) <= LONGEST_COMMENT and not re.search(r"[\x00-\x1f\x7f]", text)):
+        return text
+    raise UsageError(f"--comment: one line of {LONGEST_COMMENT} characters at most, and not empty")
+
+
 Comment = Annotated[
-    str | None, typer.Option("--comment", "-m", help="Why, for whoever reads it.", show_default=False)
+    str | None,
+    typer.Option(
+        "--comment", "-m", help="Why, for whoever reads it.", show_default=False, callback=_one_line
+    ),
 ]
 
 

@@ -8,7 +8,7 @@ from labmon.brokers.base import Depth
 from labmon.config import Config
 from labmon.consume.spools import report_spool
 from labmon.messages import utcnow
-from labmon.store import spools
+from labmon.store import deliveries, spools
 from labmon.store.pool import Store
 
 logger = logging.getLogger(__name__)
@@ -35,5 +35,8 @@ class Watch:
                 metrics_queue=self._config.queue.metrics_queue,
                 spools=spools.fills(connection, now),
             )
+            released = deliveries.release(connection, now)
         if told:
             logger.info("alerts: %d to be told", told)
+        if released:
+            logger.info("alerts: %d deliveries are held no longer", released)

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 
 from labmon.messages import Alert
 
-State = Literal["waiting", "sent", "superseded", "withdrawn", "failed"]
+State = Literal["waiting", "held", "sent", "superseded", "withdrawn", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Delivery:
     state: State
     settled_at: datetime | None
     attempts: int
-    error: str | None  #: of the last attempt; or why it was withdrawn
+    error: str | None  #: of the last attempt; or why it is held or was withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +180,11 @@ def settle(connection: Connection[Any], ids: Sequence[int], state: State, error:
     )
 
 
-def withdraw(connection: Connection[Any], target: str, *, ends: bool) -> int:
-    """Take back what nobody needs to be told any more, in the caller's transaction. Returns how much.
+def withdraw(connection: Connection[Any], target: str, *, ends: bool) -> list[int]:
+    """Take back what nobody needs to be told any more, in the caller's transaction. Returns those.
 
     That is what somebody has acknowledged meanwhile; what is over, for a target that is told of no `ends`;
-    and the end of what was taken back.
+    and the end of what was taken back or is held.
     """
     began = connection.execute(
         """
@@ -195,22 +195,77 @@ def withdraw(connection: Connection[Any], target: str, *, ends: bool) -> int:
         WHERE target = %(target)s AND deliveries.state = 'waiting' AND alert -> 'state' IS NULL
           AND incident.alert_id = (alert ->> 'alert_id')::bigint
           AND (acknowledged_at IS NOT NULL OR resolved_at IS NOT NULL AND NOT %(ends)s)
+        RETURNING delivery_id
         """,
         {"target": target, "ends": ends},
-    ).rowcount
+    ).fetchall()
     ended = connection.execute(
         """
         UPDATE deliveries AS word SET state = 'withdrawn', settled_at = now(), error = 'nobody was told of it'
         WHERE target = %(target)s AND state = 'waiting' AND alert ->> 'state' = 'resolved' AND EXISTS (
-            SELECT FROM deliveries AS before WHERE target = %(target)s AND state = 'withdrawn'
+            SELECT FROM deliveries AS before WHERE target = %(target)s AND state IN ('withdrawn', 'held')
               AND alert ->> 'alert_id' = word.alert ->> 'alert_id'
         ) AND NOT EXISTS (
             SELECT FROM deliveries AS before WHERE target = %(target)s AND state = 'sent'
               AND alert ->> 'alert_id' = word.alert ->> 'alert_id')
+        RETURNING delivery_id
         """,
         {"target": target},
+    ).fetchall()
+    return [row[0] for row in began + ended]
+
+
+def hold(connection: Connection[Any], target: str) -> list[int]:
+    """Keep what has been muted since it was to be told, until `release`, in the caller's transaction.
+
+    By the same reasons as what is not to be told in the first place. Returns those.
+    """
+    rows = connection.execute(
+        """
+        UPDATE deliveries SET state = 'held', error = why
+        FROM labmon_alerts_muted(now(), ARRAY(
+            SELECT (alert ->> 'alert_id')::bigint FROM deliveries
+            WHERE target = %(target)s AND state = 'waiting'
+        )) AS mute
+        WHERE target = %(target)s AND state = 'waiting' AND (alert ->> 'alert_id')::bigint = mute.alert_id
+        RETURNING delivery_id
+        """,
+        {"target": target},
+    )
+    return [row[0] for row in rows]
+
+
+def release(connection: Connection[Any], now: datetime) -> int:
+    """Have what is no longer muted told after all, with the reason why only now. Returns how much.
+
+    What began and is over is taken back instead. In the caller's transaction, which is that of the tick: what
+    this tells by itself at the end of a silence, repeats for one, then reaches the target together with it.
+    """
+    count = connection.execute(
+        """
+        WITH ready AS (
+            SELECT delivery_id, error AS why, alert -> 'state' IS NULL AND resolved_at IS NOT NULL AS is_over
+            FROM deliveries LEFT JOIN alert_incidents AS incident
+                ON incident.alert_id = (alert ->> 'alert_id')::bigint
+            WHERE deliveries.state = 'held' AND ((alert -> 'state' IS NULL AND resolved_at IS NOT NULL)
+                OR incident.alert_id IS NULL OR incident.alert_id NOT IN (
+                    SELECT alert_id FROM labmon_alerts_muted(%(now)s, ARRAY(
+                        SELECT (alert ->> 'alert_id')::bigint FROM deliveries WHERE state = 'held'))))
+        )
+        UPDATE deliveries SET
+            state = CASE WHEN is_over THEN 'withdrawn' ELSE 'waiting' END,
+            settled_at = CASE WHEN is_over THEN now() END,
+            created_at = CASE WHEN is_over THEN created_at ELSE now() END,
+            error = CASE WHEN is_over THEN 'over before it could be told' END,
+            alert = CASE WHEN is_over OR alert ? 'reason' THEN alert
+                    ELSE alert || jsonb_build_object('reason', 'not told before: ' || why) END
+        FROM ready WHERE deliveries.delivery_id = ready.delivery_id AND state = 'held'
+        """,
+        {"now": now},
     ).rowcount
-    return began + ended
+    if count:
+        connection.execute("NOTIFY labmon_deliveries")
+    return count
 
 
 def postpone(

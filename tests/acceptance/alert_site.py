@@ -25,7 +25,8 @@ from tests.receiver import Receiver
 from tests.redis_server import RedisServer
 from tests.servers import PostgresServer
 
-BROKERS = {"postgres": PostgresServer, "redis": RedisServer, "rabbitmq": RabbitServer}
+BROKERS = {"store": None, "postgres": PostgresServer, "redis": RedisServer, "rabbitmq": RabbitServer}
+"""The queue's servers. `store`: it is in the store's database, so that rows and ack commit together."""
 
 TICK = 5.0
 """Seconds between two looks of `labmon consume` at what no reading triggers."""
@@ -90,6 +91,12 @@ class Story:
         time.sleep(seconds)
         assert self.heard()[self._seen :] == []
 
+    def all_are(self, state, count):
+        """Wait until so many words are in this state and none in another; forget the attempts until then."""
+        query = "SELECT state, count(*) FROM deliveries WHERE target = %s GROUP BY state"
+        self.site.wait(lambda: self.site.ask(query, self.name) == [(state, count)])
+        self._seen = len(self.heard())
+
     def at_last(self, *expected, seconds=120):
         """Wait until these have been told; whatever was told twice was told in the same words.
 
@@ -130,8 +137,8 @@ class Site:
     def __init__(self, kind, rules, stack):
         """The `rules` as TOML by story; each is of its lab alone."""
         self._stack = stack
-        self.broker = stack.enter_context(BROKERS[kind]())
         self.store = stack.enter_context(PostgresServer())
+        self.broker = self.store if kind == "store" else stack.enter_context(BROKERS[kind]())
         self.labmon = stack.enter_context(temporary_lab())
         self.stories = {name: Story(self, name, number) for number, name in enumerate(rules, 1)}
         for story in self.stories.values():
@@ -182,6 +189,7 @@ class Site:
         self.labmon.run("alerts", "rules", "import", self.labmon.folder / "rules.toml", "--replace")
         self.labmon.run("setup-queues")
         self.start()
+        self.wait(lambda: self.ask("SELECT FROM workers WHERE main_pid = %s", self._consumer.pid))
 
     def start(self):
         self._consumer = self.labmon.start("consume")

@@ -125,6 +125,19 @@ def test_rules_go_out_as_toml_and_come_back(stored_lab):
     assert "good" not in lab.run("alerts", "rules", "list").stdout
 
 
+def test_an_empty_file_removes_no_rules(stored_lab):
+    """Such as is left when `export > rules.toml` failed."""
+    lab = stored_lab
+    before = known_rules(lab)
+    file = lab.folder / "rules.toml"
+    file.write_text("")
+    assert "rule = []" in lab.run("alerts", "rules", "import", file, "--replace", code=2).stderr
+    assert known_rules(lab) == before
+    file.write_text("rule = []")
+    lab.run("alerts", "rules", "import", file, "--replace")
+    assert known_rules(lab) == []
+
+
 def test_tables_fit_a_terminal(stored_lab):
     for words in (["alerts", "rules", "list"], ["maintenance", "list"]):
         stored_lab.run("maintenance", "add", "--all", "--for", "2h")
@@ -150,6 +163,13 @@ def test_tables_fit_a_terminal(stored_lab):
         (["alerts", "rules", "remove", "nothing"], "nothing"),
         (["alerts", "show", "7"], "7"),
         (["alerts", "ack", "7"], "7"),
+        (["alerts", "ack", "99999999999999999999"], "99999999999999999999"),
+        (["alerts", "ack", "7", "-m", "two\nlines"], "one line"),
+        (["alerts", "silence", "--rule", "cpu_high", "-m", "x" * 254], "253"),
+        (["alerts", "deliveries", "--to", "\udcff"], "\\udcff"),
+        (["maintenance", "add", "--all", "--for", "1h", "-m", "\udcff"], "UTF-8"),
+        (["maintenance", "add", "--all", "--from", "2020-01-01", "--to", "2020-01-02"], "already"),
+        (["maintenance", "add", "--all", "--weekly", "Mon", "--to", "2020-01-02"], "already"),
         (["alerts", "silence"], "--rule"),
         (["alerts", "silence", "--rule", "cpu"], "cpu"),
         (["alerts", "list", "--severity", "loud"], "loud"),

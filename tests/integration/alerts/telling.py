@@ -4,9 +4,12 @@ import threading
 import time
 from contextlib import contextmanager
 
+import msgspec
+
 from labmon.alerts.notify import Notifier
 from labmon.consume.handlers import handlers
 from labmon.messages import Alert, encode, utcnow
+from labmon.store import deliveries
 from labmon.store.pool import Store
 
 
@@ -52,10 +55,28 @@ def notifying(config, **options):
         yield
 
 
+def incident(connection, alert, **columns):
+    """The incident that an alert is about, as the database has it by now."""
+    given = {"alert_type": alert.alert_type, "kind": "threshold", "system_id": alert.system_id} | columns
+    names, values = ", ".join(given), ", ".join(["%s"] * len(given))
+    (number,) = connection.execute(
+        f"INSERT INTO alert_incidents (severity, value, threshold, since, last_at, fired_at, {names}) "
+        f"VALUES ('warning', 95, 90, now(), now(), now(), {values}) RETURNING alert_id",
+        list(given.values()),
+    ).fetchone()
+    connection.commit()
+    return msgspec.structs.replace(alert, alert_id=number)
+
+
 def states(connection):
     connection.rollback()
     rows = connection.execute("SELECT state, count(*) FROM deliveries GROUP BY state")
     return dict(rows.fetchall())
+
+
+def words(connection):
+    connection.rollback()
+    return [(one.state, one.alert.state, one.error) for one in deliveries.recent(connection, limit=10)]
 
 
 def eventually(condition, seconds=20):

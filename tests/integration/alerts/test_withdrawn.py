@@ -5,28 +5,19 @@ import pytest
 
 from labmon.messages import utcnow
 from labmon.store import deliveries
-from tests.integration.alerts.telling import eventually, notifying, raised, states, store_alerts, target
+from tests.integration.alerts.telling import (
+    eventually,
+    incident,
+    notifying,
+    raised,
+    states,
+    store_alerts,
+    target,
+    words,
+)
 from tests.receiver import Receiver
 
 pytestmark = pytest.mark.usefixtures("machines")
-
-
-def incident(connection, alert, **columns):
-    """The incident that an alert is about, as the database has it by now."""
-    given = {"alert_type": alert.alert_type, "kind": "threshold", "system_id": alert.system_id} | columns
-    names, values = ", ".join(given), ", ".join(["%s"] * len(given))
-    (number,) = connection.execute(
-        f"INSERT INTO alert_incidents (severity, value, threshold, since, last_at, fired_at, {names}) "
-        f"VALUES ('warning', 95, 90, now(), now(), now(), {values}) RETURNING alert_id",
-        list(given.values()),
-    ).fetchone()
-    connection.commit()
-    return msgspec.structs.replace(alert, alert_id=number)
-
-
-def words(connection):
-    connection.rollback()
-    return [(one.state, one.alert.state, one.error) for one in deliveries.recent(connection, limit=10)]
 
 
 def test_what_somebody_has_acknowledged_meanwhile_is_not_told_nor_its_end(configured, connection, receiver):
