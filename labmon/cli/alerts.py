@@ -11,7 +11,7 @@ from labmon.cli.maintenance import duration
 from labmon.cli.moments import shown
 from labmon.cli.output import Column, Format, ago, print_rows, printable, say, span
 from labmon.cli.scopes import Comment, Dept, Lab, System, scope, whoever
-from labmon.cli.wiring import As, Quiet, load, open_store
+from labmon.cli.wiring import LARGEST, As, Quiet, load, open_store
 from labmon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def history(
     lab: Lab = None,
     system: System = None,
     rule: RuleName = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=LARGEST, help="The newest so many.")] = 50,
     form: As = Format.table,
 ) -> None:
     """List what was wrong, and when."""

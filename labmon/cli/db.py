@@ -131,8 +131,11 @@ def pack(ctx: typer.Context, day: Day, quiet: Quiet = False) -> None:
 @app.command()
 def unpack(ctx: typer.Context, day: Day, quiet: Quiet = False) -> None:
     """Turn a packed day into plain rows again, which it stays until `labmon db pack DAY`."""
+    from labmon.messages import utcnow
     from labmon.store import pack
 
+    if day.date() > utcnow().date():
+        raise UsageError(f"{day:%Y-%m-%d} is yet to come")
     with open_store(load(ctx)) as store, store.transaction() as connection:
         done = pack.unpack(connection, day.date())
     if not quiet:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from labmon.cli.output import Column, Format, print_rows, say
-from labmon.cli.wiring import As, load, open_store
+from labmon.cli.wiring import LARGEST, As, load, open_store
 from labmon.errors import UsageError
 
 app = typer.Typer(no_args_is_help=True, help="The departments and their subnets.")
@@ -36,7 +36,7 @@ def list_(ctx: typer.Context, form: As = Format.table) -> None:
 @app.command("set")
 def set_(
     ctx: typer.Context,
-    dept: Annotated[int, typer.Argument(min=1, help="Its number.", metavar="DEPT")],
+    dept: Annotated[int, typer.Argument(min=1, max=LARGEST, help="Its number.", metavar="DEPT")],
     name: Annotated[str | None, typer.Option(help="Its name.", show_default=False)] = None,
     code: Annotated[str | None, typer.Option(help="Its short name.", show_default=False)] = None,
     subnet: Annotated[

@@ -177,7 +177,10 @@ def history(
     system: Annotated[
         int | None, typer.Argument(metavar="[ID]", help="Only this system.", show_default=False)
     ] = None,
-    scan: Annotated[int | None, typer.Option(help="Only what this scan changed.", show_default=False)] = None,
+    scan: Annotated[
+        int | None,
+        typer.Option(min=0, max=2**63 - 1, help="Only what this scan changed.", show_default=False),
+    ] = None,
     change: Annotated[
         list[str] | None,
         typer.Option(
@@ -185,7 +188,9 @@ def history(
         ),
     ] = None,
     scans: Annotated[bool, typer.Option("--scans", help="The scans themselves instead.")] = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="The newest so many.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=LARGEST, help="The newest so many.")
+    ] = 100,
     form: As = Format.table,
 ) -> None:
     """Show what happened to the machines: found, moved, renamed, gone, back, and how their status changed."""

@@ -33,8 +33,8 @@ class Direct:
     line, by `say`, what it holds then and why. What `flush` has returned for is stored, or on the disk. What
     can never be stored is said and counted.
 
-    `send` and `flush` raise SpoolError when messages were neither stored nor kept, and StoreError when the
-    database takes them for nonsense.
+    `send` and `flush` raise SpoolError when messages were neither stored nor kept. `flush` raises StoreError
+    when the database took some for nonsense, after all others were stored.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Direct:
         self._opened: Store | None = None
         self._waiting: defaultdict[str, list[Message]] = defaultdict(list)
         self._trouble = ""
+        self._refused: list[str] = []  #: why the database did not take a message
         self.rejected = 0  #: messages that could not be stored, so far
         self.spooled = 0  #: messages that went to the spool, and are there still
 
@@ -96,14 +97,28 @@ class Direct:
         """Store everything sent so far."""
         for queue in list(self._waiting):
             self._store_all(queue)
+        if refused := self._refused:
+            self._refused = []
+            raise StoreError(f"{len(refused)} messages could not be stored: {refused[0]}")
 
     def _store_all(self, queue: str) -> None:
         messages = self._waiting.pop(queue)
         try:
-            if self._pause.is_over and self._reaches(lambda: self._store_in_order(queue, messages)):
-                return
-        except psycopg.Error as error:
-            raise StoreError(f"{len(messages)} messages could not be stored: {pg.one_line(error)}") from error
+            self._store_or_spool(queue, messages)
+        except psycopg.Error:  # one by one, so that only the culprit pays
+            for place, message in enumerate(messages):
+                try:
+                    self._store_or_spool(queue, [message])
+                except psycopg.Error as error:
+                    self._refused.append(pg.one_line(error))
+                except SpoolError:
+                    self._waiting[queue] = messages[place:]
+                    raise
+
+    def _store_or_spool(self, queue: str, messages: list[Message]) -> None:
+        """Raises psycopg's errors where it is the messages that are wrong."""
+        if self._pause.is_over and self._reaches(lambda: self._store_in_order(queue, messages)):
+            return
         try:
             self._spool.append(queue, messages)
         except SpoolError as error:

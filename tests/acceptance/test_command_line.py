@@ -225,6 +225,9 @@ def test_a_department_out_of_bounds_is_refused_before_anything_is_done(lab):
         "metrics range --from 1h",
         "dead-letters list metrics --limit",
         "events show --limit",
+        "systems history --scan",
+        "alerts history --limit",
+        "departments set",
     ],
 )
 def test_a_number_that_no_column_holds_is_wrong_usage(stored_lab, command):

@@ -64,7 +64,7 @@ def test_each_target_is_told_of_what_it_wants(configured, connection, receiver):
 
 
 def test_two_thousand_machines_at_once_are_one_notification(configured, connection, receiver):
-    config = configured(target(receiver), group_wait="1s")
+    config = configured(target(receiver), group_wait="5s")
     with notifying(config):
         for start in range(1, 2001, 500):
             store_alerts(connection, config, *(raised(n, "no_data") for n in range(start, start + 500)))

@@ -5,7 +5,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from labmon.consume.direct import Direct
+from labmon.consume.direct import BATCH, Direct
 from labmon.errors import SchemaOutOfDate, StoreError
 from labmon.messages import Discovery, Metrics, Readings, SystemStatus, utcnow
 from labmon.settings import load
@@ -178,6 +178,21 @@ def test_neither_database_nor_disk_is_an_error_and_the_next_flush_tries_again(
         sink.flush()
     sink._opened.close()
     assert stored(server) == (1, 1)
+
+
+def test_one_that_the_database_takes_for_nonsense_costs_no_other_its_place(server, config, direct, spool):
+    with psycopg.connect(server.url()) as connection:
+        connection.execute("ALTER TABLE metrics ADD CHECK (load1 < 5)")
+    with Store(config) as store, direct(lambda: store) as sink:
+        for second in range(BATCH):
+            load = 9.0 if second == 7 else 1.0
+            at = NOW + timedelta(seconds=second)
+            sink.send(Metrics(system_id=42, collected_at=at, metrics=Readings(load1=load)))
+        sink.send(reading(BATCH))
+        with pytest.raises(StoreError, match="^1 messages could not be stored: .*check constraint"):
+            sink.flush()
+    assert stored(server) == (BATCH, BATCH)
+    assert spool.is_empty()
 
 
 def test_what_the_database_takes_for_nonsense_is_an_error_and_no_reason_to_spool(
