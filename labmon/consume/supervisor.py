@@ -151,12 +151,13 @@ class Supervisor:
             if now - process.draining_since > self._settings.grace:
                 logger.warning("worker %d: not done within the grace time; killed", place.number)
                 process.kill()
-        elif self._settings.max_memory and process.beat and process.beat.rss > self._settings.max_memory:
-            logger.warning(
-                "worker %d: %d MiB are over the limit of %d MiB; replaced after its batch",
-                *(place.number, process.beat.rss >> 20, self._settings.max_memory >> 20),
-            )
-            process.drain()
+        elif (limit := self._settings.max_memory) and process.beat and process.beat.rss > limit:
+            if _counts(place).total():  # before its first batch the next one would be no smaller
+                logger.warning(
+                    "worker %d: %d MiB are over the limit of %d MiB; replaced after its batch",
+                    *(place.number, process.beat.rss >> 20, limit >> 20),
+                )
+                process.drain()
 
     def _start(self, place: Place, now: float) -> None:
         place.since = utcnow()

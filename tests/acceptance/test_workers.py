@@ -249,9 +249,11 @@ def test_a_deep_queue_gets_more_workers_and_loses_them_again(consume, publish, s
 
 def test_a_process_that_grows_too_large_is_replaced_after_its_batch(consume, publish, stored):
     with consume("--workers", "1", "--max-memory", "20MiB") as running:
-        running.until(lambda: any(row["restarts"] for row in running.status()))
         publish(0, 100)
         running.until(lambda: stored() == 100)
+        running.until(lambda: any(row["restarts"] for row in running.status()))
+        publish(100, 200)
+        running.until(lambda: stored() == 200)
         assert "are over the limit of 20 MiB; replaced after its batch" in running.stop()[1]
 
 
