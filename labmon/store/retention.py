@@ -73,7 +73,7 @@ def forget(connection: Connection[Any], config: Config, now: datetime) -> int:
         ),
         (
             "DELETE FROM deliveries WHERE delivery_id IN (SELECT delivery_id FROM deliveries "
-            "WHERE state <> 'waiting' AND created_at < %s ORDER BY created_at LIMIT %s)",
+            "WHERE state NOT IN ('waiting', 'held') AND created_at < %s ORDER BY created_at LIMIT %s)",
             keep.alerts,
         ),
     )
