@@ -1,21 +1,23 @@
 """Everything labmon raises on purpose, by what the caller can do about it.
 
-    LabmonError                 1   a bug, or something nobody foresaw
-    ├─ UsageError               2   a wrong argument: say it again, right
+    LabmonError                 1   a bug, or an error that was not foreseen
+    ├─ UsageError               2   a wrong argument
     │  └─ ConfigError           2   the same, in a file or an environment variable
-    ├─ PermissionNeeded         3   says what to grant
-    ├─ AlreadyRunning           7   says who: try again later
-    ├─ Undecodable                  a message nobody can read: to the dead letters, with the reason
+    ├─ PermissionNeeded         3   the text says what to grant
+    ├─ AlreadyRunning           7   the text names the process: try again later
+    ├─ Undecodable                  a message that cannot be read: to the dead letters, with the reason
     ├─ BrokerError              4
     │  ├─ BrokerUnavailable         try again later
     │  └─ BrokerRefused             credentials, arguments: trying again will not help
-    ├─ SpoolError               4   neither the broker nor the disk took a message (`labmon.spool_file`)
+    │     └─ BrokerForbidden     3  the account lacks a permission: says what to grant
+    ├─ SpoolError               4   neither the broker nor the disk took a message (`sinks.spool`)
     └─ StoreError               5
        ├─ StoreUnavailable          try again later
        ├─ StoreRefused              credentials, arguments: trying again will not help
-       └─ SchemaOutOfDate           says: labmon db migrate
+       │  └─ StoreForbidden      3  the role lacks a permission: says what to grant
+       └─ SchemaOutOfDate           the text says: labmon db migrate
 
-A host that cannot be measured is no error but a result (`labmon.collect.runner`).
+A host that cannot be measured is no error but a result (`labmon.collect.once`).
 Every text names the thing and the next step, fits one line, and holds no secret.
 """
 
@@ -23,7 +25,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What a labmon process ends with; `queue-depth` uses 0, 1, 2 as monitoring plugins do."""
+    """Exit codes of labmon; `queue-depth` uses 0, 1, 2 as monitoring plugins do."""
 
     OK = 0
     BUG = 1
@@ -37,7 +39,7 @@ class Exit(IntEnum):
 
 
 class LabmonError(Exception):
-    """The root. Its text is the one line that the user sees."""
+    """The root. Its text is the line that the user sees."""
 
     exit_code = Exit.BUG
 
@@ -49,17 +51,34 @@ class UsageError(LabmonError):
 
 
 class ConfigError(UsageError):
-    """A configuration that cannot mean anything. Names the file or variable, the table and the key."""
+    """A configuration that cannot mean anything. Each fault names the file or variable, table and key.
+
+    The text is the first fault, and how many more there are.
+    """
+
+    def __init__(self, *faults: str) -> None:
+        more = f" ({len(faults) - 1} more: labmon config check)" if len(faults) > 1 else ""
+        super().__init__(f"{faults[0] if faults else ''}{more}")
+        self.faults = faults
 
 
 class PermissionNeeded(LabmonError):
-    """The operating system said no."""
+    """The operating system, or a server, does not permit it. The text says what to grant.
+
+    Output that the system does not take (a full disk, /dev/full) has the same exit code.
+    """
+
+    exit_code = Exit.PERMISSION
+
+
+class StateDamaged(LabmonError):
+    """A file of the state folder makes no sense, or is of a newer labmon. The text says what to do."""
 
     exit_code = Exit.PERMISSION
 
 
 class AlreadyRunning(LabmonError):
-    """Another process is at the same work, and two would get in each other's way."""
+    """Another process does the same work, and two would disturb each other."""
 
     exit_code = Exit.BUSY
 
@@ -79,7 +98,13 @@ class BrokerUnavailable(BrokerError):
 
 
 class BrokerRefused(BrokerError):
-    """The broker understood and said no."""
+    """The broker understood and refused."""
+
+
+class BrokerForbidden(BrokerRefused):
+    """The account may not do this. Names what to grant."""
+
+    exit_code = Exit.PERMISSION
 
 
 class StoreError(LabmonError):
@@ -93,7 +118,13 @@ class StoreUnavailable(StoreError):
 
 
 class StoreRefused(StoreError):
-    """The database understood and said no: password, name, permission."""
+    """The database understood and refused: password, name, permission."""
+
+
+class StoreForbidden(StoreRefused):
+    """The role may not do this. Names what to grant."""
+
+    exit_code = Exit.PERMISSION
 
 
 class SchemaOutOfDate(StoreError):

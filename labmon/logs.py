@@ -1,26 +1,31 @@
 """Logging, set up once by the command line."""
 
 import logging
-import re
 import sys
+from types import TracebackType
 from typing import TextIO
 
-_URL_PASSWORD = re.compile(r"(\b\w+://[^:/@\s]*):\S+@")  # to the last @: a password may hold one
-_NAMED_PASSWORD = re.compile(r"(password=)('[^']*'|[^&\s]+)", re.IGNORECASE)
-
-
-def hide_passwords(text: str) -> str:
-    """`scheme://user:secret@host` and `password=secret` with the secret masked, wherever in the text."""
-    return _NAMED_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
+from labmon.masking import mask_text
+from labmon.text import foreign
 
 
 class _Formatter(logging.Formatter):
+    """One line for each record, whatever foreign text it quotes, and no password in it."""
+
     def format(self, record: logging.LogRecord) -> str:
-        return hide_passwords(super().format(record))
+        return mask_text(super().format(record))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return foreign(super().formatMessage(record))
+
+    def formatException(
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        return foreign(super().formatException(ei), lines=True)
 
 
 class _Stderr(logging.StreamHandler[TextIO]):
-    """Whatever is stderr when a line is logged: a live view puts itself in its place, to draw below."""
+    """Write to what is stderr when a record comes: a live view replaces it in order to draw below."""
 
     @property
     def stream(self) -> TextIO:

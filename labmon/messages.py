@@ -7,15 +7,16 @@ newer sender does no harm; a missing or wrong one raises `Undecodable` with the 
 
 import random
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from ipaddress import ip_address
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
 
+from labmon import unusual_json
+from labmon.address import fault
 from labmon.errors import Undecodable
 
 MAX_BODY = 64 * 1024
@@ -29,12 +30,22 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Amount = Annotated[float, Meta(ge=0, le=1e15)]
 Celsius = Annotated[float, Meta(ge=-273.15, le=1000)]
+SMALLEST = 2.0**-149
+"""The columns are `real`, which holds nothing between 0 and this; larger numbers are bounded above."""
+
 Moment = Annotated[datetime, Meta(tz=True)]
+"""RFC 3339. Also taken, though not written by labmon: an offset without a colon, as in +0900, and the 60th
+second of the last minute of a UTC day, a leap second, which is stored as the end of its 59th. A message has
+it in UTC, whatever offset it came with."""
+
 LINE = 253
 """Characters of a `Line`."""
 
 Line = Annotated[str, Meta(min_length=1, max_length=LINE, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Mac = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")]
+KEY_CHANGED = "host_key_changed"
+"""The alert that a machine shows another host key: a fact, whose value and threshold mean nothing."""
+
 MAX_RANGE = 16_384
 """Characters of a `target_range`: some 500 ranges."""
 
@@ -59,20 +70,31 @@ MAX_REASON = 400
 """Characters of what is said about an unreadable message, which may quote it."""
 
 
-def _check_moments(moments: Mapping[str, datetime]) -> None:
-    """PostgreSQL and Python both stop somewhere; a machine's clock never needs to go there."""
-    for name, moment in moments.items():
+_ATTRIBUTES = {"timestamp": "at"}
+"""Of fields that have another name in JSON."""
+
+
+def _settle_moments(message: "AnyMessage") -> None:
+    """Its times in UTC, and within what PostgreSQL and Python can hold: both stop somewhere, and PostgreSQL
+    takes no offset of 16 hours or more, though RFC 3339 does. A machine's clock never needs to go there."""
+    for name, moment in message.moments.items():
+        if moment.tzinfo is not UTC:
+            try:
+                moment = moment.astimezone(UTC)
+            except OverflowError:
+                raise ValueError(f"`{name}` is no time in UTC") from None
+            force_setattr(message, _ATTRIBUTES.get(name, name), moment)
         if not 1970 <= moment.year <= 9000:
             raise ValueError(f"`{name}` is in the year {moment.year}")
 
 
-def _check_address(address: str) -> None:
+def _check_address(text: str) -> None:
     try:
-        ip_address(address)
+        found = fault(text)
     except ValueError as error:
         raise ValueError(f"`ip_address`: {error}") from error
-    if "%" in address:
-        raise ValueError("`ip_address` has a zone, which means nothing on another machine")
+    if found:
+        raise ValueError(f"`ip_address` {text} {found}")
 
 
 class Discovery(Struct, frozen=True, kw_only=True):
@@ -88,7 +110,7 @@ class Discovery(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_address(self.ip_address)
-        _check_moments(self.moments)
+        _settle_moments(self)
 
     @property
     def moments(self) -> dict[str, datetime]:
@@ -110,12 +132,14 @@ class ScanFinished(Struct, frozen=True, kw_only=True):
     started_at: Moment
     finished_at: Moment
     systems_found: Count
-    status: Literal["completed", "interrupted"]
+    status: Literal["completed", "interrupted", "incomplete"]
+    """Only after "completed" is a machine gone that did not answer. "incomplete": the scan ran to its end,
+    but packets were lost, so machines may have been missed."""
     errors: Count = 0
     """Addresses that the scanning machine could not send to."""
 
     def __post_init__(self) -> None:
-        _check_moments(self.moments)
+        _settle_moments(self)
 
     @property
     def moments(self) -> dict[str, datetime]:
@@ -129,7 +153,8 @@ class ScanFinished(Struct, frozen=True, kw_only=True):
 class SystemStatus(Struct, frozen=True, kw_only=True):
     """What came of trying to measure a machine, sent when that has changed. Routing key `discovery.status`.
 
-    `checked_at`, by the clock of who tried, decides which of two is newer; `since` is when it began to be so.
+    `checked_at`, by the clock of the machine that tried, decides which of two is newer; `since`
+    is when it began to be so.
     """
 
     system_id: Id
@@ -139,7 +164,7 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     error: Line | None = None
 
     def __post_init__(self) -> None:
-        _check_moments(self.moments)
+        _settle_moments(self)
 
     @property
     def moments(self) -> dict[str, datetime]:
@@ -178,6 +203,7 @@ class Readings(Struct, frozen=True, kw_only=True, omit_defaults=True):
     context_switch_rate: Amount | None = None
     major_page_fault_rate: Amount | None = None
     process_count: Count | None = None
+    gpu_count: Count | None = None
 
     def __post_init__(self) -> None:
         values = msgspec.structs.astuple(self)
@@ -194,7 +220,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
     metrics: Readings
 
     def __post_init__(self) -> None:
-        _check_moments(self.moments)
+        _settle_moments(self)
 
     @property
     def moments(self) -> dict[str, datetime]:
@@ -233,12 +259,12 @@ class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Names of the systems that it stands for, not all where there are very many: see `covered`."""
     covered: Count | None = None
     repeat: Count = 0
-    """0: told for the first time. n: told n times before, and it still stands."""
+    """0: the first notification. n: notified n times before, and it is still firing."""
     reason: Line | None = None
-    """Why it is told only now, or why it is over."""
+    """Why the notification is late, or why the alert is over."""
 
     def __post_init__(self) -> None:
-        _check_moments(self.moments)
+        _settle_moments(self)
 
     @property
     def moments(self) -> dict[str, datetime]:
@@ -286,12 +312,46 @@ def decode(kind: type[M], body: bytes) -> M:
     if len(body) > MAX_BODY:
         raise Undecodable(f"{len(body)} bytes are too many for a message; the limit is {MAX_BODY}")
     try:
-        message: M = _decoder(kind).decode(body)
-        return message
+        try:
+            message: M = _decoder(kind).decode(body)
+        except msgspec.ValidationError as error:
+            message = _second_reading(kind, body, error)
     except msgspec.ValidationError as error:
         raise Undecodable(_shortened(str(error))) from error
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise Undecodable(f"not JSON: {error}") from error
+        raise Undecodable(f"not JSON: {_shortened(unusual_json.culprit(body) or str(error))}") from error
+    if isinstance(message, Alert) and (name := too_small(message)):
+        raise Undecodable(too_small_reason(name))
+    return message
+
+
+def too_small(values: Struct) -> str:
+    """The first number that a `real` column cannot hold since it is too near to 0; "" when there is none.
+
+    `decode` looks for them in alerts only. In readings, where nearly none has any and the look would cost
+    more than all other checks, the database finds them, and this says which.
+    """
+    for name in values.__struct_fields__:
+        value = getattr(values, name)
+        if isinstance(value, float) and 0 < abs(value) < SMALLEST:
+            return name
+    return ""
+
+
+def too_small_reason(name: str) -> str:
+    """Why such a number is rejected. Without the value, so that a batch of these is rejected for one
+    reason."""
+    return f"`{name}` is nearer to 0 than 1.4e-45, which cannot be stored; send 0"
+
+
+def _second_reading(kind: type[M], body: bytes, error: msgspec.ValidationError) -> M:
+    """What the JSON Schema allows and the decoder does not. Raises ValidationError: the first one, or a
+    truer."""
+    try:
+        fields = msgspec.json.decode(body)
+    except msgspec.ValidationError:
+        raise error from None
+    return msgspec.convert(unusual_json.as_schema_reads(fields), kind)
 
 
 def _shortened(text: str) -> str:
@@ -317,7 +377,7 @@ def decode_discovery(body: bytes) -> Discovery | ScanFinished | SystemStatus:
 
 
 def schema(kind: type[AnyMessage]) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a message, for people who write senders in other languages."""
+    """The JSON Schema (2020-12) of a message, for senders in other languages."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(kind)}
 
 

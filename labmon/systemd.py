@@ -1,4 +1,4 @@
-"""What systemd is told about a service of `Type=notify`: the protocol of sd_notify(3)."""
+"""Notifications to systemd from a service of `Type=notify`: the protocol of sd_notify(3)."""
 
 import os
 import socket
@@ -6,18 +6,18 @@ from contextlib import suppress
 
 
 def notify(text: str) -> None:
-    """Send such as "READY=1" or "WATCHDOG=1", where systemd asked for it. Elsewhere nothing happens."""
+    """Send a state such as "READY=1" or "WATCHDOG=1", if systemd started this process; else do nothing."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as out:
-        # A name that begins with @ is of the abstract namespace, which the kernel writes with a NUL.
+        # @ stands for the NUL that begins a name in the abstract namespace.
         out.connect("\0" + address[1:] if address[0] == "@" else address)
         out.sendall(text.encode())
 
 
 def watchdog() -> float | None:
-    """Seconds between two "WATCHDOG=1" after which this process would be ended. None: nobody watches it."""
+    """Seconds without "WATCHDOG=1" after which systemd ends this process. None: no watchdog."""
     wanted = os.environ.get("WATCHDOG_USEC", "")
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()) or not wanted.isdecimal():
         return None

@@ -13,9 +13,11 @@ there() { # a program in the path, or a file by a pattern
 packages=("$@")
 if [ ${#packages[@]} -eq 0 ]; then
     # package:a program of it
-    for pair in postgresql:/usr/lib/postgresql/*/bin/postgres openssh-server:/usr/sbin/sshd openssh-client:ssh \
-        redis-server:redis-server rabbitmq-server:rabbitmq-server iproute2:ip nftables:nft nmap:nmap busybox:busybox dash:dash \
-        util-linux:setpriv bsdutils:script procps:ps; do
+    for pair in postgresql:/usr/lib/postgresql/*/bin/postgres pgbouncer:pgbouncer redis-server:redis-server \
+        rabbitmq-server:rabbitmq-server openssh-server:/usr/sbin/sshd openssh-client:ssh openssl:openssl \
+        iproute2:ip nftables:nft nmap:nmap systemd:systemd-analyze util-linux:setpriv bsdutils:script procps:ps \
+        chromium:chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf \
+        busybox:busybox dash:dash mksh:mksh zsh:zsh tcsh:tcsh fish:fish; do
         there "${pair#*:}" || packages+=("${pair%%:*}")
     done
 fi

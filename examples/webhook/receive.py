@@ -1,6 +1,6 @@
 """Receive labmon's webhook: check who sent it, then print a line for each alert.
 
-LABMON_SECRET=... python receive.py [PORT]
+HOOK_SECRET=... python receive.py [PORT]
 """
 
 import hashlib
@@ -11,13 +11,13 @@ import sys
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-SECRET = os.environ["LABMON_SECRET"].encode()
-OLDEST = 300  # seconds; who sends an old notification again is not labmon
-SEEN = set()  # what was told already: labmon may repeat one after a crash, never change it
+SECRET = os.environ["HOOK_SECRET"].encode()
+OLDEST = 300  # seconds; an older notification was recorded and sent again by somebody else
+SEEN = set()  # ids handled already: labmon may repeat a notification after a crash, never change it
 
 
 def is_genuine(header, body):
-    """Whether the body was signed with the secret, and lately."""
+    """True when the body was signed with the secret in the last five minutes."""
     try:
         fields = dict(part.split("=", 1) for part in header.split(","))
         age = abs(time.time() - int(fields["t"]))

@@ -4,7 +4,8 @@
     tick ────────────────────┘ ▲
     people: acknowledge, silence, maintenance
 
-The rules are evaluated in the database (store/migrations/0012 to 0015), in the transaction that stores a
-reading or in the tick, so nothing is missed and nothing is told that was not stored. Whoever is to be told of
-an alert stands in the database from the transaction that stores it until the target has taken it.
+The rules are evaluated in the database (store/schema/functions), in the transaction that stores a
+reading or in the tick, so nothing is missed and no notification is about a reading that was not stored. What
+a target is to receive stands in the database from the transaction that stores the alert until the target has
+taken it.
 """

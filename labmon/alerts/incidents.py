@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from labmon.store.maintenance import EVERYTHING, Scope
+from labmon.store.inventory.maintenance import EVERYTHING, Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,12 @@ class Incident:
     acknowledged_at: datetime | None
     acknowledged_by: str | None
     comment: str | None
-    muted: str | None  #: why nobody has been told
+    muted: str | None  #: why no notification was sent
     repeats: int
     covered: int | None  #: systems under it
-    note: str | None  #: the rule's
+    note: str | None  #: the rule's, or what its sender says
+    clear: float | None = None  #: the value at which it ends; None: at the threshold
+    silenced_until: datetime | None = None  #: until when nothing is sent about it, by a silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Step:
     """Something that happened to an incident."""
 
     at: datetime
-    event: str  #: fired, told, repeated, acknowledged, resolved
+    event: str  #: fired, told (notified), repeated, acknowledged, unacknowledged, resolved
     said_by: str | None
     comment: str | None
 
@@ -61,7 +63,16 @@ SELECT alert_id, state, incident.severity, alert_type, incident.kind, metric, in
            SELECT (to_jsonb(metrics) ->> metric)::real FROM metrics
            WHERE metrics.system_id = systems.system_id AND collected_at = last_collected) END AS value_now,
        incident.threshold, since, fired_at, resolved_at, reason, acknowledged_at, acknowledged_by, comment,
-       muted, repeats, note,
+       muted, repeats, COALESCE(incident.message, alert_rules.note) AS note,
+       alert_rules.clear_threshold AS clear,
+       CASE WHEN resolved_at IS NULL THEN (
+           SELECT max(quiet.ends_at) FROM maintenance AS quiet
+           WHERE mode = 'silence' AND quiet.starts_at <= now() AND quiet.ends_at > now()
+             AND (quiet.rule IS NULL OR quiet.rule = alert_type)
+             AND (num_nonnulls(quiet.dept_id, quiet.lab_id, quiet.system_id) = 0
+                  OR quiet.system_id = incident.system_id
+                  OR quiet.lab_id = COALESCE(incident.lab_id, systems.lab_id)
+                  OR quiet.dept_id = COALESCE(incident.dept_id, systems.dept_id))) END AS silenced_until,
        (SELECT NULLIF(count(*), 0) FROM alert_covers WHERE alert_covers.alert_id = incident.alert_id)
        AS covered
 FROM alert_incidents AS incident
@@ -80,6 +91,16 @@ _WITHIN = """
               AND (one.dept_id = %(dept)s OR one.lab_id = %(lab)s OR one.system_id = %(system)s)))
 AND (%(rule)s::text IS NULL OR alert_type = %(rule)s)
 """
+
+
+_OF_STATE = {
+    "all": "true",
+    "firing": "resolved_at IS NULL AND acknowledged_at IS NULL",
+    "acknowledged": "resolved_at IS NULL AND acknowledged_at IS NOT NULL",
+    "resolved": "resolved_at IS NOT NULL",
+}
+STATES = tuple(_OF_STATE)
+"""What `page` tells apart."""
 
 
 def standing(
@@ -111,6 +132,66 @@ def over(
     return _read(connection, f"{newest} LIMIT %(limit)s", {"limit": limit}, scope, rule)[::-1]
 
 
+def page(
+    connection: Connection[Any],
+    scope: Scope = EVERYTHING,
+    *,
+    state: str = "all",
+    rule: str | None = None,
+    severity: str | None = None,
+    words: str = "",
+    before: tuple[datetime, int] | None = None,
+    limit: int = 100,
+) -> list[Incident]:
+    """Those that fired, the newest first. `state`: firing, acknowledged (and still firing), resolved, or all.
+
+    `words`: text that the subject, the rule, the metric or the comment holds. `before`: only those before the
+    incident that fired at this time and has this alert_id.
+    """
+    at, number = before or (None, None)
+    return _read(
+        connection,
+        f"{_SELECT} WHERE fired_at IS NOT NULL AND {_OF_STATE[state]} AND {_WITHIN} "
+        "AND (%(severity)s::text IS NULL OR incident.severity = %(severity)s) "
+        "AND (%(words)s = '' OR strpos(lower(concat_ws(' ', hostname, host(ip_address), subject, alert_type, "
+        "replace(alert_type, '_', ' '), metric, comment)), %(words)s) > 0) "
+        "AND (%(at)s::timestamptz IS NULL OR (fired_at, alert_id) < (%(at)s, %(number)s::bigint)) "
+        "ORDER BY fired_at DESC, alert_id DESC LIMIT %(limit)s",
+        {"severity": severity, "words": words.lower(), "at": at, "number": number, "limit": limit},
+        scope,
+        rule,
+    )
+
+
+def marks(connection: Connection[Any]) -> dict[int, tuple[Any, ...]]:
+    """What may change of each that is firing, by number: equal when nothing has."""
+    rows = connection.execute(
+        "SELECT alert_id, severity, acknowledged_at, acknowledged_by, comment, muted, repeats "
+        "FROM alert_incidents WHERE resolved_at IS NULL AND fired_at IS NOT NULL"
+    )
+    return {row[0]: row[1:] for row in rows}
+
+
+def named(connection: Connection[Any], alert_ids: Sequence[int]) -> list[Incident]:
+    """Those of these numbers, the newest first, over or not."""
+    return _read(
+        connection,
+        f"{_SELECT} WHERE alert_id = ANY(%(ids)s) ORDER BY fired_at DESC, alert_id DESC",
+        {"ids": list(alert_ids)},
+        EVERYTHING,
+        None,
+    )
+
+
+def counts(connection: Connection[Any]) -> dict[str, int]:
+    """How many are firing, by severity; those that are acknowledged are counted as that instead."""
+    rows = connection.execute(
+        "SELECT CASE WHEN acknowledged_at IS NULL THEN severity ELSE 'acknowledged' END AS word, count(*) "
+        "FROM alert_incidents WHERE resolved_at IS NULL AND fired_at IS NOT NULL GROUP BY word"
+    ).fetchall()
+    return dict.fromkeys(("critical", "warning", "info", "acknowledged"), 0) | dict(rows)
+
+
 def show(connection: Connection[Any], alert_id: int) -> tuple[Incident, list[Step], list[str]] | None:
     """One incident, what happened to it in order, and the names of the systems under it."""
     found = _read(connection, f"{_SELECT} WHERE alert_id = %(alert)s", {"alert": alert_id}, EVERYTHING, None)
@@ -131,7 +212,7 @@ def show(connection: Connection[Any], alert_id: int) -> tuple[Incident, list[Ste
 
 
 def acknowledge(
-    connection: Connection[Any], alerts: Sequence[int], who: str, comment: str | None, now: datetime
+    connection: Connection[Any], alerts: Sequence[int], user: str, comment: str | None, now: datetime
 ) -> list[int]:
     """Say that somebody knows: no repeats from then on, and the end of what nothing else can end.
 
@@ -139,8 +220,33 @@ def acknowledge(
     """
     rows = connection.execute(
         "SELECT * FROM labmon_alerts_acknowledge(%s::bigint[], %s, %s, %s)",
-        [[one for one in alerts if abs(one) < 2**63], who, comment, now],
+        [[one for one in alerts if abs(one) < 2**63], user, comment, now],
     )
+    return [row[0] for row in rows]
+
+
+def unacknowledge(connection: Connection[Any], alerts: Sequence[int], who: str, now: datetime) -> list[int]:
+    """Take acknowledgements back: notifications are repeated again. In the caller's transaction.
+
+    Returns those of the numbers that were acknowledged and are still firing; those that ended with their
+    acknowledgement stay over.
+    """
+    rows = connection.execute(
+        """
+        WITH before AS (
+            SELECT alert_id FROM alert_incidents
+            WHERE alert_id = ANY(%(alerts)s::bigint[]) AND state = 'firing' AND acknowledged_at IS NOT NULL
+            ORDER BY alert_id FOR UPDATE
+        ), done AS (
+            UPDATE alert_incidents AS incident
+            SET acknowledged_at = NULL, acknowledged_by = NULL, comment = NULL
+            FROM before WHERE incident.alert_id = before.alert_id
+        )
+        INSERT INTO alert_log (alert_id, at, event, said_by)
+        SELECT alert_id, %(now)s, 'unacknowledged', %(who)s FROM before RETURNING alert_id
+        """,
+        {"alerts": [one for one in alerts if abs(one) < 2**63], "who": who, "now": now},
+    ).fetchall()
     return [row[0] for row in rows]
 
 

@@ -1,10 +1,9 @@
 """The rules: what they may say, kept in the database, written as TOML."""
 
-import difflib
-import tomllib
+import re
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
 import psycopg
@@ -14,10 +13,12 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier
 
+from labmon.config.check import in_words
+from labmon.config.units import Seconds, decode
 from labmon.errors import UsageError
 from labmon.messages import Id, Line, Readings, Severity
-from labmon.store.maintenance import Scope
-from labmon.units import Seconds, decode
+from labmon.store.inventory.maintenance import Scope
+from labmon.text import near, nearest, read_toml
 
 # fmt: off
 Kind = Literal[
@@ -44,9 +45,10 @@ Number = Annotated[float, Meta(ge=-1e15, le=1e15)]
 
 
 class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A rule as the file and the command line say it. What `threshold` is to each kind: 0012_alerts.sql.
+    """A rule as the file and the command line say it.
 
-    Raises ValueError for what contradicts itself.
+    What `threshold` is to each kind: store/schema/tables/alert_rules.sql. Raises ValueError for what
+    contradicts itself.
     """
 
     name: Name
@@ -60,7 +62,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
     clear_for: Seconds | None = None
     """None: as long as `for`."""
     repeat: Seconds = Seconds(4 * 3600)
-    """Told again after this, then after twice as long and so on, up to a day. 0: told once."""
+    """Seconds until the notification is repeated, then doubled each time, up to a day. 0: never repeated."""
     max_gap: Seconds = Seconds(3 * 3600)
     """Readings further apart prove nothing about the time between."""
     span: Seconds | None = None
@@ -78,9 +80,7 @@ class Rule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_d
         if (self.metric is not None) != (self.kind in OF_A_METRIC):
             raise ValueError(f"a rule of kind {self.kind} {'has no' if self.metric else 'needs a'} `metric`")
         if self.metric is not None and self.metric not in METRICS:
-            near = difflib.get_close_matches(self.metric, METRICS, n=1)
-            known = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(METRICS)}"
-            raise ValueError(f"there is no metric {self.metric!r}. {known}")
+            raise ValueError(f"there is no metric {self.metric!r}{nearest(self.metric, METRICS)}")
         if self.clear is not None and (
             self.clear > self.threshold if self.comparison.startswith(">") else self.clear < self.threshold
         ):
@@ -144,8 +144,29 @@ def find(connection: Connection[Any], which: str) -> tuple[int, Rule]:
     if named:
         ids = ", ".join(f"{number} ({rule.scope})" for number, rule in named)
         raise UsageError(f"several rules are named {which}; say which by its ID: {ids}")
-    near = difflib.get_close_matches(which, [rule.name for rule in known.values()], n=1)
-    raise UsageError(f"there is no rule {which}" + (f". Did you mean {near[0]}?" if near else ""))
+    names = [rule.name for rule in known.values()]
+    raise UsageError(f"there is no rule {which}{near(which, names) or '. See: labmon alerts rules list'}")
+
+
+class Limit(NamedTuple):
+    """Where a rule begins to fire for one system."""
+
+    metric: str
+    comparison: str
+    threshold: float
+    severity: str
+    rule: str
+
+
+def limits(connection: Connection[Any], system: int) -> list[Limit]:
+    """The thresholds of the rules that count for a system, by metric."""
+    rows = connection.execute(
+        "SELECT metric, comparison, threshold, severity, name FROM alert_rules "
+        "JOIN alert_coverage AS cover USING (rule_id) WHERE cover.system_id = %s AND kind = 'threshold' "
+        "ORDER BY metric, threshold",
+        [system],
+    )
+    return [Limit(*row) for row in rows]
 
 
 def put(connection: Connection[Any], rule: Rule, number: int | None = None) -> int:
@@ -216,8 +237,8 @@ def _plain(value: Any) -> Any:
 def from_toml(text: str, source: str) -> list[Rule]:
     """The rules of a file. Raises UsageError that names the file, the rule and the key."""
     try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        document = read_toml(text)
+    except ValueError as error:
         raise UsageError(f"{source}: not TOML: {error}") from error
     tables = document.pop("rule", None)
     if document or not isinstance(tables, list):
@@ -238,8 +259,17 @@ def convert(table: Any, source: str) -> Rule:
     try:
         return msgspec.convert(table, Rule, dec_hook=decode)
     except msgspec.ValidationError as error:
-        said = str(error).replace("Object ", "").removesuffix(" - at `$`").replace(" - at `$.", ", at `")
-        for key, hint in HINTS.items():
-            if said.endswith(f", at `{key}`"):
-                said += f". {hint}"
-        raise UsageError(f"{source}: {said}") from error
+        raise UsageError(f"{source}: {_in_words(str(error))}") from error
+
+
+def _in_words(said: str) -> str:
+    """msgspec's message, which names the key last and the types as Python does."""
+    said, _, place = said.replace("Object ", "").removesuffix(" - at `$`").partition(" - at `$.")
+    key = place.rstrip("`")
+    if not key:
+        return said
+    if key in HINTS:
+        return f"{key}: {HINTS[key]}"
+    if re.search(r"float` [<>]=", said):
+        return f"{key}: expected a number between -1e15 and 1e15"
+    return f"{key}: {in_words(said)}"

@@ -1,70 +1,45 @@
-"""Durable queues: `base` is the contract, the other modules keep it on one server each."""
+"""Durable queues. `base` is the contract; every broker keeps it on one server.
 
+base       what a broker promises; what its callers may rely on
+memory     inside the process: the reference, and what fast tests run on
+postgres/  tables and functions in a database, claimed with SKIP LOCKED and a lease
+rabbitmq/  quorum queues, confirmed publishing, a thread for each connection
+redis/     streams with one consumer group, settled by Lua scripts
+tls        refuses TLS settings of `[queue]` that would have no effect
+"""
+
+from labmon.brokers import tls
 from labmon.brokers.base import Broker
-from labmon.config import Config
-from labmon.errors import BrokerRefused
+from labmon.config.tables import QueueConfig
 
 
-def open_broker(config: Config, *, store_url: str) -> Broker:
+def open_broker(settings: QueueConfig, *, store_url: str) -> Broker:
     """The broker that `[queue]` names, for queues in the store's own database when it names no host.
 
-    It connects when it is first used. Raises BrokerRefused for an address that is none.
+    It connects when it is first used. Raises ConfigError for TLS settings that it cannot honour, and for an
+    address that is none.
     """
-    queue = config.queue
-    ttl = {queue.metrics_queue: float(queue.ttl)} if queue.ttl else {}
-    match queue.type:
+    tls.check(settings)
+    lease = float(settings.lease)
+    ttl = {settings.metrics_queue: float(settings.ttl)} if settings.ttl else {}
+    match settings.type:
         case "postgres":
-            from psycopg.conninfo import make_conninfo
+            from labmon.brokers.postgres.broker import PostgresBroker
+            from labmon.brokers.postgres.conninfo import conninfo
 
-            from labmon.brokers.postgres import PostgresBroker
-
-            conninfo = store_url
-            if queue.host:
-                conninfo = make_conninfo(
-                    host=queue.host,
-                    port=queue.port or None,
-                    user=queue.user or None,
-                    password=queue.password or None,
-                    dbname=queue.database or "labmon",
-                )
-            return PostgresBroker(conninfo, lease=float(queue.lease), ttl=ttl)
+            return PostgresBroker(conninfo(settings) if settings.host else store_url, lease=lease, ttl=ttl)
         case "rabbitmq":
-            from labmon.brokers.rabbitmq import RabbitBroker
-            from labmon.brokers.rabbitmq_connection import Server
+            from labmon.brokers.rabbitmq.broker import RabbitBroker
+            from labmon.brokers.rabbitmq.connection import RabbitEndpoint
 
-            server = Server(
-                queue.host or "localhost",
-                queue.port,
-                queue.user or "guest",
-                queue.password or ("" if queue.user else "guest"),
-                vhost=queue.vhost,
-                tls=queue.tls,
-                tls_ca=queue.tls_ca,
-                tls_verify=queue.tls_verify,
-                management_url=queue.management_url,
-            )
             bindings = {
-                queue.discovery_queue: "discovery.#",
-                queue.metrics_queue: "metrics.#",
-                queue.alert_queue: "alerts.#",
+                settings.discovery_queue: "discovery.#",
+                settings.metrics_queue: "metrics.#",
+                settings.alert_queue: "alerts.#",
             }
-            return RabbitBroker(server, bindings=bindings, ttl=ttl)
+            return RabbitBroker(RabbitEndpoint.of(settings), bindings=bindings, ttl=ttl)
         case "redis":
-            from labmon.brokers.redis import RedisBroker
+            from labmon.brokers.redis.broker import RedisBroker
+            from labmon.brokers.redis.connection import RedisEndpoint
 
-            if not (queue.database or "0").isdecimal():
-                raise BrokerRefused(
-                    f"[queue] database: Redis has numbers, not {queue.database!r}. Leave it empty"
-                )
-            return RedisBroker(
-                queue.host or "localhost",
-                queue.port or 6379,
-                user=queue.user,
-                password=queue.password,
-                database=int(queue.database or 0),
-                tls=queue.tls,
-                tls_ca=queue.tls_ca,
-                tls_verify=queue.tls_verify,
-                lease=float(queue.lease),
-                ttl=ttl,
-            )
+            return RedisBroker(RedisEndpoint.of(settings), lease=lease, ttl=ttl)

@@ -11,16 +11,17 @@
 8. How many attempts are too many is the worker's rule, not the server's.
 9. After `BrokerUnavailable` a consumer is finished: close it and ask its broker for another. The broker is
    not: its next call connects anew.
-10. A queue that nobody declared is refused, by every method, with a text that names `labmon setup-queues`.
+10. A queue that was not declared is refused, by every method, with a text that names `labmon setup-queues`.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
+
+from labmon.closing import Closing
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ class Delivery:
     tag: Any  #: the adapter's; opaque to everyone else
 
 
+Ids = Collection[str] | None
+"""The ids of messages; None for whichever."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
     """A message that somebody has to look at."""
@@ -73,6 +78,11 @@ class Depth:
     oldest_age: float | None  #: seconds since the oldest waiting message was enqueued; 0 when empty
 
 
+HELD_BYTES = 2**24
+"""Bytes of messages that a consumer holds, about: with more it receives none until some are settled. One
+message may be larger. Each lane counts for itself where the server keeps them apart."""
+
+
 class LaneShare:
     """How a consumer divides a full batch between the lanes, so that neither waits for the other for ever.
 
@@ -86,7 +96,7 @@ class LaneShare:
         self._owed = 0.0
 
     def keep(self, limit: int) -> int:
-        """How many of the next `limit` are for the normal lane, should it have so many. Then call `took`."""
+        """How many of the next `limit` are for the normal lane, if it has that many. Then call `took`."""
         self._owed += limit * self.NORMAL
         return int(self._owed)
 
@@ -94,22 +104,6 @@ class LaneShare:
         """How many came from the normal lane. A lane that had fewer than were kept for it is owed nothing."""
         enough = normal >= int(self._owed)
         self._owed = max(0.0, self._owed - normal) if enough else 0.0
-
-
-class Closing(ABC):
-    """Something to be closed, also by `with`."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Let go of everything held. Idempotent; never raises."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Consumer(Closing):
@@ -123,7 +117,7 @@ class Consumer(Closing):
         """Up to `limit` deliveries, high lane first, with the normal lane's share (`LaneShare`).
 
         Waits at most `timeout` seconds for the first and not at all for more. [] when none came, or when
-        `prefetch` deliveries are unsettled already.
+        `prefetch` deliveries, or `HELD_BYTES` of them, are unsettled already.
         """
 
     @abstractmethod
@@ -186,26 +180,36 @@ class Broker(Closing):
 
     @abstractmethod
     def depth(self, queue: str) -> Depth:
-        """Counts at about this moment. Cheap enough to ask every second; disturbs nobody."""
+        """Counts at about this moment. Cheap enough to ask every second; disturbs no consumer."""
 
     @abstractmethod
-    def dead_letters(self, queue: str, *, limit: int = 50, reason: str | None = None) -> list[DeadLetter]:
-        """Look at the oldest dead letters without removing them: all, or those whose reason begins so.
+    def dead_letters(
+        self, queue: str, *, limit: int = 50, reason: str | None = None, id: str | None = None
+    ) -> list[DeadLetter]:
+        """Look at the oldest dead letters without removing them: all, or those whose reason and whose
+        message's id begin so. Loads no more than it returns, about.
 
         For people, not for loops.
         """
 
     @abstractmethod
-    def requeue_dead(self, queue: str, *, limit: int | None = None, reason: str | None = None) -> int:
-        """Put dead letters back, oldest first: all, or those whose reason begins so.
+    def count_dead(self, queue: str, *, limit: int | None = None, reason: str | None = None) -> int:
+        """How many `requeue_dead` would put back. Loads no body that it need not."""
+
+    @abstractmethod
+    def requeue_dead(
+        self, queue: str, *, limit: int | None = None, reason: str | None = None, ids: Ids = None
+    ) -> int:
+        """Put dead letters back, oldest first: all, or those whose reason begins so, or of these messages.
 
         They are new messages with the same ids: attempts and age (`ttl`) start again. Returns how many.
         Interrupted, a message may be in both places, never in neither.
         """
 
     @abstractmethod
-    def purge_dead(self, queue: str, *, reason: str | None = None) -> int:
-        """Drop dead letters for good: all, or those whose reason begins so. Returns how many."""
+    def purge_dead(self, queue: str, *, reason: str | None = None, ids: Ids = None) -> int:
+        """Drop dead letters for good: all, or those whose reason begins so, or of these messages. Returns how
+        many."""
 
     @abstractmethod
     def purge(self, queue: str) -> int:

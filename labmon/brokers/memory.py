@@ -5,13 +5,22 @@ one broker each, and it can be stopped and started to see what its users do.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count, islice
 from threading import Condition
 
-from labmon.brokers.base import Broker, Consumer, DeadLetter, Delivery, Depth, LaneShare, Message
+from labmon.brokers.base import (
+    HELD_BYTES,
+    Broker,
+    DeadLetter,
+    Delivery,
+    Depth,
+    Ids,
+    Message,
+)
+from labmon.brokers.leased import LeasedConsumer
 from labmon.errors import BrokerRefused, BrokerUnavailable
 
 
@@ -128,20 +137,29 @@ class MemoryBroker(Broker):
                 oldest_age=max((now - one.enqueued_at for one in ready), default=0.0),
             )
 
-    def dead_letters(self, queue: str, *, limit: int = 50, reason: str | None = None) -> list[DeadLetter]:
+    def dead_letters(
+        self, queue: str, *, limit: int = 50, reason: str | None = None, id: str | None = None
+    ) -> list[DeadLetter]:
         with self._changed:
-            return self._dead(queue, reason)[:limit]
+            found = self._dead(queue, reason)
+            return [dead for dead in found if dead.message.id.startswith(id or "")][:limit]
 
-    def requeue_dead(self, queue: str, *, limit: int | None = None, reason: str | None = None) -> int:
+    def count_dead(self, queue: str, *, limit: int | None = None, reason: str | None = None) -> int:
         with self._changed:
-            chosen = self._dead(queue, reason)[:limit]
+            return len(self._dead(queue, reason)[:limit])
+
+    def requeue_dead(
+        self, queue: str, *, limit: int | None = None, reason: str | None = None, ids: Ids = None
+    ) -> int:
+        with self._changed:
+            chosen = self._dead(queue, reason, ids)[:limit]
             self.publish(queue, [dead.message for dead in chosen])
             self._bury(queue, chosen)
             return len(chosen)
 
-    def purge_dead(self, queue: str, *, reason: str | None = None) -> int:
+    def purge_dead(self, queue: str, *, reason: str | None = None, ids: Ids = None) -> int:
         with self._changed:
-            chosen = self._dead(queue, reason)
+            chosen = self._dead(queue, reason, ids)
             self._bury(queue, chosen)
             return len(chosen)
 
@@ -157,8 +175,12 @@ class MemoryBroker(Broker):
         while self._consumers:
             self._consumers.pop().close()
 
-    def _dead(self, queue: str, reason: str | None) -> list[DeadLetter]:
-        return [dead for dead in self._server._queue(queue).dead if dead.reason.startswith(reason or "")]
+    def _dead(self, queue: str, reason: str | None, ids: Ids = None) -> list[DeadLetter]:
+        return [
+            dead
+            for dead in self._server._queue(queue).dead
+            if dead.reason.startswith(reason or "") and (ids is None or dead.message.id in ids)
+        ]
 
     def _bury(self, queue: str, chosen: list[DeadLetter]) -> None:
         gone = {id(dead) for dead in chosen}
@@ -173,19 +195,15 @@ class _Tag:
     leased_until: float
 
 
-class MemoryConsumer(Consumer):
+class MemoryConsumer(LeasedConsumer):
     """What `MemoryBroker.consume` returns."""
 
     def __init__(
         self, server: MemoryServer, queue: str, prefetch: int, lease: float, ttl: float | None
     ) -> None:
+        super().__init__(queue, prefetch, lease, ttl)
         self._server = server
         self._changed = server._changed
-        self._queue = queue
-        self._prefetch = prefetch
-        self._lease = lease
-        self._ttl = ttl
-        self._share = LaneShare()
         self._held: dict[_Tag, Delivery] = {}
         with self._changed:
             server._queue(queue).consumers += 1
@@ -237,9 +255,12 @@ class MemoryConsumer(Consumer):
     def _claim(self, limit: int) -> list[Delivery]:
         lanes, now = self._found().lanes, self._server.clock()
         self._held = {tag: one for tag, one in self._held.items() if tag.leased_until > now}
-        limit = max(0, min(limit, self._prefetch - len(self._held)))
+        room = HELD_BYTES - sum(len(one.message.body) for one in self._held.values())
+        limit = max(0, min(limit, self._prefetch - len(self._held))) if room > 0 else 0
         high, normal = (
-            list(islice((item for item in lanes[lane].items() if item[1].is_ready(now)), limit))
+            list(
+                islice(_fitting((item for item in lanes[lane].items() if item[1].is_ready(now)), room), limit)
+            )
             for lane in (True, False)
         )
         del normal[max(self._share.keep(limit), limit - len(high)) :]
@@ -257,7 +278,7 @@ class MemoryConsumer(Consumer):
         return delivery
 
     def _settle(self, deliveries: Sequence[Delivery], *, keep: bool) -> list[_Waiting]:
-        """Those that are still ours, removed from the queue unless told to keep them."""
+        """Those that are still ours; removed from the queue unless `keep`."""
         with self._changed:
             lanes, ours = self._found().lanes, []
             for delivery in deliveries:
@@ -267,6 +288,15 @@ class MemoryConsumer(Consumer):
                 if one is not None and one.lease == delivery.tag.lease:
                     ours.append(one if keep else lane.pop(delivery.tag.number))
             return ours
+
+
+def _fitting(items: Iterable[tuple[int, _Waiting]], room: int) -> Iterator[tuple[int, _Waiting]]:
+    """The first of them, until `room` bytes are reached."""
+    for item in items:
+        if room <= 0:
+            return
+        room -= len(item[1].message.body)
+        yield item
 
 
 def _moment(seconds: float) -> datetime:

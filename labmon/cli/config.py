@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
-from labmon import settings
-from labmon.cli.output import Column, Format, print_rows, say
-from labmon.cli.wiring import As
-from labmon.errors import UsageError
+from labmon.cli.options import FormatOption, flag
+from labmon.cli.output import Format, print_rows, say
+from labmon.errors import Exit, PermissionNeeded, UsageError
+from labmon.table import Column
+from labmon.text import nearest
+from labmon.trust import check_place
 
-app = typer.Typer(no_args_is_help=True, help="The configuration file and the message formats.")
+app = typer.Typer(no_args_is_help=True, help="Make, show and check the configuration; message formats.")
 
 
 @dataclass(frozen=True)
@@ -26,40 +28,67 @@ class _Row:
 @app.command()
 def init(
     path: Annotated[
-        Path | None, typer.Argument(help="The file to write.", show_default="your own folder")
+        Path | None,
+        typer.Argument(
+            metavar="PATH", help="The file to write.", show_default="~/.config/labmon/config.toml"
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    force: Annotated[bool, flag("--force", "Overwrite an existing file.")] = False,
 ) -> None:
     """Write a commented configuration file with every key at its default."""
-    path = path or settings.user_file()
+    from labmon.config import load, reference
+
+    path = path or load.user_file()
     if path.is_dir():
         path /= "config.toml"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # It will hold passwords, so nobody else may ever open it, not even for the moment before a chmod.
+        check_place(path)  # or labmon would refuse the file that it has written itself
+        if not path.parent.exists():
+            path.parent.mkdir(mode=0o700, parents=True)
+            say(f"made the folder {path.parent}")
+        # It will hold passwords: others must not be able to open it, not even in the moment before a chmod.
         mode = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
         with os.fdopen(os.open(path, mode, 0o600), "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o600)
-            file.write(settings.sample())
+            file.write(reference.sample())
     except FileExistsError as error:
-        raise UsageError(f"{path} is there already. Overwrite it with --force") from error
-    except OSError as error:
+        raise UsageError(f"{path} exists already. Overwrite it with --force") from error
+    except (NotADirectoryError, IsADirectoryError) as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    except OSError as error:
+        raise PermissionNeeded(f"{path}: cannot be written: {error.strerror}. Choose another PATH") from error
     say(f"wrote {path}")
 
 
 @app.command()
-def show(ctx: typer.Context, form: As = Format.table) -> None:
-    """Show every effective value and where it came from, with secrets masked."""
-    loaded = settings.load(ctx.obj)
+def show(ctx: typer.Context, form: FormatOption = Format.table) -> None:
+    """Show every effective value and its source, with secrets masked."""
+    from labmon.config import load
+
+    loaded = load.load(ctx.obj)
     columns = [Column("key", "Key"), Column("value", "Value", gives=True), Column("source", "From")]
     print_rows(columns, [_Row(*row) for row in loaded.rows()], form)
 
 
 @app.command()
 def check(ctx: typer.Context) -> None:
-    """Check the configuration: exit 0 when it is good, else 2 with the file, table and key."""
-    loaded = settings.load(ctx.obj)
+    """Check the configuration, and print every fault with its file, table and key.
+
+    The file's values are checked, also those that the environment overrides, and the values in force. Exit
+    code 0 when there is none, else 2.
+    """
+    from labmon.app.check_config import advice, faults
+    from labmon.config import load
+
+    loaded, found = load.read(ctx.obj)
+    written, hidden = load.as_written(loaded)
+    found = list(dict.fromkeys([*found, *faults(loaded), *hidden, *faults(written)]))
+    for fault in found:
+        say(f"labmon: {fault}")
+    for line in advice(loaded):
+        say(line)
+    if found:
+        raise typer.Exit(Exit.USAGE)
     if loaded.file is None:
         say("good: no configuration file, defaults and environment only")
         return
@@ -70,7 +99,10 @@ def check(ctx: typer.Context) -> None:
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(help="discovery, scan-finished, system-status, metrics or alert")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="MESSAGE", help="discovery, scan-finished, system-status, metrics or alert."),
+    ],
 ) -> None:
     """Print the JSON Schema of a message, for programs that send their own."""
     import json
@@ -79,5 +111,5 @@ def schema(
     from labmon.messages import schema as schema_of
 
     if name not in BY_NAME:
-        raise UsageError(f"there is no message {name!r}. There are: {', '.join(BY_NAME)}")
+        raise UsageError(f"there is no message {name!r}{nearest(name, BY_NAME)}")
     typer.echo(json.dumps(schema_of(BY_NAME[name]), indent=2))

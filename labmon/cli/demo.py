@@ -1,98 +1,70 @@
-"""`labmon demo`: a whole lab on this machine, by the real commands."""
+"""`labmon demo`: a whole lab on this machine, with the real commands."""
 
-import os
 import shlex
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from labmon.cli.output import say
-from labmon.errors import Exit, LabmonError
-
-NETWORK = "127.0.0.0/28"
-MACHINES = 12
-"""Of the fourteen addresses that answer in that network; the other two show what a failure looks like."""
-
-STEPS: list[tuple[str, list[str]]] = [
-    ("Find the machines of department 1.", ["scan", NETWORK, "--dept", "1"]),
-    ("Make the queues.", ["setup-queues"]),
-    ("Measure every machine over SSH, through the queue.", ["collect", "--all", "--queue-enabled"]),
-    ("The measurements are waiting.", ["queue-depth"]),
-    ("Store them.", ["consume", "--until-empty"]),
-    ("And there they are.", ["systems", "list"]),
-]
+from labmon.cli.extras import require_dashboard
+from labmon.cli.options import flag, option
+from labmon.cli.output import say, stdout
+from labmon.errors import UsageError
 
 
 def demo(
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the demo's folder, to look at its database.")
+    keep: Annotated[bool, flag("--keep", "Keep the folder of the demo, with its database.")] = False,
+    dashboard: Annotated[
+        bool, flag("--dashboard", "Then serve the dashboard, with new data every 5 s, until Ctrl-C.")
     ] = False,
+    port: Annotated[
+        int | None, option("--port", "N", "The port of the dashboard, with --dashboard.", min=1, max=65535)
+    ] = None,
 ) -> None:
-    """Run a lab on this machine: a dozen SSH servers on 127.0.0.x, found, measured, queued and stored.
+    """Run a demo lab: a dozen SSH servers on 127.0.0.x are found, measured, queued and stored.
 
-    Nothing leaves the machine, nothing is installed, and the folder of the demo is removed at the end.
+    Nothing leaves this machine, nothing is installed, and the demo's folder is removed at the end.
     """
-    from labmon.demo.sshd import DemoServer
-    from labmon.store.embedded import Embedded
+    from labmon.demo.lab import SIGNALLED, STEPS, demo_lab, run
 
-    # Run by root, the database has an account of its own, which must get in; root's TMPDIR may be closed.
-    folder = Path(tempfile.mkdtemp(prefix="labmon-demo-", dir="/tmp" if os.geteuid() == 0 else None))
-    folder.chmod(0o711)
-    addresses = [f"127.0.0.{n}" for n in range(1, MACHINES + 1)]
-    key = folder / "key"
-    try:
-        # A share in the database, so that it is started once and not by each command.
-        with DemoServer(addresses, key_file=key) as server, Embedded(folder / "state"):
-            environ = _environment(folder, key, server.port)
-            for words, arguments in STEPS:
-                _step(words, arguments, environ)
-    finally:
-        if keep:
-            say(f"kept: {folder}. Look with: LABMON_STATE_DIR={folder / 'state'} labmon systems list")
+    if port is not None and not dashboard:
+        raise UsageError("--port is for the dashboard: say --dashboard, too")
+    if dashboard:
+        require_dashboard()
+
+    with demo_lab(_say_kept if keep else None) as environ:
+        for words, arguments in STEPS:
+            _print_step(words, arguments)
+            if (code := run(arguments, environ)) > SIGNALLED:
+                raise typer.Exit(code)
+        if dashboard:
+            _serve(environ, port)
         else:
-            _remove(folder)
+            say("To see it in a browser, with new data every 5 s: labmon demo --dashboard")
 
 
-def _environment(folder: Path, key: Path, port: int) -> dict[str, str]:
-    """The caller's environment without its labmon settings, and with the demo's."""
-    ours = {
-        "LABMON_CONFIG": str(folder / "config.toml"),
-        "LABMON_STATE_DIR": str(folder / "state"),
-        "LABMON_COLLECT_KEY_FILES": str(key),
-        "LABMON_COLLECT_PORT": str(port),
-    }
-    (folder / "config.toml").touch()
-    foreign = ("LABMON_", "QUEUE_", "DISCOVERY_QUEUE", "METRICS_QUEUE", "ALERT_QUEUE")
-    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | ours
+def _serve(environ: dict[str, str], port: int | None) -> None:
+    """The dashboard in front, collecting and storing beside it, until Ctrl-C."""
+    from labmon.config.tables import DashboardConfig
+    from labmon.demo.lab import LAB, free_port, live, run
+
+    run(LAB, environ)
+    arguments = ["dashboard", "--port", str(port or free_port(DashboardConfig().port))]
+    _print_step("Look at them in a browser. Ctrl-C ends the demo.", arguments)
+    with live(environ):
+        run(arguments, environ)
 
 
-def _step(words: str, arguments: list[str], environ: dict[str, str]) -> None:
+def _say_kept(folder: Path) -> None:
+    say(f"kept: {folder}. Look with: LABMON_STATE_DIR={folder / 'state'} labmon systems list")
+
+
+def _print_step(words: str, arguments: list[str]) -> None:
     from rich.text import Text
-
-    from labmon.cli.output import stdout
 
     console = stdout()
     console.print()
     console.print(Text(f"# {words}", style="dim"))
     console.print(Text(f"$ labmon {shlex.join(arguments)}", style="bold"))
     sys.stdout.flush()
-    with subprocess.Popen([sys.executable, "-m", "labmon", *arguments], env=environ) as command:
-        try:
-            code = command.wait()
-        except BaseException:
-            command.terminate()  # it may not have got the signal that we got
-            raise
-    if code == Exit.INTERRUPTED:
-        raise typer.Exit(code)
-    if code not in (Exit.OK, Exit.SOME_FAILED):
-        raise LabmonError(f"the demo's `labmon {shlex.join(arguments)}` ended with {code}")
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

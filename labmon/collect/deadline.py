@@ -1,4 +1,4 @@
-"""Deadlines, and the one thread that sees to them."""
+"""Deadlines, and the one thread that enforces them."""
 
 import heapq
 import logging
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment that must not be missed, on the monotonic clock."""
+    """A moment on the monotonic clock by which something has to be over."""
 
     at: float
     seconds: float  #: as it was set
@@ -40,7 +40,7 @@ class _Watch:
 
 
 class Watchdog:
-    """Calls `expire` of everything under way that is late. One daemon thread for all of it.
+    """Calls `expire` for everything that is late. One daemon thread for all of it.
 
     A thread that waits in a library cannot be stopped from outside, only made to fail: `expire` has to take
     away what it waits for, without waiting for anything itself.
@@ -74,7 +74,7 @@ class Watchdog:
             watch.expire = None  # it stays in the queue until its time and then does nothing
 
     def close(self) -> None:
-        """Everything under way is late now, and so is what comes later."""
+        """Make everything late: what is under way and what is still to come."""
         with self._changed:
             self._closed = True
             self._changed.notify()

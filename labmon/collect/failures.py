@@ -12,12 +12,13 @@ from labmon.messages import Status
 Reason = Literal[
     "unreachable",  # no way to the address
     "refused",  # the machine is there and nothing listens on the port
-    "timed out",  # the deadline, wherever it struck; the detail says where
+    "timed out",  # the deadline passed; the detail says while doing what
     "connection lost",  # the other side hung up
     "no ssh",  # something listens, but it does not speak SSH, or none that we speak
-    "host key unknown",  # policy strict, and nobody vouched for this machine
+    "host key unknown",  # policy strict, and no file of known hosts has a key of this machine
     "host key changed",  # another machine, a re-installed one, or an attack
     "host key revoked",  # marked so in a file of known hosts
+    "not allowed",  # its address is outside [collect] allow, and nothing was sent there
     "auth failed",  # every key and password was refused
     "probe failed",  # logged in, but the probe did not run to its end
     "output unusable",  # it ran, and what it said cannot be read
@@ -33,7 +34,7 @@ class Failure:
 
     reason: Reason
     detail: str
-    silent: bool = field(default=False, compare=False)  #: nothing at the address has said a word
+    silent: bool = field(default=False, compare=False)  #: nothing at the address has answered
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
@@ -51,12 +52,13 @@ _STATUS: dict[Reason, Status | None] = {
     "refused": "refused",
     "timed out": "timed out",
     "auth failed": "auth failed",
+    "not allowed": None,
     "local error": None,
 }
 
 
 class HostFailed(LabmonError):
-    """Ends the measuring of one machine. Never leaves `labmon.collect`: the runner makes it a result."""
+    """Ends the measuring of one machine. Never leaves `labmon.collect`: there it becomes a result."""
 
     def __init__(self, reason: Reason, detail: str, *, silent: bool = False) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -82,7 +84,8 @@ _UNREACHABLE = {
     errno.EINVAL,
 }
 _SILENT = {errno.EHOSTUNREACH, errno.EHOSTDOWN}
-"""What comes of an address that nobody answers for, on our own network or behind a router that says so."""
+"""What the kernel reports of an address that nothing answers at, on our own network or behind a router that
+says so."""
 
 _OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
 
@@ -92,19 +95,19 @@ CONNECTING = "connecting"
 
 
 def timed_out(seconds: float, phase: str) -> HostFailed:
-    """The deadline of so many seconds has struck in this phase."""
+    """The failure when the deadline passes in this phase."""
     return HostFailed("timed out", f"after {seconds:g} s, {phase}", silent=phase.startswith(CONNECTING))
 
 
 def os_failure(error: OSError, doing: str) -> HostFailed:
     """What an error of a socket means, other than a timeout."""
-    said = one_line(error.strerror or str(error))
+    text = one_line(error.strerror or str(error))
     if isinstance(error, socket.gaierror):
-        return HostFailed("unreachable", f"not an IP address: {said}")
+        return HostFailed("unreachable", f"not an IP address: {text}")
     if isinstance(error, ConnectionRefusedError):
         return HostFailed("refused", "nothing listens on that port")
     if error.errno in _UNREACHABLE:
-        return HostFailed("unreachable", said, silent=error.errno in _SILENT)
+        return HostFailed("unreachable", text, silent=error.errno in _SILENT)
     if error.errno in _OURS:
-        return HostFailed("local error", said)
-    return HostFailed("connection lost", f"while {doing}: {said}")
+        return HostFailed("local error", text)
+    return HostFailed("connection lost", f"while {doing}: {text}")

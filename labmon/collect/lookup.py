@@ -1,4 +1,4 @@
-"""Whom a name means: a machine of the inventory, a host of ~/.ssh/config, or what the resolver knows."""
+"""Which machine a name means: of the inventory, of ~/.ssh/config, or what the resolver knows."""
 
 import re
 import socket
@@ -7,9 +7,9 @@ from ipaddress import ip_address
 
 import msgspec
 
-from labmon.collect.access import USUAL_PORT, is_direct, load_ssh_config
-from labmon.collect.ssh_config import SshConfig
-from labmon.config import Collect
+from labmon.collect.ssh.config import SshConfig
+from labmon.collect.ssh.connector import USUAL_PORT, is_direct, load_ssh_config
+from labmon.config.tables import CollectConfig
 from labmon.errors import UsageError
 from labmon.fleet import Fleet, Machine, machines_called
 
@@ -19,15 +19,15 @@ _NAME = re.compile(r"\w[\w-]{0,62}(\.\w[\w-]{0,62})*\.?")
 class Lookup:
     """Finds machines as people call them. The resolver is asked once for each name."""
 
-    def __init__(self, settings: Collect) -> None:
+    def __init__(self, settings: CollectConfig) -> None:
         self._settings = settings
         self._addresses: dict[str, str] = {}
 
     def machine(self, text: str, fleet: Fleet) -> Machine:
         """The machine at an address, or of a name; in the inventory or not.
 
-        Behind a bastion the name stays one, for the bastion to look up. Raises UsageError where nobody knows
-        it, and ConfigError for an ssh_config that cannot be used.
+        Behind a bastion the name stays one, for the bastion to look up. Raises UsageError for a name
+        that is unknown, and ConfigError for an ssh_config that cannot be used.
         """
         known = {one.address: one for one in fleet.machines}
         if address := ip(text):
@@ -37,7 +37,7 @@ class Lookup:
                 raise UsageError(f"{len(called)} machines are called {text}: say which by its address")
             return called[0]
         if not _NAME.fullmatch(text):
-            raise UsageError(f"{text!r} is neither an address nor a name")
+            raise UsageError(_mistaken(text))
         options = self._ssh_config.options(text, user=self._settings.user)
         name = options.hostname or text
         address = ip(name) or (self._resolved(name) if is_direct(self._settings, options) else name)
@@ -55,13 +55,31 @@ class Lookup:
             try:
                 found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
             except (OSError, UnicodeError) as error:
-                said = getattr(error, "strerror", None) or str(error)
+                reason = getattr(error, "strerror", None) or str(error)
                 raise UsageError(
                     f"there is no machine {name}: neither in the inventory nor in the ssh_config, "
-                    f"and the resolver says: {said}"
+                    f"and the resolver says: {reason}"
                 ) from error
             self._addresses[name] = str(found[0][4][0])
         return self._addresses[name]
+
+
+def _mistaken(text: str) -> str:
+    """What is wrong with a machine that is no address and no name, and how it is written."""
+    found = _WITH_MORE.fullmatch(text)
+    host = found and (ip(found["address"] or "") or (found["name"] or ""))
+    if not found or not host or not (ip(host) or _NAME.fullmatch(host)):
+        return f"{text!r} is neither an address nor a name, such as 10.30.5.7 or pc-17"
+    more = [f"--user {found['user']}"] if found["user"] else []
+    more += [f"--port {found['port']}"] if found["port"] else []
+    brackets = "" if found["address"] is None else ", without brackets"
+    return f"{text!r} is neither an address nor a name. Write: {' '.join(['--host', host, *more])}{brackets}"
+
+
+_WITH_MORE = re.compile(
+    r"(ssh://)?((?P<user>[\w.-]+)@)?(\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.-]+))(:(?P<port>\d{1,5}))?/?"
+)
+"""As scp, ssh and URLs write it."""
 
 
 def ip(text: str) -> str | None:

@@ -1,13 +1,19 @@
 """A machine to measure, and what came of it."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from ipaddress import ip_address
+from typing import Self
 
-from labmon.collect.failures import Failure
+from labmon.collect.failures import Failure, one_line
 from labmon.errors import UsageError
+from labmon.fleet import Machine
 from labmon.messages import Metrics, Readings
+from labmon.text import is_address
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,25 +28,37 @@ class Target:
     port: int = 22
     system_id: int | None = None
     name: str | None = None
-    inventory: str = ""  #: whose number `system_id` is, see `Fleet`
+    inventory: str = ""  #: the database whose number `system_id` is, see `Fleet`
     is_name: bool = False
 
     def __post_init__(self) -> None:
-        try:
-            if not self.is_name:
-                ip_address(self.address)
-        except ValueError as error:
-            raise UsageError(f"{self.address!r} is not an IP address") from error
+        if not (self.is_name or is_address(self.address)):
+            raise UsageError(f"{self.address!r} is not an IP address")
         if not 1 <= self.port <= 65535:
             raise UsageError(f"{self.address}: there is no port {self.port}")
+
+    @classmethod
+    def of(cls, machine: Machine, port: int, inventory: str) -> Self:
+        """A machine of this inventory; `port` is the usual one, for machines that have none of their own."""
+        return cls(
+            machine.address,
+            machine.port or port,
+            machine.system_id,
+            machine.name,
+            inventory,
+            is_name=not is_address(machine.address),
+        )
 
     def __str__(self) -> str:
         return f"{self.name} ({self.address})" if self.name else self.address
 
     @property
     def key(self) -> str:
-        """Who it is from one run to the next: a system, wherever it moves; else an address."""
-        return f"[{self.address}]:{self.port}" if self.system_id is None else str(self.system_id)
+        """Which machine it is from one run to the next: a system of a database, wherever it moves; else an
+        address."""
+        if self.system_id is None:
+            return f"[{self.address}]:{self.port}"
+        return f"{self.system_id}@{self.inventory}" if self.inventory else str(self.system_id)
 
     @cached_property
     def subnet(self) -> str:
@@ -68,3 +86,12 @@ class Result:
         if self.target.system_id is None or self.readings is None or self.collected_at is None:
             return None
         return Metrics(system_id=self.target.system_id, collected_at=self.collected_at, metrics=self.readings)
+
+
+def bug(error: Exception, target: Target) -> Failure:
+    """Log an unexpected exception, a bug, and make it the failure of the machine where it happened.
+
+    For use in an `except` block: the log gets the trace.
+    """
+    logger.exception("a bug, met at %s", target)
+    return Failure("local error", f"a bug: {one_line(repr(error))}")

@@ -1,23 +1,22 @@
-"""The loop that empties a queue: receive, handle, settle; and what to do when something is away."""
+"""The loop that empties a queue: receive, store, acknowledge; and what happens during an outage."""
 
 import logging
-import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from threading import Event
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
-from psycopg import Connection
-
+from labmon.backoff import Backoff
 from labmon.brokers.base import Broker, Consumer, Delivery
-from labmon.config import Consume
-from labmon.consume.handlers import Handler
+from labmon.config.tables import ConsumeConfig
 from labmon.errors import BrokerError, BrokerUnavailable, LabmonError, StoreError, StoreUnavailable
+from labmon.ingest.handlers import Handler
 from labmon.messages import utcnow
+from labmon.pg import Connection
 from labmon.store.pool import Store
 
 logger = logging.getLogger(__name__)
@@ -25,7 +24,8 @@ logger = logging.getLogger(__name__)
 
 @runtime_checkable
 class SharesDatabase(Protocol):
-    """A consumer whose queue may be in the store's own database, where rows and ack can be one commit."""
+    """A consumer whose queue may be in the store's own database, where storing and acknowledging are one
+    commit."""
 
     def can_ack_within(self, connection: Connection[Any]) -> bool:
         """True when the connection is to the database that the queue is in."""
@@ -37,30 +37,31 @@ class SharesDatabase(Protocol):
 POLL = 0.5
 """Seconds that one `receive` waits; a stop is noticed this soon."""
 
-LOOKS = 4
-"""How often a batch that is not full is added to before it is stored. Each costs the broker something."""
+TOP_UPS = 4
+"""How often a batch that is not full is filled up before it is stored. Each time costs the broker
+something."""
 
 
 class State(StrEnum):
-    """What a worker is at."""
+    """What a worker is doing."""
 
     starting = "starting"
     idle = "idle"
     busy = "busy"
-    no_broker = "no broker"  #: it is away, and asked again and again
-    no_database = "no database"  #: the same; what it holds goes back to the queue, or stays with it
+    no_broker = "no broker"  #: it is away, and retried with backoff
+    no_database = "no database"  #: the same; its messages go back to the queue, or stay with it
     ended = "ended"
-    silent = "silent"  #: its process has not been heard of for some time
-    down = "down"  #: its process has died, and is about to be replaced
+    silent = "silent"  #: its process has sent no heartbeat for some time
+    down = "down"  #: its process has died and will be replaced
 
     @property
     def is_outage(self) -> bool:
-        """True while something that it needs is away."""
+        """True while the broker or the database is away."""
         return self in (State.no_broker, State.no_database)
 
     @property
     def lacks(self) -> str:
-        """What is away in an outage."""
+        """What is away during an outage: broker or database."""
         return self.removeprefix("no ")
 
 
@@ -79,7 +80,7 @@ class Progress:
 
 @dataclass
 class Tally:
-    """What a worker did so far."""
+    """The counts of a worker so far."""
 
     stored: int = 0
     rejected: int = 0
@@ -87,25 +88,13 @@ class Tally:
     last_batch_at: datetime | None = None
 
 
-@dataclass
-class Backoff:
-    """Growing waits with full jitter: 0.5 s at first, 30 s at most."""
-
-    stop: Event
-    attempt: int = 0
-
-    def wait(self) -> None:
-        """Sleep, unless stopped."""
-        self.stop.wait(random.uniform(0, min(30.0, 0.5 * 2**self.attempt)))
-        self.attempt = min(self.attempt + 1, 10)
-
-
 class Worker:
-    """Empties one queue into the store until told to stop.
+    """Stores the messages of one queue until stopped.
 
-    Each batch is stored in one transaction and acked after its commit. An unreadable message goes to the
-    dead letters; one that fails for another reason is tried alone, so that only the culprit pays; a database
-    that is away costs no message an attempt.
+    Each batch is stored in one transaction and acknowledged after its commit. An unreadable message goes to
+    the dead letters. When a batch fails for another reason, its messages are stored one by one, and only the
+    one that fails again is retried and at last rejected. An outage of the database costs no message an
+    attempt.
     """
 
     def __init__(
@@ -114,7 +103,7 @@ class Worker:
         handle: Handler,
         open_broker: Callable[[], Broker],
         store: Store,
-        settings: Consume,
+        settings: ConsumeConfig,
         stop: Event,
         *,
         until_empty: bool = False,
@@ -128,13 +117,13 @@ class Worker:
         self._stop = stop
         self._until_empty = until_empty
         self._shared: SharesDatabase | None = None
-        self._store_backoff = Backoff(stop)
+        self._store_backoff = Backoff(jitter=1.0)
         self._connected = False
         self._state = State.starting, utcnow()
 
     @property
     def progress(self) -> Progress:
-        """What it is at, and what it did. For any thread."""
+        """Its state and counts at this moment. For any thread."""
         state, since = self._state
         tally = self.tally
         return Progress(
@@ -144,8 +133,8 @@ class Worker:
     def run(self) -> None:
         """Work until stopped, or until the queue is empty.
 
-        Raises BrokerRefused and StoreRefused; with `until_empty` also BrokerUnavailable, when it was never
-        there.
+        Raises BrokerRefused and StoreRefused; with `until_empty` also BrokerUnavailable, when it could never
+        connect.
         """
         try:
             self._run()
@@ -153,7 +142,7 @@ class Worker:
             self._enter(State.ended)
 
     def _run(self) -> None:
-        backoff = Backoff(self._stop)
+        backoff = Backoff(jitter=1.0)
         while not self._stop.is_set():
             try:
                 with self._open_broker() as broker:
@@ -163,19 +152,18 @@ class Worker:
                 return
             except (BrokerUnavailable, StoreUnavailable) as error:
                 if self._until_empty and not self._connected:
-                    raise  # somebody waits for the end, and it may be a wrong address
+                    raise  # the user waits for the end, and the address may be wrong
                 self._is_away(error)
-                backoff.wait()
+                backoff.wait(self._stop)
 
     def _drain(self, broker: Broker, consumer: Consumer, backoff: Backoff) -> None:
         self._shared = consumer if self._shares_database(consumer) else None
-        self._connected = True
-        # Who lets us in may still refuse to work: a database is back with the first batch that it has stored.
-        if self._state[0] is not State.no_database:
-            self._enter(State.idle)
         while not self._stop.is_set():
+            # A broker that accepts connections may still give nothing: it is back after the first answer. A
+            # database may still store nothing: it is back after the first stored batch.
             deliveries = self._gather(consumer)
-            backoff.attempt = 0
+            self._connected = True
+            backoff.reset()
             if deliveries:
                 if self._state[0] is not State.no_database:
                     self._enter(State.busy)
@@ -186,19 +174,19 @@ class Worker:
                     return
 
     def _gather(self, consumer: Consumer) -> list[Delivery]:
-        """A full batch, or what has come by the time that its first message has waited long enough."""
-        limit, patience = self._settings.batch, float(self._settings.flush)
+        """A full batch, or the messages that came while the first one waited for [consume] flush."""
+        limit, longest = self._settings.batch, float(self._settings.flush)
         deliveries = consumer.receive(limit, POLL)
         if deliveries and not self._until_empty:
-            due = time.monotonic() + patience
+            due = time.monotonic() + longest
             while len(deliveries) < limit and (left := due - time.monotonic()) > 0:
-                if self._stop.wait(min(left, patience / LOOKS)):
+                if self._stop.wait(min(left, longest / TOP_UPS)):
                     break
                 deliveries += consumer.receive(limit - len(deliveries), 0)
         return deliveries
 
     def _enter(self, state: State) -> None:
-        """Note the state, and say when an outage is over."""
+        """Set the state, and log when an outage is over."""
         before, since = self._state
         if state is before:
             return
@@ -209,7 +197,7 @@ class Worker:
         self._state = state, now
 
     def _is_away(self, error: LabmonError) -> None:
-        """Say so, once."""
+        """Set the state, and log an outage once."""
         state = State.no_database if isinstance(error, StoreUnavailable) else State.no_broker
         if self._state[0] is state:
             logger.info("%s: %s", self.queue, error)
@@ -234,7 +222,7 @@ class Worker:
         fresh = [one for one in deliveries if not one.expired]
         try:
             self._store_batch(consumer, fresh)
-            self._store_backoff.attempt = 0
+            self._store_backoff.reset()
             self._enter(State.idle)
         except StoreUnavailable as error:
             consumer.release(fresh)
@@ -262,21 +250,23 @@ class Worker:
                 self._failed(consumer, delivery, error)
 
     def _failed(self, consumer: Consumer, delivery: Delivery, error: Exception) -> None:
-        said = " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(str(error).split()) or type(error).__name__
         if delivery.attempt >= self._settings.max_attempts:
-            self._reject(consumer, [delivery], f"failed {delivery.attempt} times", said)
+            self._reject(consumer, [delivery], f"failed {delivery.attempt} times", text)
         else:
-            logger.warning("%s: message %s failed: %s", self.queue, delivery.message.id, said)
+            logger.warning("%s: message %s failed: %s", self.queue, delivery.message.id, text)
             consumer.release([delivery], failed=True)
 
     def _store_batch(self, consumer: Consumer, deliveries: Sequence[Delivery]) -> None:
         if not deliveries:
             return
         with self._store.transaction() as connection:
-            rejected = self._handle(connection, [one.message.body for one in deliveries])
+            rejected = self._handle(
+                connection, [one.message.body for one in deliveries], _redelivered(deliveries)
+            )
             kept = [one for place, one in enumerate(deliveries) if place not in rejected]
             if self._shared:
-                # Whoever has got one whose lease was lost meanwhile will find it stored, so commit anyway.
+                # A worker that got one whose lease was lost meanwhile will find it stored, so commit anyway.
                 self._shared.ack_within(connection, kept)
         if not self._shared:
             consumer.ack(kept)
@@ -299,10 +289,19 @@ class Worker:
         """Wait here, before receiving again, so that an outage costs no message an attempt."""
         while not self._stop.is_set():
             self._is_away(error)
-            self._store_backoff.wait()
+            self._store_backoff.wait(self._stop)
             try:
                 with self._store.transaction() as connection:
                     connection.execute("SELECT 1")
                 return
             except StoreUnavailable as again:
                 error = again
+
+
+def _redelivered(deliveries: Sequence[Delivery]) -> dict[int, datetime]:
+    """Those that another worker may have stored without being able to acknowledge them, by position."""
+    return {
+        place: one.enqueued_at or datetime.min.replace(tzinfo=UTC)
+        for place, one in enumerate(deliveries)
+        if one.attempt > 1
+    }

@@ -1,7 +1,7 @@
-"""A small SSH server that stands for a lab's machines: on loopback, and good for being measured only.
+"""A small SSH server that stands for a lab's machines: on loopback only, and for measuring only.
 
-It lets in one key, made for the run, and runs one program: labmon's own probe, on this machine. Whatever
-else is asked of it is refused.
+It accepts one key, made for the run, and runs one program: labmon's own probe, on this machine. All other
+requests are refused.
 """
 
 import errno
@@ -23,27 +23,27 @@ import paramiko  # type: ignore[import-untyped]
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from labmon.collect.probe import COMMANDS, SCRIPT
-from labmon.collect.ssh_transport import BoundedPacketizer
+from labmon.collect.probe.script import COMMANDS, NEXT, SCRIPT
+from labmon.collect.ssh.transport import BoundedPacketizer
 from labmon.errors import UsageError
 
 logger = logging.getLogger(__name__)
 
 LOGIN_TIMEOUT = 20.0
-"""Seconds in which a client has to log in and ask for something."""
+"""Seconds in which a client must log in and send its command."""
 
 PROBE_TIMEOUT = 30.0
 """Seconds for sending the probe, and again for running it."""
 
 NOT_PERMITTED = 126
-"""The exit status of what is there but may not be run, as shells have it."""
+"""The exit status that shells have for a program that may not be run."""
 
 
 class DemoServer:
     """The server, in threads of this process: `with DemoServer(addresses, key_file=...) as server: ...`
 
-    All addresses get the same port; 0 chooses a free one. Entering writes the private key that it lets in to
-    `key_file`, for its owner's eyes only; leaving ends every connection and removes that file. Raises
+    All addresses get the same port; 0 chooses a free one. Entering writes the private key that it accepts to
+    `key_file`, readable by its owner only; leaving ends every connection and removes that file. Raises
     UsageError for an address that is not loopback, and when the port is taken.
     """
 
@@ -59,7 +59,7 @@ class DemoServer:
         self._host_key = _key(_new_key())
         private = _new_key()
         self._private = private
-        self._let_in: bytes = _key(private).asbytes()
+        self._accepted_key: bytes = _key(private).asbytes()
         self._connections: dict[socket.socket, threading.Thread] = {}
         self._probes: set[subprocess.Popen[bytes]] = set()
         self._closing = threading.Event()
@@ -113,7 +113,7 @@ class DemoServer:
         return listeners
 
     def _accept_on(self, listeners: list[socket.socket], stack: ExitStack) -> None:
-        """Start the thread that takes connections; leaving the stack ends it."""
+        """Start the thread that accepts connections; leaving the stack ends it."""
         selector = stack.enter_context(selectors.DefaultSelector())
         wake, waker = socket.socketpair()
         stack.enter_context(wake)
@@ -152,12 +152,12 @@ class DemoServer:
         try:
             transport = paramiko.Transport(connection, packetizer_class=BoundedPacketizer)
             transport.add_server_key(self._host_key)
-            asked = _Asked(self._let_in)
+            client = _Client(self._accepted_key)
             try:
-                transport.start_server(event=threading.Event(), server=asked)
+                transport.start_server(event=threading.Event(), server=client)
                 channel = transport.accept(LOGIN_TIMEOUT)
                 while channel is not None and not self._closing.is_set():
-                    self._answer(channel, asked)
+                    self._answer(channel, client)
                     channel.close()
                     channel = None
                     while channel is None and transport.is_active() and not self._closing.is_set():
@@ -170,28 +170,33 @@ class DemoServer:
             connection.close()
             self._connections.pop(connection, None)
 
-    def _answer(self, channel: paramiko.Channel, asked: "_Asked") -> None:
-        """Run what was asked for if it is the probe, word for word."""
+    def _answer(self, channel: paramiko.Channel, client: "_Client") -> None:
+        """Run the command if it is the probe, byte for byte."""
         channel.settimeout(PROBE_TIMEOUT)
-        command = asked.command(channel)
+        command = client.command(channel)
         if command is None:
             return
         words = command.decode("ascii", "replace")
-        script = _read(channel, len(SCRIPT) + 1) if COMMANDS.fullmatch(words) else b""
-        if script != SCRIPT:
+        asked = COMMANDS.fullmatch(words)
+        # A client that stays leaves its input open.
+        limit = len(SCRIPT) + (0 if asked and asked["loop"] else 1)
+        script = _read(channel, limit) if asked else b""
+        if not asked or script != SCRIPT:
             channel.sendall_stderr(b"labmon demo: this server runs labmon's probe and nothing else\n")
             channel.send_exit_status(NOT_PERMITTED)
             return
         with subprocess.Popen(words.split(), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as probe:
             self._probes.add(probe)
             try:
-                output, _ = probe.communicate(SCRIPT, PROBE_TIMEOUT)
+                if asked["loop"]:
+                    _converse(channel, probe)
+                else:
+                    channel.sendall(probe.communicate(SCRIPT, PROBE_TIMEOUT)[0])
             except subprocess.TimeoutExpired:
-                output = b""
+                pass
             finally:
                 probe.kill()
                 self._probes.discard(probe)
-        channel.sendall(output)
         channel.send_exit_status(probe.returncode & 0xFF)
 
     def _end_connections(self) -> None:
@@ -206,22 +211,22 @@ class DemoServer:
             thread.join(max(0.0, until - time.monotonic()))
 
 
-class _Asked(paramiko.ServerInterface):  # type: ignore[misc]
-    """What one client may do: log in with the key, open sessions, and say what it wants to be run."""
+class _Client(paramiko.ServerInterface):  # type: ignore[misc]
+    """What one client may do: log in with the key, open sessions, and send a command."""
 
-    def __init__(self, let_in: bytes) -> None:
-        self._let_in = let_in
+    def __init__(self, key: bytes) -> None:
+        self._accepted_key = key
         self._commands: dict[int, bytes] = {}
-        self._told = threading.Condition()
+        self._commanded = threading.Condition()
 
     def command(self, channel: paramiko.Channel) -> bytes | None:
-        """What the client wants to be run in that session. None if it goes away, or does not say in time."""
+        """The command of that session. None if the client goes away or does not send one in time."""
         until = time.monotonic() + LOGIN_TIMEOUT
-        with self._told:
+        with self._commanded:
             while channel.get_id() not in self._commands:
                 if channel.closed or time.monotonic() > until:
                     return None
-                self._told.wait(0.1)
+                self._commanded.wait(0.1)
             return self._commands.pop(channel.get_id())
 
     def get_allowed_auths(self, username: str) -> str:
@@ -229,7 +234,7 @@ class _Asked(paramiko.ServerInterface):  # type: ignore[misc]
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         # paramiko then checks the signature, which shows that the client has the private half.
-        granted = key.asbytes() == self._let_in
+        granted = key.asbytes() == self._accepted_key
         return int(paramiko.AUTH_SUCCESSFUL if granted else paramiko.AUTH_FAILED)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
@@ -238,10 +243,34 @@ class _Asked(paramiko.ServerInterface):  # type: ignore[misc]
         return int(paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED)
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        with self._told:
+        with self._commanded:
             self._commands[channel.get_id()] = command
-            self._told.notify_all()
+            self._commanded.notify_all()
         return True
+
+
+def _converse(channel: paramiko.Channel, probe: subprocess.Popen[bytes]) -> None:
+    """The probe that stays: a round for each NEXT, which is all that reaches it, until either side ends."""
+    channel.settimeout(None)
+    assert probe.stdin and probe.stdout
+    output = probe.stdout
+
+    def forward() -> None:
+        with suppress(OSError):
+            while block := os.read(output.fileno(), 65536):
+                channel.sendall(block)
+
+    sender = threading.Thread(target=forward, name="labmon-demo-probe", daemon=True)
+    sender.start()
+    with suppress(OSError):
+        probe.stdin.write(SCRIPT)
+        probe.stdin.flush()
+        while _read(channel, len(NEXT)) == NEXT:
+            probe.stdin.write(NEXT)
+            probe.stdin.flush()
+        probe.stdin.close()
+    probe.kill()
+    sender.join()
 
 
 def _read(channel: paramiko.Channel, limit: int) -> bytes:

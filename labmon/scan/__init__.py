@@ -1,16 +1,19 @@
-"""Which addresses of a network are computers.
+"""Which addresses of a network have a machine.
 
-    targets ─► links ─► sweep ─┬─ own_links ─┬─ arp  (arp_frame) ─┐
-                               │             ├─ ndp  (ndp_frame) ─┤
-                               │             └─ everybody (icmp6) ┤
-                               ├─ icmp, icmp6 (echo) ─────────────┼─► closer ─► names ─► Host ─► Discovery
-                               ├─ tcp ────────────────────────────┤
-                               └─ nmap (nmap_xml) ────────────────┘
+    targets ─► sweep ─┬─ on_link ── arp, ndp, multicast_ping ─┐
+                      ├─ gateways ── ping, ping6 ─────────────┤
+                      ├─ tcp ─────────────────────────────────┼─► enrich ─► naming ─► Host ─► Discovery
+                      └─ nmap ────────────────────────────────┘
 
-`links` tells who shares an Ethernet with us. `sweep` asks, a method answers, `closer` adds the details,
-`names`, and for want of one `local_names` (netbios, mdns), put names to the answers. Of IPv6, `ndp` asks an
-address on the link, `everybody` the whole link at once. `rounds` asks the silent again, as long as
-`persistence` says; `routers` are met before pings go through them. A method is an iterable over lists of
-`Host`, empty ones included: each list hands control back, so that one thread sends, listens, resolves and can
-be stopped. What becomes of a `Host` is the caller's affair; nothing here knows a broker or a store.
+`sweep` chooses a method for each address (`methods/`), `enrich` adds details to the hosts that answered,
+`naming` their names (`names/`). `late` takes in answers that come while a later step goes on. `on_link` has
+the methods for links of this machine, which `kernel/` knows; `gateways` asks routers for their MAC before
+pings go through them. `targets/` are the addresses, `wire/` the packets, `pacing/` says how fast, how often
+and how long to ask. `unproven` finds answers that prove no machine, `virtual_mac` MACs that are no
+machine's. `progress` has the counters and what could not be done, `permissions` how to allow what this
+account may not send.
+
+A method is an iterable over lists of `Host`, empty ones included: each list hands control back, so that one
+thread sends, receives, looks up names and can be stopped. The caller decides what becomes of a `Host`;
+nothing here knows a broker or a store.
 """

@@ -1,4 +1,4 @@
-"""How far a sweep is."""
+"""How far a sweep is, and what it could not do."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,8 +17,12 @@ class Progress:
     found: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     """Addresses that this machine's own system would not send to, and its reason."""
+    gaps: dict[str, None] = field(default_factory=dict)
+    """Why machines that are there may have been missed, a line each, in order: then silence of an address
+    does not mean that its machine is gone."""
 
     def start(self, phase: str, total: int) -> None:
+        """Begin a phase of `total` questions."""
         self.phase, self.asked, self.total = phase, 0, total
 
     def refusals(self) -> list[str]:

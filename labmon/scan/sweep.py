@@ -1,4 +1,4 @@
-"""One pass over many addresses: who is there, how it was seen, and what it is called."""
+"""One pass over many addresses: which have a machine, how it answered, and its name."""
 
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -7,30 +7,29 @@ from dataclasses import replace
 from threading import Event
 from typing import TYPE_CHECKING, Literal
 
-from labmon.config import Scan
+from labmon.config.tables import ScanConfig
 from labmon.errors import PermissionNeeded, UsageError
-from labmon.scan.address import is_ipv6
-from labmon.scan.closer import Closer
-from labmon.scan.grant import how_to_grant
+from labmon.scan.enrich import HostEnricher
+from labmon.scan.gateways import resolve_gateways
 from labmon.scan.host import Host
-from labmon.scan.icmp import Ping, PingSocket
-from labmon.scan.icmp6 import Ping6, PingSocket6
-from labmon.scan.links import neighbours, sort_targets
-from labmon.scan.neighbours6 import neighbours6
-from labmon.scan.own_links import OwnLinks
-from labmon.scan.pace import TICK, Pace
+from labmon.scan.kernel.links import neighbours, sort_targets
+from labmon.scan.kernel.neighbour_table import wait_for_room
+from labmon.scan.kernel.neighbours6 import neighbours6
+from labmon.scan.late import LateAnswers
+from labmon.scan.methods.context import SweepContext
+from labmon.scan.methods.ping import Ping, PingSocket
+from labmon.scan.methods.ping6 import Ping6, PingSocket6
+from labmon.scan.methods.tcp import Tcp
+from labmon.scan.on_link import OnLinkSweep
+from labmon.scan.pacing.rate import TICK, RateLimiter
+from labmon.scan.pacing.timeout import AdaptiveTimeout
+from labmon.scan.permissions import how_to_grant
 from labmon.scan.progress import Progress
-from labmon.scan.routers import meet
-from labmon.scan.targets import by_family
-from labmon.scan.tcp import Tcp
-from labmon.scan.timing import Patience
+from labmon.scan.targets.address import is_ipv6
+from labmon.scan.targets.target_set import by_family
 
 if TYPE_CHECKING:
-    from labmon.scan.local_names import LocalNames
-    from labmon.scan.names import Names
-
-DNS_SHARE = 0.7
-"""Of the time for names; the rest is for asking the hosts themselves when the DNS says nothing."""
+    from labmon.scan.naming import HostNames
 
 Method = Literal["auto", "arp", "ping", "tcp", "nmap"]
 
@@ -38,32 +37,32 @@ Method = Literal["auto", "arp", "ping", "tcp", "nmap"]
 class Sweep:
     """Iterate it once: each host that answers comes once, complete, as soon as its name is settled.
 
-    `arp`, `ping`, `tcp` and `nmap` do as they say. `auto` uses what fits each address. On an Ethernet that
-    this machine is on, ARP, for IPv6 neighbour discovery: who gives no answer to that is not there. IPv6
-    networks `on_link` are asked as a whole at first. Elsewhere ping, and TCP for those that
-    stay silent, since a Windows firewall drops pings; but only `[scan] tcp_silent_max` of them, so that a
-    large and mostly empty network stays quick. Whoever `auto` finds is looked at closer (`[scan] details`).
-    Where this account may not send ARP, `auto` is ping and TCP; where it may not ping, TCP alone.
+    `arp`, `ping`, `tcp` and `nmap` use that method alone. `auto` uses what fits each address. On an Ethernet
+    of this machine that is ARP, for IPv6 neighbour discovery: an address that does not answer it has no
+    machine. IPv6 networks `on_link` are asked as a whole at first. Elsewhere it is ping, and TCP for
+    addresses that stay silent, since a Windows firewall drops pings; but only for [scan] tcp_silent_max of
+    them, so that a large and mostly empty network stays quick. `auto` also gets details of each host
+    ([scan] details). Where this account may not send ARP, `auto` is ping and TCP; where it may not ping, TCP.
 
     Set `stop` from a signal handler or another thread: within 0.3 s the hosts found so far come out, with
     the names known by then, and the iteration ends. Closing the iterator early closes its sockets.
 
-    Iterating raises PermissionNeeded when `arp` or `ping` may not be done, UsageError when `tcp` has no
-    ports, `arp` no target on a link, the machine no nmap, or `tcp` and `nmap` a network `on_link`, and
+    Iterating raises PermissionNeeded when this account may not send `arp` or `ping`; UsageError when `tcp`
+    has no ports, `arp` no target on a link, this machine no nmap, or `tcp` or `nmap` get a network `on_link`;
     LabmonError when nmap fails.
     """
 
     def __init__(
         self,
         targets: Sequence[str],
-        settings: Scan,
+        settings: ScanConfig,
         *,
         method: Method = "auto",
         stop: Event | None = None,
         known: Sequence[str] = (),
     ) -> None:
-        """`targets` are addresses, each once: `labmon.scan.targets.parse` makes them. `known` are machines
-        in networks `on_link`, which are asked by themselves too."""
+        """`targets` are addresses, each once, as `targets.target_set.parse` makes them. `known` are machines
+        in networks `on_link`, which are also asked by themselves."""
         self.progress = Progress()
         self.notes: list[str] = []
         """What the user should know about how it was done, a line each; complete after the last host."""
@@ -73,82 +72,92 @@ class Sweep:
         self._settings = settings
         self._method = method
         self._stop = stop or Event()
-        self._pace = Pace(settings.rate)
-        self._closer: Closer | None = None
-        self._own_links = OwnLinks(settings, self.progress, self._stop, self._pace, required=method == "arp")
-        self._names: Names | None = None
-        self._local_names: LocalNames | None = None
-        self._nameless: dict[str, Host] = {}  # found, with the name still to come
-        self._name_by: dict[str, float] = {}  # and until when, by the monotonic clock
+        self._context = SweepContext(settings, self.progress, self._stop, RateLimiter(settings.rate))
+        self._late = LateAnswers()
+        self._sockets = ExitStack()
+        self._link_sweep = OnLinkSweep(self._context, self._late, required=method == "arp")
+        self._enricher: HostEnricher | None = None
+        self._names: HostNames | None = None
+        self._passed: set[str] = set()
 
     def __iter__(self) -> Iterator[Host]:
-        with ExitStack() as stack:
+        with self._sockets as stack:
+            stack.enter_context(self._link_sweep)
             if self._settings.names:
-                from labmon.scan.local_names import LocalNames
-                from labmon.scan.names import Names  # dnspython takes 0.1 s to import
+                from labmon.scan.naming import HostNames  # dnspython takes 0.1 s to import
 
-                limit = self._settings.name_timeout
-                self._names = stack.enter_context(Names.of_this_machine(limit * DNS_SHARE))
-                self._local_names = stack.enter_context(LocalNames())
+                self._names = stack.enter_context(HostNames(self._settings.name_timeout))
             if self._method == "auto" and self._settings.details:
-                self._closer = stack.enter_context(Closer(self._settings, self._pace))
+                self._enricher = stack.enter_context(HostEnricher(self._settings, self._context.limiter))
             for hosts in self._find():
-                yield from self._named(self._looked(self._with_macs(hosts)))
-            yield from self._last_looks()
-            yield from self._last_names()
-        self.notes += self.progress.refusals()
+                yield from self._pass_on(hosts)
+                yield from self._pass_on(self._late.receive())
+            yield from self._finish()
+            yield from self._last_answers()
+        if self._names and self._names.silent:
+            self.notes.append("The DNS servers in /etc/resolv.conf did not answer, so names are missing.")
+        self.notes += [*self.progress.refusals(), *self.progress.gaps]
         self.progress.start("done", 0)
 
     def _find(self) -> Iterator[list[Host]]:
+        """Ask all targets by the methods that fit."""
         if self._on_link and self._method in ("tcp", "nmap"):
             raise UsageError(
-                f"{self._on_link[0]}: --type {self._method} cannot find out who is in an IPv6 network; "
+                f"{self._on_link[0]}: --type {self._method} cannot find the machines of an IPv6 network; "
                 "--type auto asks all at once"
             )
+        if self._method != "arp":
+            for _ in wait_for_room(self._stop):
+                yield []
         if self._method == "tcp":
             yield from self._tcp(self._targets)
         elif self._method == "ping":
-            yield from self._everybody()
-            yield from self._ping(self._and_unasked(self._targets), Patience(self._settings.timeout))
+            yield from self._multicast()
+            yield from self._ping(self._and_unasked(self._targets), AdaptiveTimeout(self._settings.timeout))
         elif self._method == "nmap":
-            from labmon.scan.nmap import Nmap
+            from labmon.scan.methods.nmap import Nmap
 
             for targets in filter(None, by_family(self._targets)):
-                yield from Nmap(targets, self._settings, self.progress, self._stop)
+                yield from Nmap(targets, self._context)
         else:
-            yield from self._everybody()
-            rest = yield from self._own_links.each(sort_targets(self._targets))
-            rest = self._and_unasked(rest)
-            self.notes += self._own_links.notes
-            if self._method == "auto":
-                pinged = yield from self._off_link(rest)
-                if pinged and not self._own_links.permitted:
-                    self.notes.append(
-                        "This account may not send ARP, so machines that drop pings and connections may be "
-                        f"missing; what would add it: {how_to_grant('ARP')}"
-                    )
-            elif rest and len(rest) == len(self._targets) and not self._on_link:
-                raise UsageError(
-                    "--type arp: none of these addresses is on an Ethernet of this machine, "
-                    "and ARP does not pass a router; --type ping does"
-                )
-            elif rest:
+            yield from self._on_and_off_link()
+
+    def _on_and_off_link(self) -> Iterator[list[Host]]:
+        """The methods `arp` and `auto`."""
+        yield from self._multicast()
+        rest = yield from self._link_sweep.each(sort_targets(self._targets))
+        rest = self._and_unasked(rest)
+        self.notes += self._link_sweep.notes
+        if self._method == "auto":
+            pinged = yield from self._off_link(rest)
+            if pinged and not self._link_sweep.permitted:
                 self.notes.append(
-                    f"{len(rest):,} addresses, such as {rest[0]}, are not on an Ethernet of this machine "
-                    "and were not asked; --type auto pings them"
+                    "This account may not send ARP, so machines that drop pings and connections may be "
+                    f"missing. To allow it: {how_to_grant('ARP')}"
                 )
+        elif rest and len(rest) == len(self._targets) and not self._on_link:
+            raise UsageError(
+                "--type arp: none of these addresses is on an Ethernet of this machine, "
+                "and ARP does not pass a router; --type ping does"
+            )
+        elif rest:
+            self.notes.append(
+                f"{len(rest):,} addresses, such as {rest[0]}, are not on an Ethernet of this machine "
+                "and were not asked; --type auto pings them"
+            )
 
     def _and_unasked(self, targets: Sequence[str]) -> Sequence[str]:
-        """With those known to be on a link whom nothing there has asked by themselves."""
-        left = [one for one in dict.fromkeys(self._own_links.unasked) if one not in targets]
+        """With addresses known to be on a link that were not asked there by themselves."""
+        left = [one for one in dict.fromkeys(self._link_sweep.unasked) if one not in targets]
         return [*targets, *left] if left else targets
 
-    def _everybody(self) -> Iterator[list[Host]]:
-        """Who is in the networks that are asked as a whole."""
+    def _multicast(self) -> Iterator[list[Host]]:
+        """The hosts of networks that are asked as a whole."""
         if not self._on_link:
             return
         try:
-            yield from self._own_links.everybody(self._on_link, self._known, solicit=self._method != "ping")
+            solicit = self._method != "ping"
+            yield from self._link_sweep.multicast(self._on_link, self._known, solicit=solicit)
         except PermissionNeeded as error:
             if not self._targets or self._method != "auto":
                 raise
@@ -159,17 +168,17 @@ class Sweep:
         if not targets or self._stop.is_set():
             return True
         answered: set[str] = set()
-        patience = Patience(self._settings.timeout)
+        timeout = AdaptiveTimeout(self._settings.timeout)
         try:
-            for hosts in self._ping(targets, patience):
+            for hosts in self._ping(targets, timeout):
                 answered.update(host.address for host in hosts)
                 yield hosts
         except PermissionNeeded:
             if not self._settings.tcp_ports:
                 raise
             self.notes.append(
-                f"This account may not ping, so hosts were asked by TCP alone (ports {self._ports()}); "
-                f"what would add ping: {how_to_grant()}"
+                f"This account may not ping, so hosts were asked by TCP alone (ports {self._ports()}). "
+                f"To allow ping: {how_to_grant()}"
             )
             yield from self._tcp(targets)
             return False
@@ -177,7 +186,7 @@ class Sweep:
             silent, most = len(targets) - len(answered), self._settings.tcp_silent_max
             if silent <= most:
                 left = [address for address in targets if address not in answered]
-                yield from self._tcp(left, patience)
+                yield from self._tcp(left, timeout)
             elif most:
                 self.notes.append(
                     f"{silent:,} addresses did not answer a ping and were not asked by TCP, since they are "
@@ -185,31 +194,37 @@ class Sweep:
                 )
         return True
 
-    def _ping(self, targets: Sequence[str], patience: Patience) -> Iterator[list[Host]]:
+    def _ping(self, targets: Sequence[str], timeout: AdaptiveTimeout) -> Iterator[list[Host]]:
         """Raises PermissionNeeded before anything was sent."""
-        ipv4, ipv6 = by_family(targets)
-        if ipv4:
-            with PingSocket() as sock:
-                yield from meet(ipv4, sock, self._stop)
-                yield from Ping(
-                    sock, ipv4, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
-                )
-        if ipv6 and not self._stop.is_set():
-            with PingSocket6() as sock:
-                yield from meet(ipv6, sock, self._stop)
-                yield from Ping6(
-                    sock, ipv6, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
-                )
+        for some, open_socket, method in zip(
+            by_family(targets), (PingSocket, PingSocket6), (Ping, Ping6), strict=True
+        ):
+            if not some or self._stop.is_set():
+                continue
+            sock = self._sockets.enter_context(open_socket())
+            yield from resolve_gateways(some, sock, self._stop)
+            sweep = method(sock, some, self._context, timeout)
+            yield from sweep
+            self._late.add(sweep)
 
-    def _tcp(self, addresses: Sequence[str], patience: Patience | None = None) -> Iterator[list[Host]]:
+    def _tcp(self, addresses: Sequence[str], timeout: AdaptiveTimeout | None = None) -> Iterator[list[Host]]:
         if addresses:
-            yield from Tcp(
-                addresses, self._settings, self.progress, self._stop, pace=self._pace, patience=patience
-            )
+            yield from Tcp(addresses, self._context, timeout)
+
+    def _pass_on(self, hosts: list[Host]) -> Iterator[Host]:
+        """Give new hosts their MACs, start on details and names, and hand out those that are complete."""
+        hosts = [host for host in hosts if host.address not in self._passed]
+        self._passed.update(host.address for host in hosts)
+        hosts = self._with_macs(hosts)
+        if self._enricher is not None:
+            for host in hosts:
+                self._enricher.add(host)
+            hosts = self._enricher.collect() if self._enricher.pending else []
+        yield from self._named(hosts)
 
     @staticmethod
     def _with_macs(hosts: list[Host]) -> list[Host]:
-        """Add what the kernel has learnt by asking for itself. It has nothing on hosts behind a router."""
+        """Add MACs that the kernel has learnt by its own questions. It has none behind a router."""
         if all(host.mac for host in hosts):
             return hosts
         known = neighbours()
@@ -217,68 +232,59 @@ class Sweep:
             known |= neighbours6()
         return [host if host.mac else replace(host, mac=known.get(host.address)) for host in hosts]
 
-    def _looked(self, hosts: list[Host]) -> list[Host]:
-        """Start looking closer at these, and give those that were looked at."""
-        if self._closer is None:
-            return hosts
-        for host in hosts:
-            self._closer.ask(host)
-        return self._closer.collect() if self._closer.pending else []
-
-    def _last_looks(self) -> Iterator[Host]:
-        if self._closer is None:
-            return
-        total = self._closer.pending
-        self.progress.start("details", total)
-        while self._closer.pending and not self._stop.is_set():
-            yield from self._named(self._closer.collect(0.01))
-            self.progress.asked = total - self._closer.pending
-        yield from self._named(self._closer.give_up())
-
-    def _ports(self) -> str:
-        return ", ".join(map(str, self._settings.tcp_ports))
-
     def _named(self, hosts: list[Host]) -> Iterator[Host]:
-        """Start looking up these, and hand out whose lookup has ended."""
+        """Start looking up the names of these, and hand out hosts whose lookup has ended."""
         if self._names is None:
             yield from hosts
             return
         for host in hosts:
             if host.hostname:
                 yield host
-                continue
-            self._nameless[host.address] = host
-            self._name_by[host.address] = time.monotonic() + self._settings.name_timeout
-            self._names.ask(host.address)
-        if self._nameless:
-            yield from self._settled()
-
-    def _settled(self) -> Iterator[Host]:
-        """Hosts whose name is known by now, or known to be missing."""
-        assert self._names and self._local_names
-        for address, name in self._names.collect():
-            # With a MAC it is on our link, and can be asked what it calls itself.
-            if name is None and self._nameless[address].mac:
-                self._local_names.ask(address, self._name_by[address])
             else:
-                yield replace(self._nameless.pop(address), hostname=name)
-        for address, name in self._local_names.collect():
-            yield replace(self._nameless.pop(address), hostname=name)
+                self._names.add(host)
+        yield from self._names.collect()
+
+    def _finish(self) -> Iterator[Host]:
+        """Wait for the details and names that are still missing, of late hosts too."""
+        while True:
+            yield from self._last_details()
+            yield from self._last_names()
+            if self._enricher is None or not self._enricher.pending:
+                return
+
+    def _last_details(self) -> Iterator[Host]:
+        if self._enricher is None:
+            return
+        for _ in self._until_done("details", self._enricher):
+            yield from self._named(self._enricher.collect(0.01))
+            yield from self._pass_on(self._late.receive())
+        yield from self._named(self._enricher.give_up())
 
     def _last_names(self) -> Iterator[Host]:
-        if self._names is None or self._local_names is None:
+        if self._names is None:
             return
-        total = len(self._nameless)
-        self.progress.start("names", total)
-        while self._nameless and not self._stop.is_set():
-            if self._names.pending:
-                self._names.wait(TICK / 4 if self._local_names.pending else TICK)
-            elif self._local_names.pending:
-                self._local_names.wait(TICK)
+        for _ in self._until_done("names", self._names):
+            self._names.wait()
+            yield from self._pass_on(self._late.receive())
             yield from self._named([])
-            self.progress.asked = total - len(self._nameless)
         yield from self._named([])
-        yield from self._nameless.values()
-        self._nameless.clear()
-        if self._names.silent:
-            self.notes.append("The DNS servers in /etc/resolv.conf did not answer, so names are missing.")
+        yield from self._names.give_up()
+
+    def _until_done(self, phase: str, work: "HostEnricher | HostNames") -> Iterator[None]:
+        """Once for each look at what is pending, with the progress after each."""
+        total = work.pending
+        self.progress.start(phase, total)
+        while work.pending and not self._stop.is_set():
+            yield
+            self.progress.asked = max(0, total - work.pending)
+
+    def _last_answers(self) -> Iterator[Host]:
+        """Wait for slow hosts until each has had the whole timeout."""
+        while (left := self._late.left) > 0 and not self._stop.is_set():
+            time.sleep(min(left, TICK / 5))
+            if hosts := self._late.receive():
+                yield from self._pass_on(hosts)
+                yield from self._finish()
+
+    def _ports(self) -> str:
+        return ", ".join(map(str, self._settings.tcp_ports))

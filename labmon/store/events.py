@@ -1,20 +1,20 @@
 """Every accepted message as it came: for audit, and to run through the handlers again.
 
-A message that is delivered twice is two events, as it came twice; replaying both changes nothing more. What
-was stored together is one row of `event_batches`; the view `events` has a row for each message.
+A message that is published twice is two events; one that the broker delivers again, since a worker could not
+acknowledge it, is one. What was stored together is one row of `event_batches`; the view `events` has a row
+for each message.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from labmon.messages import utcnow
-from labmon.store import partitions
+from labmon.store.metrics import partitions
 
 
 class _About(msgspec.Struct):
@@ -25,7 +25,7 @@ _about = msgspec.json.Decoder(_About)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class EventBatch:
     """Messages that were stored together."""
 
     received_at: datetime
@@ -43,11 +43,35 @@ class Event:
     body: str
 
 
-def record(connection: Connection[Any], queue: str, bodies: Sequence[bytes]) -> None:
-    """Keep accepted messages, in the caller's transaction, as received now."""
+LOOK_BACK = timedelta(days=1)
+"""How far back at most a redelivered message is looked for."""
+
+CLOCKS = timedelta(hours=1)
+"""By how much the clock that stamped a message may be ahead of the database's."""
+
+
+def known(
+    connection: Connection[Any], queue: str, bodies: Mapping[bytes, datetime], now: datetime
+) -> set[bytes]:
+    """Those bodies that are events of the queue already; each with the earliest time that this can have been.
+
+    Reads every event since then: for the few messages that a broker delivers again.
+    """
+    if not bodies:
+        return set()
+    since = max(min(*bodies.values(), now), now - LOOK_BACK) - CLOCKS
+    rows = connection.execute(
+        "SELECT DISTINCT body FROM event_batches, unnest(bodies) AS body "
+        "WHERE queue = %s AND received_at >= %s AND body = ANY(%s::bytea[])",
+        [queue, since, list(bodies)],
+    )
+    return {bytes(row[0]) for row in rows}
+
+
+def record(connection: Connection[Any], queue: str, bodies: Sequence[bytes], now: datetime) -> None:
+    """Keep accepted messages, in the caller's transaction, as received `now`."""
     if not bodies:
         return
-    now = utcnow()
     partitions.make(connection, "event_batches", [now.date()])
     connection.execute(
         "INSERT INTO event_batches (received_at, queue, systems, bodies) VALUES (%s, %s, %b, %b)",
@@ -89,13 +113,13 @@ def page(
     past: datetime,
     *,
     system: int | None = None,
-    after: Batch | None = None,
+    after: EventBatch | None = None,
     limit: int = 20,
-) -> list[Batch]:
+) -> list[EventBatch]:
     """The next batches in the order in which they came, with the messages of one system alone if given."""
     known = {"queue": queue, "first": first, "past": past, "system": system, "limit": limit}
     known |= {"after": after.received_at if after else first, "place": after.place if after else "(0,0)"}
-    with connection.cursor(row_factory=class_row(Batch), binary=True) as cursor:
+    with connection.cursor(row_factory=class_row(EventBatch), binary=True) as cursor:
         cursor.execute(
             f"""
             SELECT received_at, ctid::text AS place, CASE WHEN %(system)s::integer IS NULL THEN bodies ELSE (

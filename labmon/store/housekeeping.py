@@ -1,6 +1,6 @@
 """What has to be done now and then: sum up, pack, drop, and make room for what comes.
 
-`tick` is for whoever is in charge, every minute; `labmon db maintain` is the same from cron. Each step is a
+`tick` is called by `labmon consume` every minute; `labmon db maintain` is the same from cron. Each step is a
 transaction of its own under a lock that is given up at its end, so two at once do no harm and a kill at any
 point leaves nothing half done. Packing a day takes many steps, of a second or so, and what has to be summed
 up meanwhile is, between them.
@@ -19,10 +19,10 @@ import psycopg
 from psycopg import Connection
 
 from labmon import pg
-from labmon.config import Config
+from labmon.config.tables import EventsConfig, RetentionConfig
 from labmon.errors import AlreadyRunning, StoreError
 from labmon.messages import utcnow
-from labmon.store import pack, partitions, retention, rollup
+from labmon.store.metrics import pack, partitions, retention, rollup
 from labmon.store.pool import Store
 
 logger = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ class Done:
 
 def tick(
     store: Store,
-    config: Config,
+    keep: RetentionConfig,
+    events: EventsConfig,
     *,
     now: datetime | None = None,
     stop: Event | None = None,
@@ -60,14 +61,14 @@ def tick(
     done = Done()
 
     def sum_up() -> None:
-        _sum_up(store, config, now + timedelta(seconds=time.monotonic() - begun), stop, done)
+        _sum_up(store, keep, now + timedelta(seconds=time.monotonic() - begun), stop, done)
 
     try:
         with _step(store) as connection:
             partitions.make_ahead(connection, now)
         sum_up()
-        _pack(store, config, now, stop, done, days, sum_up)
-        _drop(store, config, now, stop, done)
+        _pack(store, keep, now, stop, done, days, sum_up)
+        _drop(store, keep, events, now, stop, done)
     except psycopg.Error as error:
         raise StoreError(f"housekeeping: {pg.one_line(error)}") from error
     if done != Done():
@@ -80,14 +81,14 @@ def _step(store: Store) -> Iterator[Connection[Any]]:
     with store.transaction() as connection:
         row = connection.execute(_LOCK).fetchone()
         if not row or not row[0]:
-            raise AlreadyRunning("another process is just keeping house in this database")
+            raise AlreadyRunning("housekeeping is already running on this database")
         yield connection
 
 
-def _sum_up(store: Store, config: Config, now: datetime, stop: Event, done: Done) -> None:
+def _sum_up(store: Store, keep: RetentionConfig, now: datetime, stop: Event, done: Done) -> None:
     while not stop.is_set():
         with _step(store) as connection:
-            written = rollup.roll_up(connection, now, keep_5m=config.retention.rollup_5m)
+            written = rollup.roll_up(connection, now, keep_5m=keep.rollup_5m)
         if not written:
             return
         done.summed_up += written
@@ -95,14 +96,14 @@ def _sum_up(store: Store, config: Config, now: datetime, stop: Event, done: Done
 
 def _pack(
     store: Store,
-    config: Config,
+    keep: RetentionConfig,
     now: datetime,
     stop: Event,
     done: Done,
     days: int,
     between: Callable[[], None],
 ) -> None:
-    after = config.retention.pack_after
+    after = keep.pack_after
     if not after:
         return
     with _step(store) as connection:
@@ -130,9 +131,11 @@ def _pack(
             retention.drop_hollow(connection, part)
 
 
-def _drop(store: Store, config: Config, now: datetime, stop: Event, done: Done) -> None:
+def _drop(
+    store: Store, keep: RetentionConfig, events: EventsConfig, now: datetime, stop: Event, done: Done
+) -> None:
     with _step(store) as connection:
-        expired = retention.expired(connection, config, now)
+        expired = retention.expired(connection, keep, events, now)
     for part in expired:
         if stop.is_set():
             return
@@ -141,4 +144,4 @@ def _drop(store: Store, config: Config, now: datetime, stop: Event, done: Done) 
         (done.dropped if dropped else done.postponed).append(part.name)
     if not stop.is_set():
         with _step(store) as connection:
-            done.forgotten = retention.forget(connection, config, now)
+            done.forgotten = retention.forget(connection, keep, now)

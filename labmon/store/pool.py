@@ -3,38 +3,49 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Any, Self
+from functools import partial
+from typing import Any
 
 import psycopg
 from psycopg import Connection
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from labmon import pg
-from labmon.config import Config
-from labmon.errors import StoreError, StoreRefused, StoreUnavailable
-from labmon.store import migrate
+from labmon.closing import Closing
+from labmon.config.tables import DatabaseConfig, StateConfig
+from labmon.errors import ConfigError, StoreError, StoreForbidden, StoreRefused, StoreUnavailable
+from labmon.store import deadline, migrate
 from labmon.store.embedded import Embedded
 
 logger = logging.getLogger(__name__)
 
-# The pool tells of each try to connect on several lines, on stderr where nobody listens. We say it once.
+_FORBIDDEN = "42501"  # insufficient_privilege
+
+# The pool logs each attempt to connect on several lines, on stderr where logging is off. We log it once.
 logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 
-class Store:
+class Store(Closing):
     """A pool of connections to the configured database, or to the embedded one where none is configured.
 
     Opening it connects once, so that a wrong password or an absent server is said at once and exactly.
     `any_schema` skips the check of the schema's version (for `labmon db`). Threads may share it.
-    Raises StoreUnavailable, StoreRefused, SchemaOutOfDate.
+    `answer_within` is the deadline, in seconds, of each statement of a transaction; None is for ever.
+    Raises ConfigError, StoreUnavailable, StoreRefused, StoreForbidden, SchemaOutOfDate.
     """
 
-    def __init__(self, config: Config, *, any_schema: bool = False) -> None:
-        self._embedded = None if config.database.url else Embedded(config.state.path)
-        self.url = self._embedded.url if self._embedded else config.database.url
+    def __init__(
+        self,
+        database: DatabaseConfig,
+        state: StateConfig,
+        *,
+        any_schema: bool = False,
+        answer_within: float | None = None,
+    ) -> None:
+        self._embedded = None if database.url else Embedded(state.path)
+        self.url = self._embedded.url if self._embedded else database.url
         self._pool: ConnectionPool[Connection[Any]] | None = None
-        timeout = float(config.database.connect_timeout)
+        timeout = float(database.connect_timeout)
         try:
             with _translated(self.url), pg.connect(self.url, name="labmon", timeout=timeout) as first:
                 if self._embedded:
@@ -44,10 +55,11 @@ class Store:
             self._pool = ConnectionPool(
                 pg.settings(self.url, name="labmon", timeout=timeout),
                 min_size=0,
-                max_size=config.database.pool_size,
+                max_size=database.pool_size,
                 timeout=timeout,
-                check=ConnectionPool.check_connection,
+                reconnect_timeout=timeout,  # a longer one tries seldom at last, and all wait for that one try
                 open=True,
+                **_way(answer_within),
             )
         except BaseException:
             self.close()
@@ -83,20 +95,23 @@ class Store:
             yield connection
 
     def close(self) -> None:
-        """Give the connections back, and stop the embedded server if nobody else uses it. Idempotent."""
+        """Give the connections back, and stop the embedded server if no other process uses it. Idempotent."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None
         if self._embedded is not None:
             self._embedded.close()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+def _way(answer_within: float | None) -> dict[str, Any]:
+    """How the pool makes its connections and looks whether one is still good."""
+    if answer_within is None:
+        return {"configure": pg.prepare, "check": ConnectionPool.check_connection}
+    return {
+        "connection_class": deadline.TimelyConnection,
+        "configure": partial(deadline.configure, answer_within=answer_within),
+        "check": deadline.check,
+    }
 
 
 @contextmanager
@@ -108,13 +123,23 @@ def _translated(url: str) -> Iterator[None]:
             f"{pg.where(url)}: no connection: {error}. Is it running? See [database] url"
         ) from error
     except psycopg.Error as error:
+        said = f"{pg.where(url)}: {pg.one_line(error)}"
+        if pg.is_unreadable(error):
+            raise ConfigError(f"[database] url (LABMON_DATABASE_URL): {pg.one_line(error)}") from error
+        if error.sqlstate == _FORBIDDEN or "permission denied for" in said:
+            raise StoreForbidden(f"{said}. {pg.grant(url, said)}") from error
         if pg.is_refusal(error):
-            raise StoreRefused(
-                f"{pg.where(url)}: {pg.one_line(error)}. Check [database] url (LABMON_DATABASE_URL)"
-            ) from error
+            raise StoreRefused(f"{said}. Check [database] url (LABMON_DATABASE_URL)") from error
         if pg.is_away(error):
-            hint = "" if error.sqlstate else " Is it running?"
-            raise StoreUnavailable(
-                f"{pg.where(url)}: {pg.one_line(error)}.{hint} See [database] url"
-            ) from error
+            raise StoreUnavailable(f"{said}.{_cure(error, said)} See [database] url") from error
         raise
+
+
+def _cure(error: psycopg.Error, said: str) -> str:
+    if pg.is_full(said):
+        return (
+            " It has no connection left: see in pg_stat_activity which clients have them, lower [database] "
+            "pool_size or the number of workers, or raise max_connections (of the role or database: "
+            "CONNECTION LIMIT)."
+        )
+    return "" if error.sqlstate else " Is it running?"

@@ -19,7 +19,10 @@ def record(connection: Connection[Any], host: str, file: str, percent: float, no
 
 
 def fills(connection: Connection[Any], now: datetime) -> dict[str, float]:
-    """Percent of the bound by machine; of its fullest, where it has several. Forgets who is long gone."""
+    """Percent of the limit, by machine; of its fullest spool, where it has several.
+
+    Deletes the rows of machines that stopped reporting long ago.
+    """
     connection.execute("DELETE FROM spools WHERE told_at < %s", [now - FORGOTTEN_AFTER])
     connection.execute(
         """

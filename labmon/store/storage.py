@@ -6,7 +6,7 @@ from typing import Any, LiteralString
 
 from psycopg import Connection
 
-from labmon.store import partitions
+from labmon.store.metrics import partitions
 
 _TABLES: dict[LiteralString, LiteralString] = {
     "metrics": "readings",

@@ -57,7 +57,7 @@ _UPSERT = (
 def record(connection: Connection[Any], host: str, main_pid: int, rows: Sequence[WorkerRow]) -> None:
     """These are the workers of this `labmon consume` now; others that it had are gone.
 
-    Whoever died long ago, on whatever machine, is forgotten.
+    Workers that died long ago, on any machine, are deleted.
     """
     connection.execute(
         "DELETE FROM workers WHERE host = %s AND main_pid = %s AND NOT number = ANY(%s) "

@@ -15,15 +15,15 @@ import psycopg
 
 from labmon.brokers import open_broker
 from labmon.brokers.base import Message
+from labmon.config.load import load
 from labmon.errors import BrokerError
 from labmon.messages import Metrics, Readings, encode, utcnow
-from labmon.settings import load
 from tests.acceptance.conftest import temporary_lab
 from tests.chaos.conftest import environ_of
-from tests.rabbitmq_server import RabbitServer
-from tests.receiver import Receiver
-from tests.redis_server import RedisServer
-from tests.servers import PostgresServer
+from tests.support.rabbitmq_server import RabbitServer
+from tests.support.receiver import Receiver
+from tests.support.redis_server import RedisServer
+from tests.support.servers import PostgresServer
 
 BROKERS = {"store": None, "postgres": PostgresServer, "redis": RedisServer, "rabbitmq": RabbitServer}
 """The queue's servers. `store`: it is in the store's database, so that rows and ack commit together."""
@@ -228,7 +228,7 @@ class Site:
             while True:
                 try:
                     if self._client is None:
-                        self._client = open_broker(self._config, store_url=self.store.url())
+                        self._client = open_broker(self._config.queue, store_url=self.store.url())
                         self._client.declare("metrics_queue")
                     self._client.publish("metrics_queue", messages)
                     return

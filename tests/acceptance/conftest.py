@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,15 @@ import psycopg
 import pytest
 
 LABMON = str(Path(sys.executable).parent / "labmon")
+
+
+class Started(subprocess.Popen):
+    """A process that ends with a failed test: the block's end would wait for it without a bound."""
+
+    def __exit__(self, kind, error, trace):
+        if error is not None:
+            self.kill()
+        return super().__exit__(kind, error, trace)
 
 
 @dataclass
@@ -64,7 +75,7 @@ class Lab:
 
     def start(self, *arguments, **options):
         """Start `labmon` and return at once."""
-        return subprocess.Popen(
+        return Started(
             [LABMON, *map(str, arguments)],
             env=self.env,
             cwd=self.folder,
@@ -87,6 +98,25 @@ def temporary_lab():
         yield Lab(folder)
     finally:
         shutil.rmtree(folder)
+
+
+@contextmanager
+def no_demo_left(seconds=60):
+    """Fails when a folder of `labmon demo` that came in the block stays, or a process with its name.
+
+    Those of a test beside this one come as well, but go with it.
+    """
+
+    def there():
+        running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+        return set(re.findall(r"labmon-demo-\w+", "\n".join([running, *os.listdir("/tmp")])))
+
+    before = there()
+    yield
+    left, until = there() - before, time.monotonic() + seconds
+    while left := left & there():
+        assert time.monotonic() < until, left
+        time.sleep(0.1)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from tests.acceptance.alert_site import BROKERS, TICK, working
-from tests.servers import NotInstalled
+from tests.support.servers import NotInstalled
 
 FULL = """
 [[rule]]
@@ -128,7 +128,7 @@ def maintenance_end(lab):
     lab.silence(TICK + 1)
     number = remove_maintenance(lab)
     (request,) = lab.news((0, "full", "firing"))
-    assert request.document["alerts"][0]["reason"] == f"not told before: maintenance {number}"
+    assert request.document["alerts"][0]["reason"] == f"held until now: maintenance {number}"
 
 
 def silenced(lab):
@@ -148,7 +148,7 @@ def silenced(lab):
     )
     number = remove_maintenance(lab)
     (request,) = lab.news((0, "full", "firing"))
-    assert request.document["alerts"][0]["reason"] == f"not told before: silence {number}"
+    assert request.document["alerts"][0]["reason"] == f"held until now: silence {number}"
     lab.silence(TICK + 1)
 
 

@@ -2,12 +2,13 @@
 
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
 from labmon.demo.sshd import DemoServer
-from tests.servers import free_port
+from tests.support.servers import free_port
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +107,39 @@ def test_weekly_hours_say_when_they_come_next(stored_lab):
 def known_rules(lab):
     rows = json.loads(lab.run("alerts", "rules", "list", "-f", "json").stdout)
     return [row | {"rule_id": None} for row in rows]
+
+
+def test_a_maintenance_in_a_year_is_listed_with_its_dates(stored_lab):
+    begin = datetime.now(UTC).replace(microsecond=0) + timedelta(days=365)
+    when = begin.isoformat()
+    stored_lab.run("maintenance", "add", "--all", "--from", when, "--for", "1h")
+    (row,) = json.loads(stored_lab.run("maintenance", "list", "-f", "json").stdout)
+    assert datetime.fromisoformat(row["begins"]) == begin
+    assert datetime.fromisoformat(row["until"]) == begin + timedelta(hours=1)
+    refused = stored_lab.run(
+        *("maintenance", "add", "--all", "--from", when, "--for", "1h", "--timezone", "Mars/Base"), code=2
+    )
+    assert "--timezone is for --weekly" in refused.stderr
+
+
+# findings C12
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\x1b[31m", "a\u202eb", "two\nlines"])
+def test_a_department_has_a_name_that_lists_can_show(stored_lab, name):
+    refused = stored_lab.run("departments", "set", 1, "--name", name, code=2)
+    assert "no name for a department" in refused.stderr
+
+
+# findings D13
+def test_the_list_of_rules_shows_how_long_an_alert_takes_to_clear(stored_lab):
+    shown = stored_lab.run("alerts", "rules", "list").stdout.splitlines()
+    assert "Clear at" in shown[0]
+    rules = json.loads(stored_lab.run("alerts", "rules", "list", "-f", "json").stdout)
+    (full,) = (rule for rule in rules if rule["name"] == "disk_full")
+    assert (full["hold_seconds"], full["clear_for_seconds"]) == (0.0, 300.0)
+    (line,) = (line for line in shown if " disk_full " in line)
+    assert " 95, 5m " in line
+    for rule in rules:
+        assert rule["clear_for_seconds"] >= 0
 
 
 def test_rules_go_out_as_toml_and_come_back(stored_lab):
@@ -218,7 +252,7 @@ def test_doctor_says_when_nobody_would_be_told_of_labmon_itself(lab, shared_url)
         done = lab.run(
             "doctor", LABMON_DATABASE_URL=shared_url, LABMON_NOTIFY_TARGETS=targets % more, code=None
         )
-        assert ("nobody is told of a queue" in done.stdout) is said
+        assert ("no target receives alerts about a queue" in done.stdout) is said
 
 
 def test_doctor_shows_what_went_wrong_in_the_rules(site):

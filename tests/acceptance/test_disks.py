@@ -1,4 +1,4 @@
-"""A disk that is taken out of a machine: by the installed command, over a real sshd."""
+"""A disk that is taken out of a machine, a GPU that is lost: by the installed command, over a real sshd."""
 
 import json
 import signal
@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from tests.conftest import started
-from tests.sshd import Sshd, can_make_accounts
+from tests.support.sshd import Sshd, can_make_accounts
 
 SECTOR = 512
 SATA = "devices/pci0000:00/0000:00:17.0"
@@ -16,7 +16,7 @@ USB = "devices/pci0000:00/0000:00:14.0/usb2"
 
 
 class Machine(Sshd):
-    """Its /sys is a folder, in which disks come and go."""
+    """Its /sys is a folder, in which disks and GPUs come and go."""
 
     @property
     def sys(self):
@@ -37,6 +37,9 @@ class Machine(Sshd):
     def put_back(self, name):
         (self.sys / f"pulled-{name}").rename(self.sys / "block" / name)
 
+    def card(self, number):
+        return self.sys / "class" / "drm" / f"card{number}" / "device" / "gpu_busy_percent"
+
     def command(self):
         mount = f'mount --bind {self.sys} /sys && exec "$@"'
         return ["unshare", "--mount", "sh", "-c", mount, "sh", *super().command()]
@@ -53,6 +56,9 @@ def machine():
         machine.plug("sdb", 512_110_190_592, SATA)
         machine.plug("sdc", 30_752_000_000, USB, removable=1)
         machine.plug("sdd", 2_000_398_934_016, USB)
+        for number in range(3):
+            machine.card(number).parent.mkdir(parents=True)
+            machine.card(number).write_text("7\n")
         return machine
 
     yield from started(make)
@@ -72,22 +78,22 @@ def site(stored_lab, warm_labmon, machine):
         assert worker.wait(30) == 0
 
 
-def looked_at(lab):
+def looked_at(lab, rule):
     """Until the rules have been looked at once more, which they are every minute at most."""
     with psycopg.connect(lab.environ["LABMON_DATABASE_URL"], autocommit=True) as connection:
-        connection.execute("UPDATE alert_rules SET evaluated_at = NULL WHERE name = 'disk_changed'")
+        connection.execute("UPDATE alert_rules SET evaluated_at = NULL WHERE name = %s", [rule])
         end = time.monotonic() + 60
-        query = "SELECT evaluated_at IS NOT NULL FROM alert_rules WHERE name = 'disk_changed'"
-        while not connection.execute(query).fetchone()[0]:
+        query = "SELECT evaluated_at IS NOT NULL FROM alert_rules WHERE name = %s"
+        while not connection.execute(query, [rule]).fetchone()[0]:
             assert time.monotonic() < end
             time.sleep(0.2)
 
 
-def alerts(lab):
+def alerts(lab, rule="disk_changed"):
     lab.run("collect", "--all", "--quiet")
-    looked_at(lab)
+    looked_at(lab, rule)
     rows = json.loads(lab.run("alerts", "list", "-f", "json").stdout)
-    return [row for row in rows if row["alert_type"] == "disk_changed"]
+    return [row for row in rows if row["alert_type"] == rule]
 
 
 def test_a_disk_is_missed_and_a_stick_is_not(site, machine):
@@ -110,3 +116,23 @@ def test_a_disk_is_missed_and_a_stick_is_not(site, machine):
     (still,) = alerts(site)
     site.run("alerts", "ack", still["alert_id"], "-m", "a loose cable")
     assert alerts(site) == []
+
+
+# findings A7: one of three GPUs lost, nothing tells
+def test_a_gpu_is_missed_and_nobody_misses_none(site, machine):
+    assert alerts(site, "gpu_changed") == []
+    (shown,) = json.loads(site.run("systems", "show", "1", "-f", "json").stdout)
+    assert shown["gpu_count"] == 3
+
+    machine.card(1).unlink()
+    (alert,) = alerts(site, "gpu_changed")
+    assert (alert["state"], alert["severity"], alert["value"], alert["threshold"]) == (
+        "firing",
+        "critical",
+        2,
+        3,
+    )
+    assert "gpu count        2" in site.run("systems", "show", "1").stdout
+
+    site.run("alerts", "ack", alert["alert_id"], "-m", "sent in")
+    assert alerts(site, "gpu_changed") == []

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.conftest import started
-from tests.sshd import Sshd
+from tests.support.sshd import Sshd, can_make_accounts
 
 
 @pytest.fixture
@@ -40,4 +40,23 @@ def test_an_alias_has_its_address_port_user_and_key_and_maybe_its_bastion(lab, s
     assert "1 of 1 measured, stored" in lab.run("collect", "--host", "PC2").stderr
     for nonsense in ("no..such", ""):
         said = lab.run("collect", "--host", nonsense, code=2).stderr
-        assert said == f"labmon: {nonsense!r} is neither an address nor a name\n"
+        assert said == f"labmon: {nonsense!r} is neither an address nor a name, such as 10.30.5.7 or pc-17\n"
+
+
+def test_the_account_that_worked_is_used_where_none_is_named(stored_lab):  # findings A16
+    """`--user` forgotten costs nothing: neither a failure nor a back-off."""
+    lab = stored_lab
+    accounts = {"monitor": "/bin/dash"} if can_make_accounts() else None
+    if accounts is None:
+        pytest.skip("accounts for a private sshd need root and mount namespaces")
+    for server in started(lambda: Sshd(["127.0.0.1"], options=["AllowUsers monitor"], accounts=accounts)):
+        login = ["--port", server.port, "--key", server.key_file, "--host", "127.0.0.1"]
+        said = lab.run("collect", *login, code=6).stdout
+        assert "auth failed" in said
+        lab.run("collect", *login, "--user", "monitor")
+        lab.run("collect", *login)
+        assert server.log.count("Accepted publickey for monitor") == 2
+        # What fails with it says where it comes from.
+        server.authorized.write_text("")
+        said = lab.run("collect", *login, "-f", "json", code=6).stdout
+        assert "monitor (which let labmon in before; name another account with --user)" in said

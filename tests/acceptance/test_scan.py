@@ -13,8 +13,8 @@ import time
 
 import pytest
 
-from tests import netns
 from tests.acceptance.conftest import LABMON, either_store
+from tests.support import netns
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +126,25 @@ def test_real_machines_move_swap_go_and_come_back(site):
         plug("pc-b", "10.77.0.13")
         assert "0 new, 1 moved, 0 gone" in scan().stderr
         assert site.run("systems", "list", "--gone").stdout == ""
+
+
+# findings A8
+def test_a_router_in_two_networks_that_are_scanned_apart_stays_two_systems(site):
+    netns.require()
+    with netns.pair() as (near, far):
+        for network in (5, 6):
+            near.run("ip", "address", "add", f"10.30.{network}.2/28", "dev", "cable")
+            far.run("ip", "address", "add", f"10.30.{network}.1/28", "dev", "cable")
+        for _ in range(3):
+            for dept, network in ((1, 5), (2, 6)):
+                scan = ["scan", f"10.30.{network}.1", "--dept", str(dept)]
+                said = near.run(LABMON, *scan, env=site.env).stderr
+                assert "0 moved" in said
+        listed = json.loads(site.run("systems", "list", "-f", "json").stdout)
+        assert [(one["ip_address"], one["dept_id"]) for one in listed] == [("10.30.5.1", 1), ("10.30.6.1", 2)]
+        assert len({one["mac_address"] for one in listed}) == 1
+        history = json.loads(site.run("systems", "history", "-f", "json").stdout)
+        assert [one["change"] for one in history] == ["found", "found"]
 
 
 @either_store

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from labmon.app.open import open_spool
 from labmon.brokers.base import Message
+from labmon.config.load import load
 from labmon.messages import Metrics, Readings, encode
-from labmon.settings import load
-from labmon.spool import Spool
 
 SCAN = ["scan", "127.0.0.0/29", "--dept", "1", "--no-names", "--queue-enabled"]
 FOUND = 6 + 1
@@ -23,6 +23,7 @@ FOUND = 6 + 1
 def broker(lab, own_postgres_server):
     """The queue on a server of its own, beside the store."""
     lab.environ |= {
+        "QUEUE_ENABLED": "true",
         "QUEUE_TYPE": "postgres",
         "QUEUE_HOST": "127.0.0.1",
         "QUEUE_PORT": str(own_postgres_server.port),
@@ -86,6 +87,7 @@ def test_the_broker_is_down_during_the_scan_and_back_later(lab, broker):
     assert spooled(lab)["messages"] == 2 * FOUND
 
     broker.start()
+    lab.run("setup-queues")  # the server is new, and a flush makes no queues
     assert lab.run("spool", "flush").stderr == f"sent: {2 * FOUND}\n"
     assert spooled(lab)["messages"] == 0
     assert lab.run("spool", "flush").stderr == "the spool is empty\n"
@@ -115,6 +117,7 @@ def test_commands_at_the_same_time_share_the_spool(lab, broker, store):
         assert (process.returncode, "Traceback" in said) == (0, False), said
     assert spooled(lab)["messages"] == 4 * FOUND
     broker.start()
+    lab.run("setup-queues")
     running = [lab.start("spool", "flush") for _ in range(4)]
     for process in running:
         _, said = process.communicate(timeout=60)
@@ -126,6 +129,7 @@ def test_commands_at_the_same_time_share_the_spool(lab, broker, store):
 
 def test_the_queue_is_in_the_store_and_the_store_is_down(lab, own_postgres_server):
     lab.environ["LABMON_DATABASE_URL"] = own_postgres_server.url()
+    lab.environ["QUEUE_ENABLED"] = "true"
     lab.run("db", "migrate")
     own_postgres_server.stop()
     done = lab.run(*SCAN)
@@ -133,6 +137,7 @@ def test_the_queue_is_in_the_store_and_the_store_is_down(lab, own_postgres_serve
     assert f"PostgreSQL at 127.0.0.1:{own_postgres_server.port}" in line
     lab.run("spool", "flush", code=5)
     own_postgres_server.start()
+    lab.run("setup-queues")
     lab.run("spool", "flush")
     lab.run("consume", "--until-empty")
     with psycopg.connect(own_postgres_server.url()) as store:
@@ -144,6 +149,7 @@ def test_a_broker_that_refuses_is_no_reason_to_lose_anything(lab, broker):
     (line,) = [line for line in done.stderr.splitlines() if "Messages waiting" in line]
     assert "password authentication failed" in line
     assert "wrong" not in line
+    lab.run("setup-queues")
     assert lab.run("spool", "flush").stderr == f"sent: {FOUND}\n"
 
 
@@ -169,7 +175,8 @@ def test_sigkill_in_the_middle_of_a_flush_loses_nothing(lab, broker, store):
     store.execute("INSERT INTO departments (dept_id) VALUES (1)")
     store.execute("INSERT INTO systems (system_id, dept_id, ip_address) VALUES (1, 1, '127.0.0.1')")
     total = 30_000
-    spool = Spool.of(load(environ={"LABMON_STATE_DIR": str(lab.folder / "state")}).config)
+    lab.run("setup-queues")
+    spool = open_spool(load(environ={"LABMON_STATE_DIR": str(lab.folder / "state")}).config)
     messages = readings(total)
     for start in range(0, total, 500):
         spool.append("metrics_queue", messages[start : start + 500])
@@ -192,7 +199,8 @@ def test_the_server_is_killed_in_the_middle_of_a_flush(lab, broker, store):
     store.execute("INSERT INTO departments (dept_id) VALUES (1)")
     store.execute("INSERT INTO systems (system_id, dept_id, ip_address) VALUES (1, 1, '127.0.0.1')")
     total = 30_000
-    spool = Spool.of(load(environ={"LABMON_STATE_DIR": str(lab.folder / "state")}).config)
+    lab.run("setup-queues")
+    spool = open_spool(load(environ={"LABMON_STATE_DIR": str(lab.folder / "state")}).config)
     spool.append("metrics_queue", readings(total))
     flush = lab.start("spool", "flush")
     deadline = time.monotonic() + 30
@@ -258,3 +266,133 @@ def test_the_status_is_for_people_and_for_programs(lab, broker):
     assert rows[1].startswith(f"discovery_queue,{FOUND},")
     bound = json.loads(lab.run("spool", "status", "-f", "json", LABMON_SPOOL_MAX_BYTES="2GiB").stdout)
     assert bound["max_bytes"] == 2 * 2**30
+
+
+# Queues that take nothing, and messages of another database (findings A9, A3)
+
+
+def put(lab, queue, messages, database=""):
+    spool = open_spool(load(environ={"LABMON_STATE_DIR": str(lab.folder / "state")}).config)
+    spool.append(queue, messages, database=database)
+
+
+def test_a_misspelt_queue_holds_up_no_other_and_is_not_made_and_can_be_dropped(lab, broker):
+    put(lab, "metrcs_queue", readings(3))
+    put(lab, "discovery_queue", readings(2))
+    lab.run("setup-queues")
+    done = lab.run("spool", "flush", code=4)
+    assert "sent: 2; still in the spool: 3\n" in done.stderr
+    assert "metrcs_queue: " in done.stderr.splitlines()[-1]
+    assert done.stderr.endswith("See: labmon spool list\n")
+    listed = json.loads(lab.run("spool", "list", "-f", "json").stdout)
+    assert [(one["queue"], one["database"]) for one in listed] == [("metrcs_queue", "any")] * 3
+    assert json.loads(listed[0]["body"])["system_id"] == 1
+    assert "metrcs_queue" in lab.run("spool", "list", "--limit", "1").stdout
+
+    assert "--queue, --other-database, or --all" in lab.run("spool", "drop", code=2).stderr
+    assert "--yes" in lab.run("spool", "drop", "--queue", "metrcs_queue", code=2).stderr
+    assert lab.run("spool", "drop", "--queue", "discovery_queue", "--yes").stderr == "deleted: 0\n"
+    assert "no queue 'nope'" in lab.run("spool", "drop", "--queue", "nope", "--yes", code=2).stderr
+    assert lab.run("spool", "drop", "--queue", "metrcs_queue", "--yes").stderr == "deleted: 3\n"
+    assert lab.run("spool", "flush").stderr == "the spool is empty\n"
+    assert lab.run("spool", "list").stderr == "the spool is empty\n"
+
+
+def test_a_flush_makes_no_queue_and_says_which_command_does(lab, broker):
+    put(lab, "metrics_queue", readings(1))
+    assert "labmon setup-queues" in lab.run("spool", "flush", code=4).stderr
+    lab.run("setup-queues")
+    assert lab.run("spool", "flush").stderr == "sent: 1\n"
+
+
+def test_what_is_about_another_database_is_set_aside_shown_and_never_sent(lab, broker, store):
+    lab.run("collect", "--all", code=None)  # reads the inventory, and with it the database's identity
+    (ours,) = store.execute("SELECT inventory::text FROM labmon_identity").fetchone()
+    lab.run("setup-queues")
+    put(lab, "metrics_queue", readings(2), "0" * 32)
+    put(lab, "metrics_queue", readings(1), ours)
+    done = lab.run("spool", "flush")
+    assert done.stderr.splitlines() == [
+        "sent: 1",
+        "about another database, and not sent: 2. See: labmon spool list --other-database",
+    ]
+    assert "2 about another database" in lab.run("spool", "status").stdout
+    assert spooled(lab)["other_database"] == 2
+    listed = json.loads(lab.run("spool", "list", "--other-database", "-f", "json").stdout)
+    assert [one["database"] for one in listed] == [f"another ({'0' * 32})"] * 2
+    lab.run("consume", "--until-empty")
+    assert lab.run("spool", "drop", "--other-database", "--yes").stderr == "deleted: 2\n"
+
+
+@pytest.mark.parametrize("way", ["direct", "queue"])
+def test_a_mistyped_database_gets_no_reading_of_the_right_one(lab, own_postgres_server, store_url, way):
+    """Machine 1 of one database is not machine 1 of another."""
+    right, wrong = own_postgres_server.url(), store_url
+    lab.environ["QUEUE_ENABLED"] = str(way == "queue").lower()
+    lab.run("db", "migrate", LABMON_DATABASE_URL=right)
+    for url in (right, wrong):
+        with psycopg.connect(url) as connection:
+            connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
+            connection.execute("INSERT INTO systems (dept_id, ip_address) VALUES (1, '127.0.0.9')")
+    key = lab.folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    lab.environ |= {"LABMON_DATABASE_URL": right, "LABMON_COLLECT_KEY_FILES": str(key)}
+    lab.run("collect", "--host", "127.0.0.8", code=None)  # reads the inventory, and sends nothing
+    own_postgres_server.stop()
+    done = lab.run("collect", "--all", code=None)  # nothing listens: a status of machine 1
+    assert "Messages waiting in the spool: 1" in done.stderr
+    lab.run("consume", "--until-empty", LABMON_DATABASE_URL=wrong)
+    done = lab.run("collect", "--host", "127.0.0.8", code=None, LABMON_DATABASE_URL=wrong)
+    assert "1 messages in the spool are about another database. See: labmon spool list" in done.stderr
+    lab.run("consume", "--until-empty", LABMON_DATABASE_URL=wrong)
+    with psycopg.connect(wrong) as connection:
+        assert connection.execute("SELECT status FROM systems").fetchall() == [("discovered",)]
+    own_postgres_server.start()
+    lab.run("collect", "--host", "127.0.0.8", code=None)
+    assert spooled(lab)["messages"] == 0
+    lab.run("consume", "--until-empty")
+    with psycopg.connect(right) as connection:
+        assert connection.execute("SELECT status <> 'discovered' FROM systems").fetchall() == [(True,)]
+
+
+# Without a queue a flush stores, since nothing would consume what it publishes
+
+
+@pytest.fixture
+def plain(lab, store):
+    """No queue is enabled, and none was made; with one machine in the inventory."""
+    store.execute("INSERT INTO departments (dept_id) VALUES (1)")
+    store.execute("INSERT INTO systems (system_id, dept_id, ip_address) VALUES (1, 1, '127.0.0.1')")
+    return lab
+
+
+def test_without_a_queue_a_flush_stores_what_waits(plain, store):
+    put(plain, "metrics_queue", readings(3))
+    assert plain.run("spool", "flush").stderr == "stored: 3\n"
+    assert store.execute("SELECT count(*) FROM metrics").fetchone() == (3,)
+    assert store.execute("SELECT to_regclass('labmon_queue')").fetchone() == (None,)
+    assert spooled(plain)["messages"] == 0
+
+
+def test_without_a_queue_nothing_is_published_where_queues_exist(plain, store):
+    plain.run("setup-queues")
+    put(plain, "metrics_queue", readings(2))
+    plain.run("spool", "flush")
+    assert store.execute("SELECT count(*) FROM metrics").fetchone() == (2,)
+    rows = json.loads(plain.run("queue-depth", "-f", "json", code=None).stdout)
+    assert [row["ready"] for row in rows] == [0, 0, 0]
+
+
+def test_a_flush_says_what_can_never_be_stored(plain):
+    put(plain, "metrics_queue", [*readings(1), *readings(1, system_id=99)])
+    said = plain.run("spool", "flush").stderr
+    assert "not stored: unknown system: system_id 99" in said
+    assert spooled(plain)["messages"] == 0
+
+
+def test_without_a_database_a_flush_leaves_everything_in_the_spool(plain):
+    put(plain, "metrics_queue", readings(2))
+    plain.environ["LABMON_DATABASE_URL"] = "postgresql://127.0.0.1:1/nothing"
+    said = plain.run("spool", "flush", code=5).stderr
+    assert said.startswith("stored: 0; still in the spool: 2\n")
+    assert spooled(plain)["messages"] == 2

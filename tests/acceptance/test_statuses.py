@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import time
 
 import psycopg
@@ -72,14 +73,100 @@ def test_who_failed_is_left_for_later_until_it_is_asked_for_or_seen(lab, machine
     assert well["status_since"] > again["status_since"]
 
 
-def test_a_run_with_nobody_due_is_no_failure(lab, machines):
+# findings A16: a run in which nothing could be measured is no success, however it comes about
+def test_a_run_with_all_of_its_machines_left_for_later_says_how_to_retry(lab, machines):
     lab.run("labs", "set", "off", "--dept", "1", "--add", "127.0.0.3")
     lab.run("collect", "--lab", "off", code=6)
-    done = lab.run("collect", "--lab", "OFF")
-    assert (done.stdout, "nothing to measure now: 1 that failed" in done.stderr) == ("", True)
-    assert json.loads(lab.run("collect", "--lab", "1", "-f", "json").stdout) == []
-    assert lab.run("collect", "--lab", "1", "--quiet").stderr == ""
+    done = lab.run("collect", "--lab", "OFF", code=6)
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "nothing measured: all of them failed before. 1 that failed before are left for later"
+    )
+    assert "--retry-all" in line
+    assert json.loads(lab.run("collect", "--lab", "1", "-f", "json", code=6).stdout) == []
+    assert "--retry-all" in lab.run("collect", "--lab", "1", "--quiet", code=6).stderr
+    assert "1 failed: 1 refused" in lab.run("collect", "--lab", "1", "--retry-all", code=6).stderr
     lab.run("collect", "--lab", "off", code=6, LABMON_COLLECT_RETRY_MAX="0s")
+
+
+# findings A16: a flag forgotten costs one run
+def test_another_account_key_or_port_is_tried_at_once(lab, machines):
+    good = lab.folder / "key"
+    assert "2 of 3 measured" in lab.run("collect", "--all", "--user", "monitor", code=6).stderr
+    bad = lab.folder / "bad"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", bad], check=True)
+    two = ["collect", "--dept", "1"]
+    refused = lab.run(*two, "--key", bad, code=6).stderr
+    assert "2 auth failed" in refused
+    lab.run(*two, "--key", bad, code=6)  # the backoff holds
+    refused = lab.run(*two, "--user", "somebody", "--key", bad, code=6).stderr
+    assert "2 of them were measured with the account monitor before: add --user monitor" in refused
+    done = lab.run(*two, "--user", "monitor", "--key", good, code=None).stderr
+    assert "2 of " in done and "stored" in done
+    lab.run("collect", "--all", "--port", "1", code=6)
+    assert "2 of " in lab.run("collect", "--all", code=None).stderr
+
+
+# findings C3: another account's database, new and empty, is not a campus where all is well
+def test_an_empty_inventory_is_an_error_under_quiet_too(lab, own_postgres_server):
+    lab.environ["LABMON_DATABASE_URL"] = own_postgres_server.url()
+    lab.run("db", "migrate")
+    for chosen in (["--all"], ["--dept", "3"], ["--all", "-f", "json"]):
+        done = lab.run("collect", *chosen, "--quiet", code=2)
+        (line,) = done.stderr.splitlines()
+        assert f"the inventory of PostgreSQL at 127.0.0.1:{own_postgres_server.port}" in line
+        assert "is empty" in line and "labmon scan" in line
+        assert done.stdout == ""
+
+
+def test_a_department_or_lab_without_machines_is_an_error(lab, machines):
+    assert "department 7 has no machine" in lab.run("collect", "--dept", "7", "-q", code=2).stderr
+    lab.run("labs", "set", "empty", "--dept", "1")
+    assert "lab empty has no machine" in lab.run("collect", "--lab", "empty", "-q", code=2).stderr
+
+
+def test_a_new_embedded_database_is_announced_with_its_place(lab):
+    said = lab.run("collect", "--all", "--quiet", code=2).stderr
+    assert f"making one in {lab.folder / 'state' / 'postgres' / 'data'}" in said
+    assert f"the inventory of the embedded database in {lab.folder / 'state'} is empty" in said
+    assert "making one" not in lab.run("collect", "--all", "--quiet", code=2).stderr
+
+
+# findings A3: the numbers of one database mean nothing in another
+def test_the_inventory_on_disk_is_used_for_its_own_database_only(
+    lab, machines, own_postgres_server, store_url
+):
+    lab.run("collect", "--system", "1")
+    copy = lab.folder / "state" / "inventory.json"
+    identity = json.loads(copy.read_text())["inventory"]
+    mistyped = {
+        "LABMON_DATABASE_URL": "postgresql://127.0.0.1:1/labmon",
+        "LABMON_DATABASE_CONNECT_TIMEOUT": "2",
+    }
+    for chosen in (["--all"], ["--system", "1"]):
+        said = lab.run("collect", *chosen, code=5, **mistyped).stderr
+        assert f"The inventory in {copy} is of PostgreSQL at 127.0.0.1:{own_postgres_server.port}" in said
+    assert "Nothing will be stored" in lab.run("collect", "--host", "127.0.0.1", **mistyped).stderr
+
+    # Another database that answers: the copy is set aside, and found again when its own database is away.
+    said = lab.run("collect", "--all", code=2, LABMON_DATABASE_URL=store_url).stderr
+    aside = copy.with_name(f"inventory-{identity[:8]}.json")
+    assert f"set aside as {aside.name}" in said
+    assert json.loads(aside.read_text())["inventory"] == identity
+    own_postgres_server.stop()
+    done = lab.run("collect", "--system", "1")
+    assert "Using the inventory of " in done.stderr and f"({aside})" in done.stderr
+    own_postgres_server.start()
+    lab.run("collect", "--system", "1")
+    assert json.loads(copy.read_text())["inventory"] == identity
+    assert not aside.exists()
+
+
+def test_a_database_without_a_schema_is_another_one(lab, machines, own_postgres_server, postgres_url):
+    lab.run("collect", "--system", "1")
+    said = lab.run("collect", "--all", code=5, LABMON_DATABASE_URL=postgres_url).stderr
+    assert "labmon db migrate" in said and "so it is not used" in said
 
 
 def test_the_status_travels_through_the_queue_and_the_newest_counts(lab, machines, own_postgres_server):
@@ -144,7 +231,7 @@ def test_the_database_is_down_and_collecting_goes_on_by_the_last_inventory(
         assert f"{count} of {count} measured, kept in the spool" in others[-1]
     done = lab.run("collect", "--host", "127.0.0.1", "--host", "127.0.0.9", code=6)
     assert "1 of 2 measured, kept in the spool; 1 failed" in done.stderr
-    assert "Messages waiting in the spool: 7;" in done.stderr
+    assert "(7 in all); they are stored first next time" in done.stderr
 
     own_postgres_server.start()
     lab.run("collect", "--system", "2")
@@ -212,12 +299,11 @@ def test_an_address_needs_no_database_and_nothing_else_does_without(lab, machine
 def test_what_is_measured_before_the_database_is_migrated_is_kept(lab, machines, own_postgres_server):
     lab.run("collect", "--system", "1")
     with psycopg.connect(own_postgres_server.url()) as connection:
-        connection.execute("DELETE FROM labmon_schema WHERE version = 6")
+        connection.execute("UPDATE labmon_schema_functions SET sha256 = 'another' WHERE name = 'events'")
     done = lab.run("collect", "--system", "1")
     assert "labmon db migrate. Using the inventory of " in done.stderr
     assert "1 of 1 measured, kept in the spool" in done.stderr
-    with psycopg.connect(own_postgres_server.url()) as connection:
-        connection.execute("INSERT INTO labmon_schema (version, name) VALUES (6, 'status')")
+    lab.run("db", "migrate")
     lab.run("collect", "--system", "1")
     assert readings(own_postgres_server) == {1: 3}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,9 +15,10 @@ import psycopg
 import pytest
 
 from labmon.brokers.base import Message
-from labmon.brokers.postgres import PostgresBroker
+from labmon.brokers.postgres.broker import PostgresBroker
 from labmon.messages import Metrics, Readings, encode, utcnow
 from labmon.store.workers import recorded
+from tests.support.clock import clock
 
 QUEUE = "metrics_queue"
 
@@ -181,7 +183,7 @@ def test_a_worker_that_hangs_is_killed_and_replaced(consume, lab):
         running.until(lambda: running.pids().get(2) not in (None, before[2]))
         assert not is_alive(before[2])
         assert running.pids()[1] == before[1]
-        assert "has said nothing for" in running.stop()[1]
+        assert "sent no heartbeat for" in running.stop()[1]
 
 
 def test_a_worker_that_is_busy_for_longer_than_that_is_left_alone(consume, publish, stored, slow):
@@ -216,8 +218,8 @@ def test_who_was_killed_is_shown_as_dead_and_who_ends_well_is_not_shown(consume,
         running.process.kill()
     with psycopg.connect(store_url) as connection:
         connection.execute("UPDATE workers SET beat_at = now() - interval '1 minute'")
-    assert "dead for 60 s" in lab.run("consume", "--status").stdout
-    assert f"(process {running.process.pid}) has not been heard of for" in doctor(lab)
+    assert re.search(r"dead for \d+ (s|min)", lab.run("consume", "--status").stdout)
+    assert f"(process {running.process.pid}) sent no heartbeat for" in doctor(lab)
     with consume("--workers", "2") as running:
         running.until(lambda: len(running.pids()) == 2)
         assert running.stop()[0] == 0
@@ -282,9 +284,9 @@ def test_what_takes_longer_than_the_grace_time_stays_in_the_queue(
         running.until(lambda: running.pids())
         publish(0, 10)
         running.until(lambda: any(row["state"] == "busy" for row in running.status()))
-        began = time.monotonic()
+        began = clock()
         _, said = running.stop()
-    assert time.monotonic() - began < 12
+    assert clock() - began < 12
     assert "not done within the grace time" in said
     assert stored() == 0
     slow(0)
@@ -299,9 +301,9 @@ def test_a_database_that_hangs_keeps_nobody_long_from_the_end(lab, consume, own_
         running.until(lambda: len(running.status()) == 3)
         with frozen(own_postgres_server):
             time.sleep(6)  # for all that is done beside the workers to come to want something of it
-            began = time.monotonic()
+            began = clock()
             running.stop(seconds=60)
-            assert time.monotonic() - began < 15
+            assert clock() - began < 15
 
 
 @contextmanager
@@ -346,7 +348,7 @@ def test_nobody_works(lab):
     done = lab.run("consume", "--status")
     assert (done.stdout, done.stderr) == ("", "no workers. Start them with: labmon consume\n")
     assert json.loads(lab.run("consume", "--status", "-f", "json").stdout) == []
-    assert "no worker empties the queues. Start them with: labmon consume" in doctor(lab)
+    assert "no worker is running. Start one with: labmon consume" in doctor(lab)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -358,9 +360,9 @@ def test_systemd_is_told(consume, lab, publish, slow, workers):
         systemd.settimeout(20)
         with consume("--workers", workers, NOTIFY_SOCKET=path, WATCHDOG_USEC="3000000") as running:
             assert systemd.recv(100) == b"READY=1"
-            began = time.monotonic()
+            began = clock()
             assert [systemd.recv(100) for _ in range(3)] == [b"WATCHDOG=1"] * 3
-            assert time.monotonic() - began < 3
+            assert clock() - began < 3
             publish(0, 10)
             running.until(lambda: any(row["state"] == "busy" for row in running.status()))
             running.process.terminate()

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg  # noqa: F401  whatever takes time to load
 import psycopg_pool  # noqa: F401
 
-import labmon.alerts.example
+import labmon.alerts.dry_run
 import labmon.alerts.incidents
 import labmon.cli
 import labmon.store.pool  # noqa: F401

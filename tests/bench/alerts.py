@@ -21,13 +21,14 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from labmon.consume.handlers import handlers
+from labmon.app.open import ingest_settings
+from labmon.config.load import load
+from labmon.ingest.handlers import handlers
 from labmon.messages import Discovery, Metrics, Readings, encode
-from labmon.settings import load
-from labmon.store.inventory import hold, record_discoveries
-from labmon.store.metrics import record_metrics
+from labmon.store.inventory.systems import hold, record_discoveries
+from labmon.store.metrics.record import record_metrics
 from labmon.store.migrate import migrate
-from tests.servers import PostgresServer
+from tests.support.servers import PostgresServer
 
 SYSTEMS = 1000
 BEGIN = datetime(2026, 3, 1, tzinfo=UTC)
@@ -181,7 +182,7 @@ def at_once(url: str, rules: int) -> str:
 
 def measured(url: str, rules: int, batches: int, over: float, spell_of: int):
     config = load(environ={"LABMON_DATABASE_URL": url}).config
-    handle = handlers(config)[config.queue.metrics_queue]
+    handle = handlers(ingest_settings(config))[config.queue.metrics_queue]
     dice = random.Random(1)
     took = {(way, trigger): [] for way in ("handled", "stored alone") for trigger in ("DISABLE", "ENABLE")}
     with psycopg.connect(url) as connection:

@@ -20,14 +20,15 @@ from rich.table import Table
 
 from labmon.brokers.base import Broker, Consumer, Message
 from labmon.brokers.memory import MemoryBroker, MemoryServer
-from labmon.brokers.postgres import PostgresBroker
-from labmon.brokers.rabbitmq import RabbitBroker
-from labmon.brokers.rabbitmq_connection import Server as RabbitAddress
-from labmon.brokers.redis import RedisBroker
+from labmon.brokers.postgres.broker import PostgresBroker
+from labmon.brokers.rabbitmq.broker import RabbitBroker
+from labmon.brokers.rabbitmq.connection import RabbitEndpoint as RabbitAddress
+from labmon.brokers.redis.broker import RedisBroker
+from labmon.brokers.redis.connection import RedisEndpoint
 from labmon.messages import Metrics, Readings, encode
-from tests.rabbitmq_server import RabbitServer
-from tests.redis_server import RedisServer
-from tests.servers import PostgresServer
+from tests.support.rabbitmq_server import RabbitServer
+from tests.support.redis_server import RedisServer
+from tests.support.servers import PostgresServer
 
 QUEUE = "metrics_queue"
 SAMPLE = 20_000
@@ -70,7 +71,8 @@ def redis() -> Iterator[Subject]:
         def size() -> int:
             return sum(file.stat().st_size for file in (server.folder / "appendonlydir").iterdir())
 
-        yield Subject(lambda: RedisBroker("127.0.0.1", server.port, password=server.PASSWORD), size)
+        endpoint = RedisEndpoint("127.0.0.1", server.port, password=server.PASSWORD)
+        yield Subject(lambda: RedisBroker(endpoint), size)
 
 
 @contextmanager

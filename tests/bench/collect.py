@@ -26,14 +26,13 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from labmon.collect.probe import SCRIPT
-from labmon.config import Config, State
-from labmon.consume.direct import Direct
+from labmon.app.open import ingest_settings, open_spool, open_store
+from labmon.collect.probe.script import SCRIPT
+from labmon.config.tables import Config, StateConfig
 from labmon.messages import Discovery, utcnow
-from labmon.spool import Spool
-from labmon.store.pool import Store
-from tests import netns
-from tests.sshd import Sshd
+from labmon.sinks.direct import DirectSink
+from tests.support import netns
+from tests.support.sshd import Sshd
 
 LABMON = str(Path(sys.executable).with_name("labmon"))
 DEADLINE = 20.0
@@ -136,9 +135,11 @@ def campus(count: int) -> Iterator[Campus]:
         (folder / "config.toml").touch()
         sshd = stack.enter_context(FarSshd(far))
         # Open as long as the bench runs, so that no figure has the start of the database in it.
-        config = Config(state=State(dir=str(folder / "state")))
-        store = stack.enter_context(Store(config))
-        inventory = stack.enter_context(Direct(lambda: store, config, Spool.of(config), print))
+        config = Config(state=StateConfig(dir=str(folder / "state")))
+        store = stack.enter_context(open_store(config))
+        inventory = stack.enter_context(
+            DirectSink(lambda: store, ingest_settings(config), open_spool(config), print)
+        )
         for number in range(count):
             found = {"ip_address": address(number), "discovered_at": utcnow(), "scan_type": "arp"}
             inventory.send(Discovery(scan_id=1, dept_id=1, **found))

@@ -27,13 +27,13 @@ from rich.console import Console
 from rich.table import Table
 
 from labmon.messages import Metrics, Readings
-from labmon.store.metrics import record_metrics
+from labmon.store.metrics.record import record_metrics
 from labmon.store.migrate import migrate
 from tests.chaos.conftest import environ_of
-from tests.rabbitmq_server import RabbitServer
-from tests.receiver import Receiver
-from tests.redis_server import RedisServer
-from tests.servers import PostgresServer
+from tests.support.rabbitmq_server import RabbitServer
+from tests.support.receiver import Receiver
+from tests.support.redis_server import RedisServer
+from tests.support.servers import PostgresServer
 
 LABMON = str(Path(sys.executable).parent / "labmon")
 SYSTEMS, LABS, SPARED = 2000, 80, 20

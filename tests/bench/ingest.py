@@ -25,12 +25,12 @@ from rich.table import Table
 
 from labmon.brokers import open_broker
 from labmon.brokers.base import Message
+from labmon.config.load import load
 from labmon.messages import Metrics, Readings, encode
-from labmon.settings import load
 from labmon.store.migrate import migrate
 from tests.acceptance.conftest import LABMON
 from tests.chaos.conftest import KINDS, environ_of
-from tests.servers import PostgresServer
+from tests.support.servers import PostgresServer
 
 SYSTEMS = 2000
 BATCH = 500
@@ -74,7 +74,7 @@ class Bench:
         self._began = datetime.now(UTC) - timedelta(hours=2)
         config = load(environ=self.environ).config
         self.queue = config.queue.metrics_queue
-        self.broker = open_broker(config, store_url=url)
+        self.broker = open_broker(config.queue, store_url=url)
         self.broker.declare(self.queue)
 
     def publish(self, count: int) -> tuple[int, datetime]:

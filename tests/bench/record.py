@@ -27,12 +27,12 @@ from pathlib import Path
 
 import msgspec
 
-from labmon.collect.counters import Sample
-from labmon.collect.parse import Report, parse
-from labmon.collect.probe import SCRIPT
+from labmon.collect.probe.counters import Sample
+from labmon.collect.probe.parse import Report, parse
+from labmon.collect.probe.script import SCRIPT
 from labmon.messages import Readings
-from tests import netns
 from tests.bench import labpc
+from tests.support import netns
 
 WINDOW = 10
 """Readings, over which rates are means."""

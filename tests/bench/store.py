@@ -22,14 +22,14 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
+from labmon.app.open import open_store
+from labmon.config.load import load
 from labmon.messages import Metrics, encode, utcnow
-from labmon.settings import load
-from labmon.store import events, housekeeping, pack, partitions, rollup
+from labmon.store import events, housekeeping
+from labmon.store.metrics import latest, pack, partitions, rollup, series, summary, top
 from labmon.store.migrate import migrate
-from labmon.store.pool import Store
-from labmon.store.reads import latest, series, summary, top
 from tests.bench.record import Recorded, read
-from tests.servers import PostgresServer
+from tests.support.servers import PostgresServer
 
 NAMES = ", ".join(rollup.METRICS)
 
@@ -230,9 +230,9 @@ def measure(server: PostgresServer, chosen: argparse.Namespace) -> Iterator[tupl
         connection.commit()
         connection.execute("ANALYZE metrics_1h")
         connection.commit()
-        with Store(config) as store:
-            housekeeping.tick(store, config)
-            figure, _ = ms(lambda: housekeeping.tick(store, config))
+        with open_store(config) as store:
+            housekeeping.tick(store, config.retention, config.events)
+            figure, _ = ms(lambda: housekeeping.tick(store, config.retention, config.events))
         yield "the tick when nothing is late", figure, "at most 1 s"
 
         month = now - timedelta(days=30)
@@ -271,7 +271,7 @@ def measure(server: PostgresServer, chosen: argparse.Namespace) -> Iterator[tupl
 
         def keep() -> None:
             for _ in range(200):
-                events.record(connection, "metrics_queue", bodies)
+                events.record(connection, "metrics_queue", bodies, utcnow())
                 connection.commit()
 
         took, _ = timed(keep)

@@ -28,9 +28,9 @@ import psycopg
 from rich.console import Console
 from rich.table import Table
 
-from labmon.collect.known_hosts import KnownHosts
+from labmon.collect.hostkeys.known_hosts import KnownHosts
 from labmon.store.embedded import Embedded
-from tests.sshd import Sshd
+from tests.support.sshd import Sshd
 
 LABMON = str(Path(sys.executable).with_name("labmon"))
 MACHINES = 1000
@@ -146,10 +146,10 @@ def main() -> None:
         Console(width=110).print(table)
         for name, file in list(files.items())[1:]:
             known = KnownHosts([file])
-            known.plainly([""])
+            known.lookup_plain([""])
             began = time.process_time()
             for number in range(1, MACHINES + 1):
-                assert known.vouches([address(number)], (KIND, key(number)))
+                assert known.has_key([address(number)], (KIND, key(number)))
             there = (time.process_time() - began) / MACHINES
             began = time.process_time()
             for number in range(20):

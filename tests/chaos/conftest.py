@@ -9,10 +9,10 @@ import pytest
 
 from tests.chaos.harness import Campus, prepare_store
 from tests.conftest import started
-from tests.rabbitmq_cluster import RabbitCluster
-from tests.rabbitmq_server import RabbitServer
-from tests.redis_server import RedisServer
-from tests.servers import PostgresServer, Server
+from tests.support.rabbitmq_cluster import RabbitCluster
+from tests.support.rabbitmq_server import RabbitServer
+from tests.support.redis_server import RedisServer
+from tests.support.servers import PostgresServer, Server
 
 
 def environ_of(server):

@@ -12,11 +12,11 @@ from pathlib import Path
 import psycopg
 
 from labmon.brokers import open_broker
-from labmon.settings import load
+from labmon.config.load import load
 from labmon.store.migrate import migrate
 from tests.acceptance.conftest import LABMON
 from tests.chaos.publisher import SYSTEMS, number_of
-from tests.servers import PostgresServer, Server
+from tests.support.servers import PostgresServer, Server
 
 LONG = os.environ.get("CHAOS") == "long"
 SECONDS = 30 if LONG else 5
@@ -152,7 +152,7 @@ class Campus:
         """The readings among the dead letters, with the reasons."""
         config = load(environ={k: v for k, v in self.env.items() if k.startswith(("LABMON", "QUEUE"))}).config
         found = {}
-        with open_broker(config, store_url=config.database.url) as broker:
+        with open_broker(config.queue, store_url=config.database.url) as broker:
             for letter in broker.dead_letters(config.queue.metrics_queue, limit=100_000):
                 try:
                     at = json.loads(letter.message.body)["collected_at"]

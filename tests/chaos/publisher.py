@@ -11,11 +11,11 @@ import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
+from labmon.app.open import open_spool
 from labmon.brokers import open_broker
+from labmon.config.load import load
 from labmon.messages import Metrics, Readings
-from labmon.publish import Publisher
-from labmon.settings import load
-from labmon.spool import Spool
+from labmon.sinks.queued import QueueSink
 
 SYSTEMS = 20
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -39,10 +39,10 @@ def number_of(collected_at: datetime) -> int:
 def main(ledger: str, first: int, count: int, per_second: int) -> None:
     config = load().config
     with ExitStack() as stack, open(ledger, "a") as book:
-        publisher = Publisher(
-            lambda: stack.enter_context(open_broker(config, store_url=config.database.url)),
+        publisher = QueueSink(
+            lambda: stack.enter_context(open_broker(config.queue, store_url=config.database.url)),
             config.queue,
-            Spool.of(config),
+            open_spool(config),
             lambda line: print(line, file=sys.stderr, flush=True),
         )
         with publisher:

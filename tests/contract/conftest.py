@@ -48,7 +48,7 @@ def own_redis(own_redis_server) -> BrokerServer:
 
 @pytest.fixture
 def rabbitmq(rabbitmq_server, monkeypatch) -> Iterator[BrokerServer]:
-    monkeypatch.setattr("labmon.brokers.rabbitmq_publisher.NEW_QUEUE", 0.0)  # nobody kills this server
+    monkeypatch.setattr("labmon.brokers.rabbitmq.publisher.NEW_QUEUE", 0.0)  # nobody kills this server
     with rabbitmq_server.vhost() as name:
         yield RabbitBrokers(rabbitmq_server, name)
 

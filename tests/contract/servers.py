@@ -15,18 +15,19 @@ import psycopg
 
 from labmon.brokers.base import Broker, Consumer, Delivery
 from labmon.brokers.memory import MemoryBroker, MemoryServer
-from labmon.brokers.postgres import PostgresBroker
-from labmon.brokers.rabbitmq import RabbitBroker
-from labmon.brokers.rabbitmq_connection import Server as RabbitAddress
-from labmon.brokers.redis import RedisBroker
+from labmon.brokers.postgres.broker import PostgresBroker
+from labmon.brokers.rabbitmq.broker import RabbitBroker
+from labmon.brokers.rabbitmq.connection import RabbitEndpoint as RabbitAddress
+from labmon.brokers.redis.broker import RedisBroker
+from labmon.brokers.redis.connection import RedisEndpoint
 from labmon.errors import BrokerError
-from tests.rabbitmq_server import RabbitServer
-from tests.redis_server import RedisServer
-from tests.servers import PostgresServer
+from tests.support.rabbitmq_server import RabbitServer
+from tests.support.redis_server import RedisServer
+from tests.support.servers import PostgresServer
 
 OPENERS: dict[str, Callable[..., Broker]] = {
     "postgres": PostgresBroker,
-    "redis": RedisBroker,
+    "redis": lambda lease, **arguments: RedisBroker(RedisEndpoint(**arguments), lease=lease),
     "rabbitmq": lambda **arguments: RabbitBroker(RabbitAddress(**arguments)),
 }
 """How another process opens its broker, from keyword arguments that survive JSON."""
@@ -203,10 +204,11 @@ class RedisBrokers(BrokerServer):
     def __init__(self, server: RedisServer) -> None:
         super().__init__()
         self._server = server
+        self.cli = server.cli  #: redis-cli
         server.cli("FLUSHALL")
 
     def _open(self, *, lease: float, ttl: Mapping[str, float] | None) -> Broker:
-        return RedisBroker(**self._address(), lease=lease, ttl=ttl)
+        return RedisBroker(RedisEndpoint(**self._address()), lease=lease, ttl=ttl)
 
     def _address(self) -> dict[str, object]:
         return {"host": "127.0.0.1", "port": self._server.port, "password": self._server.PASSWORD}
@@ -215,7 +217,7 @@ class RedisBrokers(BrokerServer):
         return _holder("redis", queue, **self._address(), lease=lease)
 
     def open_with_wrong_password(self) -> Broker:
-        return RedisBroker(**{**self._address(), "password": "wrong"})
+        return RedisBroker(RedisEndpoint(**{**self._address(), "password": "wrong"}))
 
     def cut_reject(self, consumer: Consumer, deliveries: list[Delivery]) -> None:
         """The server is told to let all writes wait, so the reject does; then its connection is ended."""

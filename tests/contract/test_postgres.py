@@ -7,12 +7,13 @@ import time
 import psycopg
 import pytest
 
-from labmon.brokers import postgres
 from labmon.brokers.base import Message
-from labmon.brokers.postgres import PostgresBroker
-from labmon.errors import BrokerRefused, BrokerUnavailable
+from labmon.brokers.postgres import broker as postgres
+from labmon.brokers.postgres.broker import PostgresBroker
+from labmon.errors import BrokerRefused, BrokerUnavailable, ConfigError
 from tests.contract.test_broker import drain, ids, messages, take
-from tests.servers import PostgresServer
+from tests.support.clock import clock
+from tests.support.servers import PostgresServer
 
 
 @pytest.fixture
@@ -82,9 +83,9 @@ def test_a_waiting_consumer_finds_what_sql_published(broker, session):
     with broker.consume("work") as consumer:
         timer = threading.Timer(0.5, lambda: session.execute("SELECT labmon_publish('work', '{}')"))
         timer.start()
-        started = time.monotonic()
+        started = clock()
         assert len(consumer.receive(1, 20.0)) == 1
-        assert time.monotonic() - started < 3
+        assert clock() - started < 3
         timer.join()
 
 
@@ -355,7 +356,7 @@ def test_a_missing_permission_is_refused_and_says_what_to_do(postgres_server, po
     "address", ["postgresql://u:pa%zz@h/d", "not an address", "postgresql://h/d?wrong=1"]
 )
 def test_a_malformed_address_is_refused_without_quoting_it(address):
-    with pytest.raises(BrokerRefused) as caught:
+    with pytest.raises(ConfigError) as caught:
         PostgresBroker(address)
     assert "pa%zz" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -377,3 +378,50 @@ def test_an_id_that_is_no_text_is_refused(broker):
             broker.publish("work", [Message(bad, b"")])
     broker.publish("work", messages(1))
     assert broker.depth("work").ready == 1
+
+
+# findings A9: one row that another program put in ended every consumer, again at each start
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("attempts", "2147483647"),
+        ("attempts", "-2147483648"),
+        ("enqueued_at", "'-infinity'"),
+        ("enqueued_at", "'infinity'"),
+        ("enqueued_at", "'100000-01-01'"),
+        ("enqueued_at", "'4000-01-01 BC'"),
+    ],
+)
+def test_a_row_of_another_program_stops_no_other(broker, session, column, value):
+    broker.publish("work", [Message("before", b"")])
+    session.execute(
+        f"INSERT INTO labmon_queue (queue, message_id, body, {column}) VALUES ('work', 'theirs', '', {value})"
+    )
+    broker.publish("work", [Message("after", b"")])
+    assert broker.depth("work").ready == 3
+    with broker.consume("work") as consumer:
+        deliveries = {one.message.id: one for one in take(consumer, 3)}
+        consumer.ack([deliveries["before"], deliveries["after"]])
+        consumer.release([deliveries["theirs"]])
+        (again,) = take(consumer, 1)
+        consumer.reject([again], "bad")
+    (dead,) = broker.dead_letters("work")
+    assert dead.message.id == "theirs" and (column == "attempts" or dead.enqueued_at is None)
+    assert broker.requeue_dead("work") == 1
+    with broker.consume("work") as consumer:
+        consumer.ack(take(consumer, 1))
+    assert broker.depth("work").ready == 0
+
+
+@pytest.mark.parametrize("died_at", ["'infinity'", "'-infinity'", "'200000-01-01'"])
+def test_a_dead_letter_of_another_program_is_listed(broker, session, died_at):
+    session.execute(
+        "INSERT INTO labmon_queue_dead (queue, high, attempts, enqueued_at, died_at, reason, error, "
+        "message_id, routing_key, body) "
+        f"VALUES ('work', false, 1, {died_at}, {died_at}, 'bad', '', 'theirs', '', '')"
+    )
+    (dead,) = broker.dead_letters("work")
+    assert dead.message.id == "theirs" and dead.enqueued_at is None
+    (again,) = broker.dead_letters("work", id="their", reason="ba")
+    assert again.message == dead.message
+    assert broker.dead_letters("work", id="other") == broker.dead_letters("work", id="a\x00\ud800") == []

@@ -4,8 +4,8 @@ import psycopg
 import pytest
 import trustme
 
-from labmon.settings import load
-from labmon.store.pool import Store
+from labmon.app.open import open_store
+from labmon.config.load import load
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def config(store_url):
 
 @pytest.fixture
 def store(config):
-    with Store(config) as store:
+    with open_store(config) as store:
         yield store
 
 

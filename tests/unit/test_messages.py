@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 from typing import get_args
 
 import jsonschema
@@ -25,7 +26,10 @@ from labmon.messages import (
     encode,
     new_scan_id,
     schema,
+    too_small,
 )
+
+DATA = Path(__file__).parents[1] / "data"
 
 SEED_DISCOVERY = b"""{
   "scan_id": 123,
@@ -80,14 +84,14 @@ moments = st.datetimes(
 )
 ids = st.integers(1, 2**31 - 1)
 big = st.integers(0, 2**63 - 1)
-numbers = st.floats(-1e19, 1e19)
+numbers = st.floats(-(2.0**63), 2.0**63, width=32)
 macs = st.lists(st.integers(0, 255), min_size=6, max_size=6).map(lambda b: ":".join(f"{x:02x}" for x in b))
 
 discoveries = st.builds(
     Discovery,
     scan_id=big,
     dept_id=ids,
-    ip_address=st.ip_addresses(v=4).map(str) | st.ip_addresses(v=6).map(str).filter(lambda a: "%" not in a),
+    ip_address=st.ip_addresses(network="1.0.0.0/8").map(str) | st.ip_addresses(network="2000::/3").map(str),
     hostname=st.none() | lines,
     mac_address=st.none() | macs,
     discovered_at=moments,
@@ -113,10 +117,13 @@ statuses = st.builds(
     error=st.none() | lines,
 )
 whole = {"uptime_seconds", "logged_in_users", "ram_total_bytes", "disk_total_bytes", "process_count"}
+whole |= {"gpu_count"}
 readings = (
     st.fixed_dictionaries(
         {},
-        optional={name: big if name in whole else st.floats(0, 100) for name in Readings.__struct_fields__},
+        optional={
+            name: big if name in whole else st.floats(0, 100, width=32) for name in Readings.__struct_fields__
+        },
     )
     .filter(bool)
     .map(lambda values: Readings(**values))
@@ -229,6 +236,15 @@ def test_a_body_over_the_limit_is_undecodable():
         (Discovery, SEED_DISCOVERY, {"ip_address": "10.30.5.256"}, "`ip_address`: '10.30.5.256'"),
         (Discovery, SEED_DISCOVERY, {"ip_address": "A" * 60_000}, "`ip_address`: 'A+"),
         (Discovery, SEED_DISCOVERY, {"ip_address": "fe80::1%eth0"}, "ip_address"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "fe80::1"}, "link-local"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "::ffff:127.9.0.1"}, "write 127.9.0.1"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "::FFFF:7f09:1"}, "write 127.9.0.1"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "0.0.0.0"}, "ip_address"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "0.1.2.3"}, "ip_address"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "255.255.255.255"}, "ip_address"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "224.0.0.1"}, "ip_address"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "::"}, "ip_address"),
+        (Discovery, SEED_DISCOVERY, {"ip_address": "ff02::1"}, "ip_address"),
         (Discovery, SEED_DISCOVERY, {"mac_address": "00:1B"}, "mac_address"),
         (Discovery, SEED_DISCOVERY, {"hostname": "a\x00b"}, "hostname"),
         (Discovery, SEED_DISCOVERY, {"hostname": "a\x1b[31m"}, "hostname"),
@@ -248,6 +264,136 @@ def test_a_wrong_field_is_named(kind, body, change, named):
     with pytest.raises(Undecodable, match=named) as told:
         decode(kind, body)
     assert len(str(told.value)) < MAX_REASON + 50
+
+
+def with_metrics(**values):
+    fields = json.loads(SEED_METRICS) | {"metrics": values}
+    return json.dumps(fields).encode()
+
+
+# Numbers that the columns cannot hold (findings B6, D4)
+
+
+@pytest.mark.parametrize(
+    "name, value", [("cpu_percent", 1e-46), ("load1", 5e-324), ("swap_in_rate", 1.3e-45)]
+)
+def test_a_reading_nearer_to_0_than_a_column_holds_is_found(name, value):
+    body = with_metrics(**{name: value, "gpu_percent": 0, "cpu_temperature_celsius": -3})
+    assert too_small(decode(Metrics, body).metrics) == name
+
+
+@pytest.mark.parametrize("name", ["value", "threshold"])
+@pytest.mark.parametrize("value", [1e-46, -1e-320, 3.5e38, -1e300])
+def test_an_alert_s_number_out_of_bounds_is_named(name, value):
+    with pytest.raises(Undecodable, match=name):
+        decode(Alert, json.dumps(json.loads(SEED_ALERT) | {name: value}).encode())
+
+
+@pytest.mark.parametrize("value", [0, -0.0, 1.5e-45, 2.0**-149, 1e-40, 100])
+def test_the_smallest_numbers_that_a_column_holds_are_taken(value):
+    readings = decode(Metrics, with_metrics(cpu_percent=value)).metrics
+    assert (readings.cpu_percent, too_small(readings)) == (value, "")
+
+
+@pytest.mark.parametrize("name", ["cpu_percent", "load1", "uptime_seconds"])
+def test_a_number_out_of_all_bounds_is_named(name):
+    with pytest.raises(Undecodable, match=name):
+        decode(Metrics, with_metrics(**{name: 7}).replace(b"7", b"1e400"))
+
+
+# What the schema allows (findings C10, E7)
+
+
+@pytest.mark.parametrize("body", (DATA / "whole-numbers-as-floats.jsonl").read_bytes().splitlines())
+def test_a_whole_number_may_be_written_with_a_point(body):
+    jsonschema.validate(json.loads(body), schema(Metrics))
+    one = decode(Metrics, body)
+    assert (type(one.system_id), one.system_id) == (int, 1)
+    assert one.metrics.uptime_seconds in (5, None)
+    assert encode(one) == encode(decode(Metrics, encode(one)))
+
+
+@pytest.mark.parametrize(
+    "kind, body, change",
+    [
+        (Alert, SEED_ALERT, {"system_id": 42.0, "repeat": 3.0, "covers": ["a"]}),
+        (Discovery, SEED_DISCOVERY, {"scan_id": 1e3, "dept_id": 5.0}),
+        (SystemStatus, STATUS, {"system_id": 7e0, "more": {"a": {"b": {"c": 1.0}}}}),
+    ],
+)
+def test_a_whole_number_with_a_point_is_taken_in_every_kind(kind, body, change):
+    changed = json.loads(body) | change
+    jsonschema.validate(changed, schema(kind))
+    decode(kind, json.dumps(changed).encode())
+
+
+@pytest.mark.parametrize("system_id", [1.5, 3e9, 1e300, -1.0, 0.0, True, "1"])
+def test_what_is_no_whole_number_in_bounds_is_still_named(system_id):
+    with pytest.raises(Undecodable, match="system_id"):
+        decode(Metrics, json.dumps(json.loads(SEED_METRICS) | {"system_id": system_id}).encode())
+
+
+def test_of_two_deviations_the_one_that_is_wrong_is_named():
+    with pytest.raises(Undecodable, match="cpu_percent"):
+        decode(Metrics, with_metrics(uptime_seconds=5.0, cpu_percent=101))
+
+
+@pytest.mark.parametrize(
+    "text, second",
+    [
+        ("2016-12-31T23:59:60Z", 59),
+        ("2017-01-01T00:59:60.25+01:00", 59),
+        ("2016-12-31T23:59:59Z", 59),
+        ("2016-12-31t23:59:60z", 59),
+    ],
+)
+def test_a_leap_second_is_the_end_of_the_second_before_it(text, second):
+    at = decode(Metrics, json.dumps(json.loads(SEED_METRICS) | {"collected_at": text}).encode()).collected_at
+    assert at.astimezone(UTC).strftime("%F %T") == f"2016-12-31 23:59:{second}"
+
+
+@pytest.mark.parametrize(
+    "text", ["2016-12-31T23:58:60Z", "2016-12-31T22:59:60Z", "2016-13-31T23:59:60Z", "2016-12-31T23:59:61Z"]
+)
+def test_no_other_minute_has_a_60th_second(text):
+    with pytest.raises(Undecodable, match="collected_at"):
+        decode(Metrics, json.dumps(json.loads(SEED_METRICS) | {"collected_at": text}).encode())
+
+
+# What is no JSON (findings D15)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_what_json_has_no_number_for_is_named(value):
+    body = with_metrics(load1=5, cpu_percent=7).replace(b"7", value.encode())
+    with pytest.raises(
+        Undecodable, match=r"not JSON: -?(nan|inf) is no number - at `\$\.metrics\.cpu_percent`"
+    ):
+        decode(Metrics, body)
+
+
+@pytest.mark.parametrize("text", [rb"\ud800", rb"a\udc00b", rb"\udfff\ud800"])
+def test_half_of_a_surrogate_pair_is_named(text):
+    body = json.dumps(json.loads(SEED_DISCOVERY) | {"hostname": "HERE"}).encode().replace(b"HERE", text)
+    for read in (lambda: decode(Discovery, body), lambda: decode_discovery(body)):
+        with pytest.raises(Undecodable, match=r"half of a surrogate pair - at `\$\.hostname`"):
+            read()
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"caf\xe9", b"\xed\xa0\x80"])
+def test_text_in_another_encoding_is_named(text):
+    body = json.dumps(json.loads(SEED_ALERT) | {"note": "HERE"}).encode().replace(b"HERE", text)
+    with pytest.raises(Undecodable, match=r"no UTF-8 - at `\$\.note`"):
+        decode(Alert, body)
+
+
+def test_the_path_of_a_value_brings_nothing_to_a_terminal():
+    key = "\x1b[31m" * 3
+    body = json.dumps({key: [1, {"x": "HERE"}]}).encode().replace(b"HERE", rb"\ud800")
+    with pytest.raises(Undecodable) as caught:
+        decode(Metrics, body)
+    assert "\x1b" not in str(caught.value)
+    assert str(caught.value).endswith("[1].x`")
 
 
 @pytest.mark.parametrize("name", Readings.__struct_fields__)
@@ -283,3 +429,51 @@ def test_scan_ids_fit_a_bigint_and_carry_the_time():
     now = datetime.now(UTC).timestamp() * 1000
     assert abs(new_scan_id() // 1000 - now) < 5000
     assert new_scan_id() < 2**63
+
+
+# findings D6
+def test_a_scan_that_may_have_missed_machines_is_a_message_of_its_own_kind():
+    at = "2026-01-02T03:04:05Z"
+    body = {"scan_id": 1, "dept_id": 1, "scan_type": "ping", "target_range": "10.0.0.1", "systems_found": 0}
+    body |= {"started_at": at, "finished_at": at}
+    for status in ("completed", "interrupted", "incomplete"):
+        assert decode_discovery(json.dumps(body | {"status": status}).encode()).status == status
+    with pytest.raises(Undecodable, match="status"):
+        decode_discovery(json.dumps(body | {"status": "lossy"}).encode())
+
+
+@pytest.mark.parametrize("address", ["8.8.8.8", "127.9.0.1", "169.254.3.4", "2001:db8::7", "fd00:5::1"])
+def test_an_address_that_a_machine_can_have_is_taken(address):
+    body = json.dumps(json.loads(SEED_DISCOVERY) | {"ip_address": address}).encode()
+    assert decode(Discovery, body).ip_address == address
+
+
+@pytest.mark.parametrize(
+    "text, utc",
+    [
+        ("2026-11-30T20:00:05+23:59", "2026-11-29T20:01:05+00:00"),
+        ("2026-11-30T20:00:05-23:59", "2026-12-01T19:59:05+00:00"),
+        ("2026-11-30T20:00:05.25+05:45", "2026-11-30T14:15:05.250000+00:00"),
+    ],
+)
+@pytest.mark.parametrize(
+    "kind, seed, names",
+    [
+        (Metrics, SEED_METRICS, ["collected_at"]),
+        (Discovery, SEED_DISCOVERY, ["discovered_at"]),
+        (Alert, SEED_ALERT, ["timestamp", "since"]),
+        (SystemStatus, b'{"system_id": 42, "status": "offline"}', ["since", "checked_at"]),
+    ],
+)
+def test_times_are_in_utc_whatever_their_offset(kind, seed, names, text, utc):
+    body = json.dumps(json.loads(seed) | dict.fromkeys(names, text)).encode()
+    found = decode(kind, body).moments
+    assert {name: moment.isoformat() for name, moment in found.items()} == dict.fromkeys(names, utc)
+    assert all(moment.tzinfo is UTC for moment in found.values())
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_a_time_that_cannot_be_in_utc_is_undecodable(text):
+    body = json.dumps(json.loads(SEED_METRICS) | {"collected_at": text}).encode()
+    with pytest.raises(Undecodable, match="`collected_at` is no time in UTC"):
+        decode(Metrics, body)

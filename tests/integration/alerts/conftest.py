@@ -9,10 +9,10 @@ from psycopg import Connection
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from labmon.config.load import load
 from labmon.messages import Alert, Metrics, Readings, decode
-from labmon.settings import load
-from labmon.store.metrics import record_metrics
-from tests.receiver import Receiver
+from labmon.store.metrics.record import record_metrics
+from tests.support.receiver import Receiver
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 """A Monday."""
@@ -141,7 +141,7 @@ def site(connection):
 @pytest.fixture(autouse=True)
 def often(monkeypatch):
     """Relay and notifier look ten times as often, by themselves and for a stop."""
-    for module in ("notify", "relay"):
+    for module in ("notify.notifier", "outbox"):
         monkeypatch.setattr(f"labmon.alerts.{module}.POLL", 0.05)
 
 

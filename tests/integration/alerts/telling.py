@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 import msgspec
 
-from labmon.alerts.notify import Notifier
-from labmon.consume.handlers import handlers
+from labmon.alerts import deliveries
+from labmon.alerts.notify.notifier import Notifier
+from labmon.app.open import ingest_settings, open_store
+from labmon.ingest.handlers import handlers
 from labmon.messages import Alert, encode, utcnow
-from labmon.store import deliveries
-from labmon.store.pool import Store
 
 
 def target(receiver, name="admins", **settings):
@@ -30,7 +30,7 @@ def raised(system=42, kind="cpu_high", severity="warning", state="firing"):
 
 
 def store_alerts(connection, config, *alerts):
-    handle = handlers(config)[config.queue.alert_queue]
+    handle = handlers(ingest_settings(config))[config.queue.alert_queue]
     assert handle(connection, [encode(one) for one in alerts]) == {}
     connection.commit()
 
@@ -51,7 +51,7 @@ def running(service, store):
 
 @contextmanager
 def notifying(config, **options):
-    with Store(config) as store, running(Notifier(config.notify, **options), store):
+    with open_store(config) as store, running(Notifier(config.notify, **options), store):
         yield
 
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from labmon.alerts.received import record_alerts
 from labmon.messages import OURSELVES, Alert
-from labmon.store.alerts import record_alerts
 from tests.integration.alerts.conftest import NOON, minutes
 
 
@@ -297,8 +297,8 @@ def test_two_workers_at_once_do_not_fail_each_other(site, store, store_url):
     from concurrent.futures import ThreadPoolExecutor
 
     from labmon.messages import Metrics, Readings
-    from labmon.store.inventory import hold
-    from labmon.store.metrics import record_metrics
+    from labmon.store.inventory.systems import hold
+    from labmon.store.metrics.record import record_metrics
 
     site.systems(40)
     site.only("hot", repeat_after=timedelta(milliseconds=1))

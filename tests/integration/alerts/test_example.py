@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from labmon.alerts.example import example
+from labmon.alerts.dry_run import example
 from labmon.errors import UsageError
 from labmon.messages import OURSELVES, utcnow
-from labmon.store import maintenance
-from labmon.store.maintenance import Scope
+from labmon.store.inventory import maintenance
+from labmon.store.inventory.maintenance import Scope
 
 
 @pytest.fixture
@@ -66,19 +66,19 @@ def test_of_several_rules_of_a_name_the_one_that_counts_is_meant(made, site):
     narrow = site.another_rule("hot", lab_id=3, severity="critical")
     assert made("hot", 1).alert.severity == "critical"
     assert made("hot", 3).alert.severity == "info"
-    assert made(str(narrow), 3).untold == f"rule {narrow}, of lab 3, does not count for system 3"
-    assert made(str(narrow), 1).untold == ""
+    assert made(str(narrow), 3).why_not == f"rule {narrow}, of lab 3, does not count for system 3"
+    assert made(str(narrow), 1).why_not == ""
     with pytest.raises(UsageError, match="several"):
         made("hot")
 
 
 def test_who_would_not_be_told_now_is_told_why(made, site):
     site.rule("hot", enabled=False)
-    assert "not enabled" in made("hot", 1).untold
+    assert "not enabled" in made("hot", 1).why_not
     hours = {"starts_at": utcnow() - timedelta(hours=1), "ends_at": utcnow() + timedelta(hours=1)}
     silence = maintenance.add(site.connection, "silence", Scope(lab_id=3), rule="cpu_high", **hours)
-    assert made("cpu_high", 1).untold == f"silence {silence} of lab 3, mode silence"
-    assert made("ram_high", 1).untold == made("cpu_high", 3).untold == ""
+    assert made("cpu_high", 1).why_not == f"silence {silence} of lab 3, mode silence"
+    assert made("ram_high", 1).why_not == made("cpu_high", 3).why_not == ""
 
 
 def test_what_there_is_not_is_named(made):

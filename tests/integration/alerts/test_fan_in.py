@@ -1,12 +1,12 @@
 """One alert for many that fall silent together, and who is told of it."""
 
-from labmon.alerts import incidents
-from labmon.alerts.audience import verdicts
-from labmon.alerts.example import example
-from labmon.config import Target
+from labmon.alerts import deliveries, incidents
+from labmon.alerts.dry_run import example
+from labmon.alerts.routing import route
+from labmon.config.tables import NotifyTarget
 from labmon.messages import OURSELVES
-from labmon.store import deliveries, maintenance
-from labmon.store.maintenance import Scope
+from labmon.store.inventory import maintenance
+from labmon.store.inventory.maintenance import Scope
 from tests.integration.alerts.conftest import minutes
 from tests.integration.alerts.test_kinds import no_data
 
@@ -124,8 +124,10 @@ def told_of(site, alert):
 
 
 def chosen(alert, departments, labs):
-    targets = [Target(name=name, url="https://hooks.example.edu", **lists) for name, lists in WHO.items()]
-    return [one.target.name for one in verdicts(alert, departments, labs, targets) if one.told]
+    targets = [
+        NotifyTarget(name=name, url="https://hooks.example.edu", **lists) for name, lists in WHO.items()
+    ]
+    return [one.target.name for one in route(alert, departments, labs, targets) if one.notified]
 
 
 def test_a_network_that_is_down_is_told_to_whoever_has_a_machine_in_it(quiet):

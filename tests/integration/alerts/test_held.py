@@ -5,9 +5,10 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from labmon.alerts import deliveries
 from labmon.messages import utcnow
-from labmon.store import deliveries, maintenance
-from labmon.store.maintenance import EVERYTHING, Scope
+from labmon.store.inventory import maintenance
+from labmon.store.inventory.maintenance import EVERYTHING, Scope
 from tests.integration.alerts.telling import (
     eventually,
     incident,
@@ -51,7 +52,7 @@ def test_it_is_told_at_the_end_of_that(configured, connection, receiver, mode, n
         receiver.wait(2)
         eventually(lambda: states(connection) == {"sent": 2})
     assert receiver.alerts == [(4, "cpu_high", "firing"), (2, "cpu_high", "firing")]
-    assert receiver.received[1].document["alerts"][0]["reason"] == f"not told before: {named} {number}"
+    assert receiver.received[1].document["alerts"][0]["reason"] == f"held until now: {named} {number}"
 
 
 def test_what_waits_after_an_attempt_in_vain_is_held_as_well(configured, connection, receiver):
@@ -89,8 +90,8 @@ def test_what_is_over_before_that_ends_is_never_told(configured, connection, rec
         eventually(lambda: "waiting" not in states(connection))
     assert receiver.alerts == []
     assert words(connection) == [
-        ("withdrawn", "firing", "over before it could be told"),
-        ("withdrawn", "resolved", "nobody was told of it"),
+        ("withdrawn", "firing", "resolved before it could be sent"),
+        ("withdrawn", "resolved", "its beginning was not sent"),
     ]
 
 

@@ -5,8 +5,10 @@ from datetime import timedelta
 import pytest
 
 from labmon.messages import OURSELVES
-from labmon.store import maintenance, partitions, spools
-from labmon.store.maintenance import Scope
+from labmon.store import spools
+from labmon.store.inventory import maintenance
+from labmon.store.inventory.maintenance import Scope
+from labmon.store.metrics import partitions
 from tests.integration.alerts.conftest import NOON, minutes
 from tests.integration.alerts.test_detection import acknowledge
 
@@ -202,7 +204,7 @@ def test_of_two_limits_of_a_metric_the_worse_is_told_and_the_other_when_it_is_al
     assert told == {
         ("resolved", "full", first): None,
         ("resolved", "full", second): None,
-        ("firing", "high", first): "not told before: under full",
+        ("firing", "high", first): "held until now: under full",
         ("firing", "empty", first): None,
         ("firing", "empty", second): None,
     }
@@ -279,7 +281,24 @@ def test_the_only_disk_of_a_machine_and_the_first_of_one_without(site):
     site.watch(7, 8, [one, diskless], disk_total_bytes=0)
     assert site.news() == [("resolved", "disk_changed", one)]
     site.watch(9, 10, [one, diskless], disk_total_bytes=TERABYTE)
+    assert site.news() == []  # 0 bytes are no baseline: they are what could not be read
+    site.watch(11, 12, [one, diskless], disk_total_bytes=TERABYTE // 2)
     assert sorted(site.news()) == [("firing", "disk_changed", one), ("firing", "disk_changed", diskless)]
+
+
+@pytest.mark.parametrize("metric", ["disk_total_bytes", "ram_total_bytes"])
+def test_a_size_of_0_that_an_earlier_version_took_for_what_was_there_is_replaced(site, metric):
+    rule = metric.split("_")[0] + "_changed"
+    site.connection.execute("DELETE FROM alert_rules WHERE name <> %s", [rule])
+    (one,) = site.systems(1)
+    site.watch(0, 1, [one], **{metric: TERABYTE})
+    site.connection.execute("UPDATE alert_baselines SET value = 0")
+    site.watch(2, 3, [one], cpu_percent=5.0)
+    site.watch(4, 5, [one], **{metric: TERABYTE})
+    assert (site.told(), site.errors()) == ([], [])
+    site.watch(6, 7, [one], **{metric: TERABYTE // 2})
+    (alert,) = site.told()
+    assert (alert.alert_type, alert.threshold) == (rule, pytest.approx(TERABYTE, rel=1e-6))
 
 
 def test_the_smallest_of_two_dozen_disks_is_missed(site):
@@ -298,6 +317,51 @@ def test_more_than_a_petabyte_can_be_told(site):
     assert [alert.value for alert in site.told()] == pytest.approx([2**61], rel=1e-6)
 
 
+# findings A7: one of three GPUs lost, nothing tells
+def test_one_gpu_of_three_that_is_lost_fires_once_and_stands_until_acknowledged(site):
+    """By the rule of a fresh database; others would tell of a machine of which only this is known."""
+    site.connection.execute("DELETE FROM alert_rules WHERE name <> 'gpu_changed'")
+    first, second = site.systems(2)
+    site.watch(0, 1, [first, second], gpu_count=3)
+    site.watch(2, 5, [second], gpu_count=2)
+    (alert,) = site.told()
+    assert (alert.alert_type, alert.system_id, alert.severity) == ("gpu_changed", second, "critical")
+    assert (alert.value, alert.threshold) == (2, 3)
+    site.watch(6, 9, [first, second], gpu_count=3)  # it comes back
+    assert (site.states(), site.told()) == (["firing"], [])
+    acknowledge(site, 10)
+    assert site.news() == [("resolved", "gpu_changed", second)]
+    site.watch(11, 14, [first, second], gpu_count=3)
+    assert site.told() == []
+    site.watch(15, 16, [second], gpu_count=2)
+    assert site.news() == [("firing", "gpu_changed", second)]
+    acknowledge(site, 17)
+    site.watch(18, 20, [second], gpu_count=2)  # what it is now is what it should be
+    assert site.news() == [("resolved", "gpu_changed", second)]
+
+
+# findings A7
+@pytest.mark.parametrize("before, after", [(1, 0), (64, 63), (2, 4), (0, 1)])
+def test_any_other_number_of_gpus_is_a_change(site, before, after):
+    site.connection.execute("DELETE FROM alert_rules WHERE name <> 'gpu_changed'")
+    (one,) = site.systems(1)
+    site.watch(0, 1, [one], gpu_count=before)
+    site.watch(2, 3, [one], gpu_count=after)
+    assert [(alert.value, alert.threshold) for alert in site.told()] == [(after, before)]
+
+
+# findings A7
+def test_no_gpu_and_no_driver_and_a_driver_that_hangs_are_no_change(site):
+    site.connection.execute("DELETE FROM alert_rules WHERE name <> 'gpu_changed'")
+    without, no_driver, hangs = site.systems(3)
+    site.watch(0, 9, [without], gpu_count=0)
+    site.watch(0, 9, [no_driver], cpu_percent=5.0)
+    site.watch(0, 2, [hangs], cpu_percent=5.0, gpu_count=3)
+    site.watch(3, 6, [hangs], cpu_percent=5.0)
+    site.watch(7, 9, [hangs], cpu_percent=5.0, gpu_count=3)
+    assert (site.told(), site.errors()) == ([], [])
+
+
 def test_a_gpu_that_is_gone_in_three_readings(quiet):
     first, second = quiet.systems(2)
     quiet.another_rule("gpu_gone", kind="gone", metric="gpu_percent")
@@ -310,6 +374,36 @@ def test_a_gpu_that_is_gone_in_three_readings(quiet):
     acknowledge(quiet, 6)
     quiet.watch(7, 20, [first, second], cpu_percent=5.0)
     assert quiet.news() == [("resolved", "gpu_gone", second), ("firing", "gpu_gone", first)]
+
+
+def test_all_gpus_that_stop_are_one_alert_and_one_of_several_is_another(site):
+    """By the rules of a fresh database: gpu_gone covers gpu_changed, for as long as nothing is left."""
+    site.connection.execute("DELETE FROM alert_rules WHERE name NOT IN ('gpu_gone', 'gpu_changed')")
+    all_stop, one_stops = site.systems(2)
+    site.watch(0, 2, [all_stop, one_stops], gpu_count=3, gpu_percent=40.0)
+    site.watch(3, 9, [all_stop], gpu_count=0)
+    site.watch(3, 9, [one_stops], gpu_count=2, gpu_percent=40.0)
+    assert sorted(site.news()) == [("firing", "gpu_changed", one_stops), ("firing", "gpu_gone", all_stop)]
+    acknowledge(site, 10)
+    site.watch(11, 20, [all_stop], gpu_count=0)
+    site.watch(11, 20, [one_stops], gpu_count=2, gpu_percent=40.0)
+    assert {state for state, _, _ in site.news()} == {"resolved"}
+    site.watch(21, 22, [all_stop], gpu_count=3, gpu_percent=40.0)  # put in again
+    assert site.news() == [("firing", "gpu_changed", all_stop)]
+    assert site.errors() == []
+
+
+@pytest.mark.parametrize(
+    "without", ["UPDATE alert_rules SET enabled = false WHERE name = 'gpu_gone'", "SELECT 1"]
+)
+def test_where_no_rule_can_see_that_a_gpu_is_gone_its_count_says_so(site, without):
+    site.connection.execute("DELETE FROM alert_rules WHERE name NOT IN ('gpu_gone', 'gpu_changed')")
+    site.connection.execute(without)
+    (one,) = site.systems(1)
+    busy = {} if without == "SELECT 1" else {"gpu_percent": 40.0}  # a driver that says no percentage
+    site.watch(0, 2, [one], gpu_count=1, **busy)
+    site.watch(3, 9, [one], gpu_count=0)
+    assert site.news() == [("firing", "gpu_changed", one)]
 
 
 def test_a_queue_and_a_spool_that_fill(quiet):

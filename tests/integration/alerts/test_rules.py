@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labmon.alerts import incidents, rules
+from labmon.alerts.evaluate import errors, tick, waiting
 from labmon.alerts.rules import Rule, from_toml, to_toml
-from labmon.alerts.tick import errors, tick, waiting
+from labmon.app.open import ingest_settings, open_spool
 from labmon.brokers.base import Depth
-from labmon.consume.watch import Watch
+from labmon.config.units import Seconds
+from labmon.consume.alert_evaluator import AlertEvaluator
 from labmon.errors import UsageError
 from labmon.messages import Readings
-from labmon.store.maintenance import Scope
-from labmon.units import Seconds
+from labmon.store.inventory.maintenance import Scope
 from tests.integration.alerts.conftest import NOON, minutes
 from tests.integration.alerts.test_state_machine import rules as valid
 
@@ -89,7 +90,7 @@ def test_a_rule_comes_back_from_the_database_as_it_went_in(site):
         ("[[rule]]\nname = 'a'", "needs a `metric`"),
         ("[[rule]]\nname = 'a'\nkind = 'no_data'\nmetric = 'load1'", "has no `metric`"),
         ("[[rule]]\nname = 'a'\nmetric = 'cpu_percnt'", "Did you mean cpu_percent?"),
-        ("[[rule]]\nname = 'a'\nmetric = 'load1'\nfor = 'soon'", "at `for`"),
+        ("[[rule]]\nname = 'a'\nmetric = 'load1'\nfor = 'soon'", "rule a: for: expected a duration"),
         ("[[rule]]\nname = 'a'\nmetric = 'load1'\ntreshold = 3", "treshold"),
         ("[[rule]]\nname = 'a'\nmetric = 'load1'\nthreshold = 3\nclear = 4", "wrong side"),
         ("[[rule]]\nname = 'a'\nmetric = 'load1'\nlab = 3\ndept = 1", "one of"),
@@ -158,8 +159,8 @@ def test_the_duty_tells_the_rules_what_it_sees(site, store, config):
     site.connection.execute("UPDATE alert_rules SET hold = '0' WHERE name = 'queue_backlog'")
     site.connection.commit()
     depth = Depth(20000, ready_high=None, in_flight=0, dead=0, consumers=1, oldest_age=None)
-    watch = Watch(store, config, lambda: {"metrics_queue": depth})
-    watch.look()
+    depths = {"metrics_queue": depth}
+    AlertEvaluator(ingest_settings(config), store, lambda: depths, open_spool(config)).evaluate()
     (alert,) = site.told()
     assert (alert.alert_type, alert.value) == ("queue_backlog:metrics_queue", 20000)
     assert waiting(site.connection) == (0, None)

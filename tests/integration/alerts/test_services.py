@@ -2,11 +2,11 @@
 
 import pytest
 
-from labmon.alerts.notification import Notification
-from labmon.alerts.sender import SendFailed
-from labmon.alerts.services import Service
+from labmon.alerts.notify.apprise_sender import AppriseSender
+from labmon.alerts.notify.notification import Notification
+from labmon.alerts.notify.sender import SendFailed
 from labmon.errors import ConfigError
-from tests.mailbox import Mailbox
+from tests.support.mailbox import Mailbox
 from tests.unit.alerts.deliveries import delivery
 
 NOTIFICATION = Notification.of(
@@ -16,7 +16,7 @@ NOTIFICATION = Notification.of(
 
 def test_a_mail_arrives():
     with Mailbox() as mailbox:
-        Service("admins", mailbox.url).send(NOTIFICATION)
+        AppriseSender("admins", mailbox.url).send(NOTIFICATION)
         (mail,) = mailbox.mails
     assert mail["Subject"] == "[labmon] 1 critical, 1 warning"
     assert mail["To"] == "admins@example.edu"
@@ -26,7 +26,7 @@ def test_a_mail_arrives():
 
 def test_who_wants_html_gets_the_same_lines():
     with Mailbox() as mailbox:
-        Service("admins", mailbox.url + "&format=html").send(NOTIFICATION)
+        AppriseSender("admins", mailbox.url + "&format=html").send(NOTIFICATION)
         (mail,) = mailbox.mails
     html = mail.get_body(("html",)).get_content()
     assert html.count("<br") >= 1
@@ -35,7 +35,7 @@ def test_who_wants_html_gets_the_same_lines():
 
 def test_a_mail_that_is_not_taken_is_worth_another_attempt(capfd):
     with Mailbox(refuse="451 later") as mailbox, pytest.raises(SendFailed) as caught:
-        Service("admins", mailbox.url).send(NOTIFICATION)
+        AppriseSender("admins", mailbox.url).send(NOTIFICATION)
     assert caught.value.again
     assert str(caught.value)
     assert capfd.readouterr() == ("", "")
@@ -45,7 +45,7 @@ def test_a_mail_server_that_is_away_is_worth_another_attempt_and_no_secret_is_to
     mailbox = Mailbox()  # not started
     url = mailbox.url.replace("mailto://", "mailto://robot:s3cretword@")
     with pytest.raises(SendFailed) as caught:
-        Service("admins", url).send(NOTIFICATION)
+        AppriseSender("admins", url).send(NOTIFICATION)
     assert caught.value.again
     assert "s3cretword" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
@@ -54,5 +54,5 @@ def test_a_mail_server_that_is_away_is_worth_another_attempt_and_no_secret_is_to
 @pytest.mark.parametrize("url", ["nosuch://x", "mailto://", "slack://", "no url at all"])
 def test_an_address_that_apprise_cannot_read_names_the_target_and_not_the_address(url):
     with pytest.raises(ConfigError, match="admins") as caught:
-        Service("admins", url)
+        AppriseSender("admins", url)
     assert url not in str(caught.value)

@@ -6,10 +6,10 @@ import socket
 
 import pytest
 
-from labmon.alerts.notification import Notification
-from labmon.alerts.sender import SendFailed
-from labmon.alerts.webhook import Webhook
-from tests.receiver import Receiver
+from labmon.alerts.notify.notification import Notification
+from labmon.alerts.notify.sender import SendFailed
+from labmon.alerts.notify.webhook import WebhookSender
+from tests.support.receiver import Receiver
 from tests.unit.alerts.deliveries import delivery
 
 NOTIFICATION = Notification.of("admins", [delivery(1), delivery(2, system=43, severity="critical")])
@@ -22,7 +22,7 @@ def receiver():
 
 
 def send(url, *, secret="", timeout=5.0, clock=lambda: 1_000_000_000.9):
-    Webhook(url, secret, timeout, clock=clock).send(NOTIFICATION)
+    WebhookSender(url, secret, timeout, clock=clock).send(NOTIFICATION)
 
 
 def failure(url, **settings):
@@ -107,3 +107,19 @@ def test_a_certificate_of_the_universitys_own_ca_is_accepted_where_it_is_named(c
 
 def test_what_is_no_address_is_final():
     assert not failure("http:///nowhere").again
+
+
+# findings C10
+@pytest.mark.parametrize(
+    "header, seconds",
+    [
+        ("Sun, 09 Sep 2001 01:47:40 GMT", 60 - 0.9),
+        ("Sun, 09 Sep 2001 01:46:00 GMT", 0),
+        ("Wed, 21 Oct 2037 07:28:00 GMT", 3600),
+        ("soon", 0),
+        ("-5", 0),
+    ],
+)
+def test_a_retry_after_may_be_a_date(header, seconds):
+    with Receiver(then=429, headers={"Retry-After": header}) as receiver:
+        assert failure(receiver.url).after == pytest.approx(seconds)

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
+from labmon.alerts import deliveries
 from labmon.messages import utcnow
-from labmon.store import deliveries
 from tests.integration.alerts.telling import (
     eventually,
     incident,
@@ -15,7 +15,7 @@ from tests.integration.alerts.telling import (
     target,
     words,
 )
-from tests.receiver import Receiver
+from tests.support.receiver import Receiver
 
 pytestmark = pytest.mark.usefixtures("machines")
 
@@ -32,7 +32,7 @@ def test_what_somebody_has_acknowledged_meanwhile_is_not_told_nor_its_end(config
     assert words(connection) == [
         ("withdrawn", "firing", "acknowledged by eva"),
         ("sent", "firing", None),
-        ("withdrawn", "resolved", "nobody was told of it"),
+        ("withdrawn", "resolved", "its beginning was not sent"),
     ]
 
 
@@ -60,4 +60,4 @@ def test_who_is_told_of_no_ends_is_not_told_late_of_what_is_over(configured, con
         assert pager.alerts == [(4, "cpu_high", "firing")]
     assert sorted(receiver.alerts) == [(2, "cpu_high", "firing"), (4, "cpu_high", "firing")]
     (kept,) = deliveries.recent(connection, state="withdrawn", limit=10)
-    assert (kept.target, kept.error) == ("pager", "over before it could be told")
+    assert (kept.target, kept.error) == ("pager", "resolved before it could be sent")

@@ -10,18 +10,21 @@ import time
 
 import pytest
 
-from labmon.brokers import open_broker, redis_connection, redis_sweep
+from labmon.brokers import open_broker
 from labmon.brokers.base import Message
-from labmon.brokers.redis import RedisBroker
-from labmon.errors import BrokerRefused, BrokerUnavailable
-from labmon.settings import load
+from labmon.brokers.redis import connection, reclaim
+from labmon.brokers.redis.broker import RedisBroker
+from labmon.config.load import load
+from labmon.errors import BrokerRefused, BrokerUnavailable, ConfigError
 from tests.conftest import started
 from tests.contract.test_broker import drain, ids, messages, run_all, take
-from tests.redis_server import RedisServer
+from tests.support.clock import clock
+from tests.support.redis_server import RedisServer
 
 
-def opened(server, **options):
-    return RedisBroker(**{"host": "127.0.0.1", "port": server.port, "password": server.PASSWORD, **options})
+def opened(server, *, lease=60.0, ttl=None, **address):
+    given = {"host": "127.0.0.1", "port": server.port, "password": server.PASSWORD, **address}
+    return RedisBroker(connection.RedisEndpoint(**given), lease=lease, ttl=ttl)
 
 
 @pytest.fixture
@@ -95,6 +98,85 @@ def test_an_entry_with_an_id_that_is_no_time(server, broker):
         assert old.expired
         consumer.ack([old, far])
     assert broker.depth("work").in_flight == 0
+
+
+HIGHEST = "18446744073709551615-18446744073709551615"
+
+
+# findings D12: queue-depth ended with "needs Redis 6.2"
+@pytest.mark.parametrize("entry_id", [HIGHEST, "18446744073709551615-18446744073709551614"])
+@pytest.mark.parametrize("key", ["work", "work.high"])
+def test_an_entry_with_the_highest_id_is_a_message_like_others(server, broker, key, entry_id):
+    broker.publish("work", messages(2) + messages(1, high=True))
+    server.cli("XADD", key, entry_id, "body", "last")
+    assert (broker.depth("work").ready, broker.depth("work").oldest_age < 100) == (4, True)
+    with broker.consume("work") as consumer:
+        deliveries = take(consumer, 4)
+        assert broker.depth("work").in_flight == 4
+        consumer.release(deliveries)
+    assert broker.depth("work").ready == 4
+    assert broker.purge("work") == 4
+
+
+def test_a_stream_that_has_come_to_its_end_is_explained_with_the_way_out(server, broker):
+    server.cli("XADD", "work", HIGHEST, "body", "last")
+    with pytest.raises(BrokerRefused, match="^[^\n]*highest possible id.*DEL KEY; labmon setup-queues$"):
+        broker.publish("work", messages(1))
+    with broker.consume("work") as consumer:
+        consumer.ack(take(consumer, 1))
+    assert broker.depth("work").ready == 0
+    server.cli("DEL", "work")
+    assert broker.declare("work")
+    broker.publish("work", messages(1))
+
+
+@pytest.mark.parametrize("number", [1, 1000])
+def test_dead_letters_up_to_the_highest_id(server, broker, number):
+    add = "redis.call('XADD', 'work.dead', '*', 'body', '{}', 'reason', 'bad', 'attempt', ARGV[2])"
+    server.cli("EVAL", f"for _ = 1, ARGV[1] do {add} end", "0", str(number - 1), "9" * 5000)
+    server.cli("XADD", "work.dead", HIGHEST, "body", "last", "reason", "odd")
+    assert len(broker.dead_letters("work", limit=2000)) == number
+    assert [one.message.body for one in broker.dead_letters("work", reason="odd")] == [b"last"]
+    assert broker.requeue_dead("work") == number
+    with broker.consume("work", prefetch=1000) as consumer:
+        consumer.release(take(consumer, number))
+        with pytest.raises(BrokerRefused, match="work.dead.*highest possible id"):
+            consumer.reject(take(consumer, 1), "bad")
+    with broker.consume("work", prefetch=1000) as consumer:
+        assert len(drain(consumer)) == number
+
+
+# findings A9: what another program named itself ended every consumer of the queue
+@pytest.mark.parametrize("lease", ["9" * 16, "9" * 30, "9" * 5000, "0"])
+def test_a_name_with_a_number_that_is_none_ends_nobody(server, broker, lease):
+    broker.publish("work", messages(3))
+    theirs = f"host-1-0123abcd/{lease}"
+    server.cli("XREADGROUP", "GROUP", "labmon", theirs, "COUNT", "1", "STREAMS", "work", ">")
+    with broker.consume("work") as consumer:
+        consumer.ack(take(consumer, 2))
+        consumer.receive(1, 2.0)
+        assert broker.depth("work").ready == 0 or lease == "0"
+
+
+# findings B6: to show one, every one was loaded
+@pytest.mark.parametrize("wanted", [{"id": "id-1700"}, {"reason": "odd"}, {"limit": 3}])
+def test_no_more_dead_letters_are_loaded_than_are_returned(server, broker, monkeypatch, wanted):
+    broker.publish("work", [Message(f"id-{n:04}", b"x" * 100) for n in range(2000)])
+    with broker.consume("work", prefetch=2000) as consumer:
+        for delivery in take(consumer, 2000):
+            consumer.reject([delivery], "odd" if delivery.message.id == "id-1500" else "bad")
+    loaded = []
+    real = connection.RedisConnection.call
+
+    def call(self, *command):
+        reply = real(self, *command)
+        if command[0] == "XRANGE":
+            loaded.extend(reply)
+        return reply
+
+    monkeypatch.setattr(connection.RedisConnection, "call", call)
+    found = broker.dead_letters("work", **wanted)
+    assert len(loaded) == len(found) == wanted.get("limit", 1)
 
 
 def test_the_length_of_the_stream_is_the_depth(server, broker):
@@ -248,7 +330,7 @@ def configured(server, **environ):
 
 def test_the_configuration_opens_it(server):
     config = configured(server, LABMON_QUEUE_DATABASE="2", LABMON_QUEUE_TTL="0.1s")
-    with open_broker(config, store_url="") as broker:
+    with open_broker(config.queue, store_url="") as broker:
         assert broker.declare("metrics_queue")
         broker.publish("metrics_queue", messages(1))
         time.sleep(0.2)
@@ -258,8 +340,8 @@ def test_the_configuration_opens_it(server):
 
 
 def test_a_database_by_name_is_refused(server):
-    with pytest.raises(BrokerRefused, match=r"\[queue\] database"):
-        open_broker(configured(server, LABMON_QUEUE_DATABASE="labmon"), store_url="")
+    with pytest.raises(ConfigError, match=r"\[queue\] database"):
+        open_broker(configured(server, LABMON_QUEUE_DATABASE="labmon").queue, store_url="")
 
 
 # TLS
@@ -278,7 +360,7 @@ def tls_server(certificates):
 
 def test_tls_by_the_configuration(tls_server, certificates):
     config = configured(tls_server, LABMON_QUEUE_TLS="true", LABMON_QUEUE_TLS_CA=f"{certificates}/ca.pem")
-    with open_broker(config, store_url="") as broker:
+    with open_broker(config.queue, store_url="") as broker:
         broker.declare("work")
         broker.publish("work", [Message("large", b"x" * 500_000)])
         with broker.consume("work") as consumer:
@@ -297,7 +379,7 @@ def test_a_certificate_of_another_host_is_refused(tls_server, certificates):
 
 def test_a_certificate_is_not_looked_at_where_that_is_wished(tls_server):
     config = configured(tls_server, LABMON_QUEUE_TLS="true", LABMON_QUEUE_TLS_VERIFY="false")
-    with open_broker(config, store_url="") as broker:
+    with open_broker(config.queue, store_url="") as broker:
         assert broker.declare("unlooked")
 
 
@@ -308,9 +390,7 @@ def test_a_ca_file_that_is_none_is_refused(tls_server, certificates, file):
 
 
 def test_tls_to_a_server_without(server, monkeypatch):
-    monkeypatch.setattr(
-        redis_connection, "TIMEOUT", 1.0
-    )  # it says nothing, but waits for the end of the line
+    monkeypatch.setattr(connection, "TIMEOUT", 1.0)  # it says nothing, but waits for the end of the line
     with pytest.raises(BrokerUnavailable, match="does it speak TLS"):
         opened(server, tls=True).declare("work")
 
@@ -396,6 +476,36 @@ def test_a_full_server_pushes_back_and_can_be_emptied(own_redis_server, own_brok
     own_broker.publish("work", messages(1))
 
 
+# findings A10: a worker that was started could not empty a full server
+@pytest.mark.parametrize("dead_letters", [False, True])
+@pytest.mark.parametrize("high", [False, True])
+def test_a_worker_started_at_a_full_server_empties_it(own_redis_server, own_broker, high, dead_letters):
+    own_broker.publish("work", messages(5, high=high))
+    if dead_letters:
+        with own_broker.consume("work") as consumer:
+            consumer.reject(take(consumer, 1), "bad")
+    own_redis_server.cli("CONFIG", "SET", "maxmemory", "1")
+    with opened(own_redis_server) as broker:
+        assert broker.is_declared("work")
+        assert broker.declare("work") is False
+        assert broker.advice() == []
+        with broker.consume("work") as consumer:
+            assert len(drain(consumer)) == 5 - dead_letters
+        assert broker.depth("work").ready == 0
+        with pytest.raises(BrokerUnavailable, match="maxmemory"):
+            broker.declare("another")
+
+
+def test_what_is_missing_at_a_full_server_is_made_once_there_is_room(own_redis_server, own_broker):
+    own_redis_server.cli("XGROUP", "DESTROY", "work.high", "labmon")
+    own_redis_server.cli("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(BrokerUnavailable, match="maxmemory"):
+        own_broker.declare("work")
+    own_redis_server.cli("CONFIG", "SET", "maxmemory", "0")
+    assert own_broker.declare("work") is True
+    assert own_broker.declare("work") is False
+
+
 def test_a_replica_pushes_back(own_redis_server, own_broker):
     own_redis_server.cli("REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(BrokerUnavailable, match="replica"):
@@ -469,7 +579,7 @@ def test_nobody_is_taken_for_gone_who_is_not(server):
 def test_the_names_of_the_gone_are_forgotten_where_nobody_sees_who_is_connected(
     own_redis_server, own_broker, monkeypatch
 ):
-    monkeypatch.setattr(redis_sweep, "FORGOTTEN", 0.5)
+    monkeypatch.setattr(reclaim, "FORGOTTEN", 0.5)
     own_redis_server.cli("ACL", "SETUSER", "some", "on", ">secret", "~*", "+@all", "-client|list")
     account = {"user": "some", "password": "secret"}
     own_broker.publish("work", messages(2))
@@ -647,13 +757,13 @@ def test_a_waiting_consumer_is_woken_at_once(server, broker):
 
         def publish():
             time.sleep(0.7)
-            sent.append(time.monotonic())
+            sent.append(clock())
             publisher.publish("work", messages(100))
 
         thread = threading.Thread(target=publish)
         thread.start()
         deliveries = consumer.receive(100, 20)
-        assert time.monotonic() - sent[0] < 0.3
+        assert clock() - sent[0] < 0.3
         assert len(deliveries) == 100, "a batch that was published together is delivered together"
         thread.join()
 
@@ -676,7 +786,7 @@ def test_both_lanes_at_once_are_no_more_than_was_asked_for(server, broker):
 
 def test_more_than_fits_into_one_chunk(broker):
     broker.publish("work", messages(2500))
-    broker.publish("work", [Message(f"large-{n}", b"x" * 3_000_000) for n in range(7)])
+    broker.publish("work", [Message(f"large-{n}", b"x" * 2_000_000) for n in range(7)])
     assert broker.depth("work").ready == 2507
     with broker.consume("work", prefetch=5000) as consumer:
         deliveries = take(consumer, 2507)
@@ -722,8 +832,8 @@ def test_depth_of_a_large_queue_is_quick(server, broker):
         broker.publish("work", [Message(f"{n}", body) for n in range(start, start + 10_000)])
     with broker.consume("work", prefetch=1000) as consumer:
         take(consumer, 1000)
-        started_at = time.monotonic()
+        started_at = clock()
         depths = [broker.depth("work") for _ in range(20)]
-        assert time.monotonic() - started_at < 20 * 0.05
+        assert clock() - started_at < 20 * 0.05
         assert {(one.ready, one.in_flight) for one in depths} == {(99_000, 1000)}
     assert broker.purge("work") == 100_000

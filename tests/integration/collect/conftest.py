@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from labmon.collect.runner import Target, collect
-from labmon.config import Collect
-from labmon.units import Seconds
+from labmon.collect.once import Target, collect
+from labmon.config.tables import CollectConfig
+from labmon.config.units import Seconds
 from tests.conftest import started
-from tests.sshd import Sshd, can_make_accounts
+from tests.support.sshd import Sshd, can_make_accounts
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def measure(tmp_path, monkeypatch):
             for number, address in enumerate(addresses or ["127.0.0.1"], 1)
         ]
         found = collect(
-            targets, Collect(deadline=Seconds(deadline), **settings), state_dir=tmp_path / "state"
+            targets, CollectConfig(deadline=Seconds(deadline), **settings), state_dir=tmp_path / "state"
         )
         return sorted(found, key=lambda result: result.target.system_id)
 

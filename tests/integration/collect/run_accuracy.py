@@ -24,8 +24,8 @@ from pathlib import Path
 
 import psutil
 
-from labmon.collect.parse import parse
-from labmon.collect.probe import END, NEXT, request
+from labmon.collect.probe.parse import parse
+from labmon.collect.probe.script import END, NEXT, request
 
 PORT = 7777
 PR_SET_PDEATHSIG = 1  # prctl(2)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import netns
+from tests.support import netns
 
 SCRIPT = Path(__file__).with_name("run_accuracy.py")
 POINTS = {"cpu_percent": 2, "ram_percent": 2}

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests import netns
 from tests.bench import collect
-from tests.sshd import can_make_accounts
+from tests.support import netns
+from tests.support.sshd import can_make_accounts
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labmon.collect import probe, rounds, runner
-from labmon.collect.memory import Memory
-from labmon.collect.rounds import Round, Rounds
-from labmon.collect.runner import Result, Target
-from labmon.config import Collect
-from labmon.units import Seconds
+from labmon.collect import interval, once
+from labmon.collect.counter_cache import CounterCache
+from labmon.collect.interval import IntervalCollector, Round
+from labmon.collect.once import Result, Target
+from labmon.collect.probe import script as probe
+from labmon.config.tables import CollectConfig
+from labmon.config.units import Seconds
 from tests.integration.collect.conftest import through
 from tests.integration.collect.test_hostile import silent
+from tests.support.clock import clock
 
 EVERY = 2.0
 PROBE = Path(probe.__file__).with_name("probe.sh")
@@ -39,6 +41,15 @@ class Watched:
                 return event, results
         raise AssertionError("it ended")
 
+    def complete(self, machines):
+        """The first round in which all are measured: a busy machine may need more than one for them."""
+        for _ in range(10):
+            over, _ = self.round()
+            assert over.measured + over.late == machines
+            if not over.late:
+                return over
+        raise AssertionError(over)
+
     def failures(self):
         """Of the next round: the reason by system id."""
         _, results = self.round()
@@ -57,12 +68,12 @@ def watch(tmp_path, monkeypatch):
                 Target(address, sshd.port, number) for number, address in enumerate(addresses, 1)
             ]
             settings = {"key_files": [str(sshd.key_file)], "user": sshd.user, **settings}
-            made = Rounds(
+            made = IntervalCollector(
                 targets,
-                Collect(deadline=Seconds(deadline), **settings),
+                CollectConfig(deadline=Seconds(deadline), **settings),
                 every=every,
                 state_dir=tmp_path / "state",
-                memory=memory or Memory(),
+                counters=memory or CounterCache(),
             )
             return Watched(stack.enter_context(made))
 
@@ -91,10 +102,9 @@ def until(condition, seconds=5.0):
         time.sleep(0.02)
 
 
-def test_sessions_stay_and_rates_cover_the_time_between_rounds(no_leaks, sshd, watch):
+def test_sessions_stay_and_rates_cover_the_time_between_rounds(no_leaks, sshd, watch, stalled):
     watched = watch(sshd, *sshd.addresses[:8])
-    first, _ = watched.round()
-    assert (first.number, first.measured, first.late) == (0, 8, 0)
+    first = watched.complete(8)
     there = servers(sshd)
     _, results = watched.round()
 
@@ -102,12 +112,12 @@ def test_sessions_stay_and_rates_cover_the_time_between_rounds(no_leaks, sshd, w
     subprocess.run(["dd", "if=/dev/zero", "of=/dev/null", "bs=1M", "count=5000"], stderr=subprocess.DEVNULL)
     busy = time.monotonic() - started
     third, again = watched.round()
-    assert (third.number, third.measured) == (2, 8)
+    assert (third.number, third.measured) == (first.number + 2, 8)
     assert servers(sshd) == there
     for number, result in again.items():
-        assert result.seconds < 1.0  # nobody waited a second between two samples
+        assert result.seconds < 1.0 + stalled()  # nobody waited a second between two samples
         between = (result.collected_at - results[number].collected_at).total_seconds()
-        assert between == pytest.approx(EVERY, abs=0.8)
+        assert between == pytest.approx(EVERY, abs=0.8 + stalled())
         assert result.readings.context_switch_rate is not None
         assert result.readings.cpu_percent > 100 * min(busy, EVERY / 2) / between / psutil.cpu_count() / 2
 
@@ -116,9 +126,9 @@ def test_nothing_is_left_on_the_machine_when_the_session_goes(sshd, watch):
     watched = watch(sshd, *sshd.addresses[:4])
     watched.round()
     assert len(loops(sshd)) == 4
-    started = time.monotonic()
+    started = clock()
     watched.rounds.__exit__()
-    assert time.monotonic() - started < 1.0
+    assert clock() - started < 1.0
     until(lambda: not sshd.sessions())
 
 
@@ -129,14 +139,14 @@ def test_abandoned_sessions_are_left_to_the_end_of_the_process(sshd, watch):
     there = servers(sshd)
     sessions = [machine.session for machine in watched.rounds._machines.values()]
     watched.rounds.abandon()
-    started = time.monotonic()
+    started = clock()
     watched.rounds.__exit__()
-    assert time.monotonic() - started < 0.2
+    assert clock() - started < 0.2
     assert [session.alive for session in sessions] == [True] * 4
     assert servers(sshd) == there
     for session in sessions:
         session.close()
-    watched.rounds._access.close()
+    watched.rounds.connector.close()
 
 
 def test_nothing_is_left_on_the_machine_when_its_sshd_is_killed(own_sshd, watch):
@@ -259,7 +269,7 @@ def test_machines_come_and_go_and_the_others_keep_their_sessions(sshd, watch):
 
 
 def test_where_descriptors_are_few_some_sessions_are_not_kept(sshd, watch, monkeypatch):
-    monkeypatch.setattr(rounds, "room_for", lambda wanted: 6)
+    monkeypatch.setattr(interval, "room_for", lambda wanted: 6)
     watched = watch(sshd, *sshd.addresses[:8], concurrency=2)
     assert watched.failures() == {}
     until(lambda: len(loops(sshd)) == 4)
@@ -271,45 +281,46 @@ def test_stopping_ends_the_rounds_at_once_with_machines_under_way(no_leaks, sshd
     watched = watch(sshd, targets=[*targets, Target("127.0.0.1", sshd.port, 9)], every=60)
     assert next(event for event in watched._events if isinstance(event, Result)).target.system_id == 9
     watched.stop.set()
-    started = time.monotonic()
+    started = clock()
     assert [event for event in watched._events if isinstance(event, Result)] == []
     watched.rounds.__exit__()
-    assert time.monotonic() - started < 1.0
+    assert clock() - started < 1.0
 
 
-def test_one_shot_needs_no_second_when_the_counters_are_fresh(sshd, tmp_path):
-    settings = Collect(key_files=[str(sshd.key_file)], user=sshd.user, deadline=Seconds(10))
+def test_one_shot_needs_no_second_when_the_counters_are_fresh(sshd, tmp_path, stalled):
+    settings = CollectConfig(key_files=[str(sshd.key_file)], user=sshd.user, deadline=Seconds(10))
     targets = [Target("127.0.0.1", sshd.port, 1)]
     took = []
     for _ in range(2):
-        memory = Memory(tmp_path / "counters")
-        [result] = runner.collect(targets, settings, state_dir=tmp_path, memory=memory)
+        memory = CounterCache(tmp_path / "counters")
+        [result] = once.collect(targets, settings, state_dir=tmp_path, counters=memory)
         assert result.failure is None
         assert result.readings.cpu_percent is not None and result.readings.network_recv_mbps is not None
         took.append(result.seconds)
         memory.save()
         time.sleep(1.2)
-    assert took[1] < 1.0 <= took[0]
+    assert took[1] < 1.0 + stalled()
+    assert took[0] >= 1.0
 
 
 def test_counters_of_another_boot_cost_the_second(sshd, tmp_path):
     from dataclasses import replace
 
-    settings = Collect(key_files=[str(sshd.key_file)], user=sshd.user, deadline=Seconds(10))
+    settings = CollectConfig(key_files=[str(sshd.key_file)], user=sshd.user, deadline=Seconds(10))
     targets = [Target("127.0.0.1", sshd.port, 1)]
-    memory = Memory()
-    [result] = runner.collect(targets, settings, state_dir=tmp_path, memory=memory)
+    memory = CounterCache()
+    [result] = once.collect(targets, settings, state_dir=tmp_path, counters=memory)
     at, sample = memory._samples["1"]
     memory._samples["1"] = at - 60, replace(sample, boot_id="0" * 8 + sample.boot_id[8:], uptime=1e9)
-    [result] = runner.collect(targets, settings, state_dir=tmp_path, memory=memory)
+    [result] = once.collect(targets, settings, state_dir=tmp_path, counters=memory)
     assert result.seconds >= 1.0
     assert result.readings.cpu_percent is not None
 
 
-def test_the_line_of_print_authorized_key_lets_the_loop_stay_too(own_sshd, watch, capsys):
+def test_the_line_of_print_authorized_key_lets_the_loop_stay_too(own_sshd, watch):
     from tests.integration.collect.test_sshd import authorized_line
 
-    own_sshd.authorized.write_text(authorized_line(capsys, own_sshd))
+    own_sshd.authorized.write_text(authorized_line(own_sshd))
     own_sshd.options.append("LogLevel DEBUG")
     own_sshd.stop()
     own_sshd.start()

@@ -6,17 +6,17 @@ import sys
 
 import pytest
 
-from tests import netns
+from tests.support import netns
 
 MEASURE = """
 import json, sys
 from pathlib import Path
-from labmon.collect.runner import Target, collect
-from labmon.config import Collect
-from labmon.units import Seconds
+from labmon.collect.once import Target, collect
+from labmon.config.tables import CollectConfig
+from labmon.config.units import Seconds
 
 state, addresses = Path(sys.argv[1]), sys.argv[2:]
-settings = Collect(password_file=str(state / "password"), user="nobody", deadline=Seconds(10))
+settings = CollectConfig(password_file=str(state / "password"), user="nobody", deadline=Seconds(10))
 targets = [Target(address, 1, number) for number, address in enumerate(addresses, 1)]
 for result in collect(targets, settings, state_dir=state):
     print(json.dumps([result.target.address, result.failure.status, result.failure.detail]))

@@ -6,11 +6,13 @@ from datetime import timedelta
 import psycopg
 import pytest
 
+from labmon.app.open import ingest_settings
 from labmon.brokers.base import Message
-from labmon.consume.handlers import handlers
+from labmon.config.load import load
 from labmon.consume.worker import Worker
+from labmon.errors import BrokerUnavailable
+from labmon.ingest.handlers import handlers
 from labmon.messages import Metrics, Readings, encode, utcnow
-from labmon.settings import load
 
 QUEUE = "metrics_queue"
 
@@ -32,7 +34,7 @@ def work(any_server, store, config, connection):
     def run(handle=None, **settings):
         environ = {f"LABMON_CONSUME_{name}".upper(): str(value) for name, value in settings.items()}
         consume = load(environ=environ).config.consume
-        handle = handle or handlers(config)[QUEUE]
+        handle = handle or handlers(ingest_settings(config))[QUEUE]
         stop = threading.Event()
         Worker(QUEUE, handle, any_server.open, store, consume, stop, until_empty=True).run()
 
@@ -58,11 +60,11 @@ def test_one_row_per_commit(broker, work, connection):
 
 def test_prefetch_1(broker, work, config):
     put(broker, *(encode(reading(n)) for n in range(1000)))
-    usual, sizes = handlers(config)[QUEUE], []
+    usual, sizes = handlers(ingest_settings(config))[QUEUE], []
 
-    def handle(connection, bodies):
+    def handle(connection, bodies, *more):
         sizes.append(len(bodies))
-        return usual(connection, bodies)
+        return usual(connection, bodies, *more)
 
     work(handle, batch=250)
     assert max(sizes) == 250
@@ -85,13 +87,13 @@ def test_throws_bad_json_away(broker, work, connection):
 
 
 def test_requeues_poison_for_ever(broker, work, connection, config):
-    usual, tries = handlers(config)[QUEUE], []
+    usual, tries = handlers(ingest_settings(config))[QUEUE], []
 
-    def handle(connection, bodies):
+    def handle(connection, bodies, *more):
         if b"poison" in bodies:
             tries.append(len(bodies))
             raise psycopg.errors.NumericValueOutOfRange("too big")
-        return usual(connection, bodies)
+        return usual(connection, bodies, *more)
 
     put(broker, encode(reading(1)), b"poison", encode(reading(2)))
     work(handle, max_attempts=3)
@@ -100,3 +102,27 @@ def test_requeues_poison_for_ever(broker, work, connection, config):
     assert (letter.message.body, letter.reason, letter.error) == (b"poison", "failed 3 times", "too big")
     assert tries.count(1) == 3  # alone; and first of all in a batch with the others
     assert broker.depth(QUEUE).ready == 0
+
+
+# findings A13: it connected, failed and connected again without end, and said each time that it was back
+@pytest.mark.parametrize("until_empty", [True, False])
+def test_a_broker_that_lets_nobody_read_is_away(redis, store, config, caplog, until_empty):
+    with redis.open() as broker:
+        broker.declare(QUEUE)
+    stop = threading.Event()
+    worker = Worker(
+        *(QUEUE, handlers(ingest_settings(config))[QUEUE], redis.open, store, config.consume, stop),
+        until_empty=until_empty,
+    )
+    redis.cli("CONFIG", "SET", "min-replicas-to-write", "1")
+    try:
+        if until_empty:
+            with pytest.raises(BrokerUnavailable, match="NOREPLICAS"):
+                worker.run()
+        else:
+            timer = threading.Timer(3, stop.set)
+            timer.start()
+            worker.run()
+            assert "is back, after" not in caplog.text
+    finally:
+        redis.cli("CONFIG", "SET", "min-replicas-to-write", "0")

@@ -5,7 +5,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from labmon.consume.handlers import handlers
+from labmon.app.open import ingest_settings
+from labmon.ingest.handlers import handlers
 from labmon.messages import Alert, Discovery, Metrics, Readings, ScanFinished, SystemStatus, encode, utcnow
 
 NOW = utcnow().replace(microsecond=0)
@@ -40,7 +41,7 @@ def test_a_time_in_the_far_future_is_a_dead_letter_that_names_it_and_the_rest_is
 ):
     connection.execute("INSERT INTO departments (dept_id) VALUES (1)")
     connection.execute("INSERT INTO systems (system_id, dept_id) VALUES (42, 1)")
-    handle = handlers(config)[queue]
+    handle = handlers(ingest_settings(config))[queue]
     later = msgspec.structs.replace(one, **{field: NOW + timedelta(hours=2)})
     ((place, rejection),) = handle(connection, [encode(later), encode(one)]).items()
     assert place == 0

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from labmon.consume.handlers import handlers
-from labmon.consume.replay import replay
+from labmon.app.open import ingest_settings
+from labmon.config.load import load
+from labmon.ingest.handlers import handlers
+from labmon.ingest.replay import replay
 from labmon.messages import Alert, Discovery, Metrics, Readings, encode, utcnow
-from labmon.settings import load
 from labmon.store import events
 
 
@@ -27,7 +28,7 @@ def reading(system=1, seconds=0, load=1.0):
 @pytest.fixture
 def handle(connection, config, machines):
     def handle(queue, *bodies, config=config):
-        rejected = handlers(config)[queue](connection, bodies)
+        rejected = handlers(ingest_settings(config))[queue](connection, bodies)
         connection.commit()
         return rejected
 
@@ -39,7 +40,12 @@ def again(store, config):
     def again(queue="metrics_queue", *, first=None, past=None, **options):
         now = utcnow()
         return replay(
-            store, config, queue, first or now - timedelta(hours=1), past or now + timedelta(1), **options
+            store,
+            ingest_settings(config),
+            queue,
+            first or now - timedelta(hours=1),
+            past or now + timedelta(1),
+            **options,
         )
 
     return again
@@ -90,7 +96,7 @@ def test_nothing_is_kept_where_nothing_is_to_be(connection, handle, store_url):
 
 
 def test_events_and_rows_are_stored_together_or_not_at_all(connection, config, machines):
-    handlers(config)["metrics_queue"](connection, [reading()])
+    handlers(ingest_settings(config))["metrics_queue"](connection, [reading()])
     connection.rollback()
     assert (count(connection, "metrics"), count(connection, "event_batches")) == (0, 0)
 
@@ -196,4 +202,4 @@ def test_the_command_line_replays_and_shows(handle, connection, store_url, tmp_p
     assert "metrics_queue: 2 of 2 messages replayed, 0 not stored" in done.stderr
     assert count(connection, "metrics") == 2
     wrong = labmon("replay", "--queue", "metrics", "--from", "yesterday")
-    assert wrong.returncode == 2 and "'yesterday' is no time" in wrong.stderr
+    assert wrong.returncode == 2 and "'yesterday' is not a time" in wrong.stderr

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests import netns
+from tests.support import netns
 
 RUN_SWEEP = Path(__file__).with_name("run_sweep.py")
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import psutil
 
-from labmon.config import Scan
+from labmon.config.tables import ScanConfig
 from labmon.errors import LabmonError
-from labmon.scan import links6
+from labmon.scan.kernel import ipv6
 from labmon.scan.sweep import Sweep
-from labmon.scan.targets import parse
+from labmon.scan.targets.target_set import parse
 
 
 class FileWatch:
@@ -73,21 +73,21 @@ class Stopper(threading.Thread):
 def load_what_is_used(method, names):
     """Beforehand, so that it is the sweep that is timed."""
     if method in ("auto", "arp"):
-        import labmon.scan.arp
-        import labmon.scan.ndp
+        import labmon.scan.methods.arp
+        import labmon.scan.methods.ndp
     if names:
-        import labmon.scan.local_names
-        import labmon.scan.names  # noqa: F401
+        import labmon.scan.names.local_names
+        import labmon.scan.names.resolve  # noqa: F401
 
 
 def main() -> None:
     print(json.dumps({"netns": os.stat("/proc/self/ns/net").st_ino}))
     options = json.loads(sys.argv[1])
-    targets = parse(options.pop("targets"), max_hosts=70000, links=links6.networks(links6.own()))
+    targets = parse(options.pop("targets"), max_hosts=70000, links=ipv6.networks(ipv6.own()))
     method = options.pop("method", "auto")
     stop_at = options.pop("stop_at", None)
     files = FileWatch() if options.pop("watch_files", False) else None
-    settings, stop = Scan(**options), threading.Event()
+    settings, stop = ScanConfig(**options), threading.Event()
     load_what_is_used(method, settings.names)
     sweep = Sweep(targets, settings, method=method, stop=stop)
     stopper = Stopper(sweep.progress, stop, stop_at) if stop_at else None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import netns
+from tests.support import netns
 
 RESPONDER = Path(__file__).with_name("name_responder.py")
 CARDS = {f"fd00:5::{n}": f"00:1b:21:00:00:{n}" for n in (10, 11, 12)}
@@ -80,12 +80,12 @@ def test_what_is_excluded_is_not_found(sweep, near, live):
 
 
 EXCLUDING = """
-from labmon.config import Scan
-from labmon.scan import links6
+from labmon.config.tables import ScanConfig
+from labmon.scan.kernel import ipv6
 from labmon.scan.sweep import Sweep
-from labmon.scan.targets import parse
-targets = parse(["fd00:5::/64"], max_hosts=9, exclude=["fd00:5::11"], links=links6.networks(links6.own()))
-print(*sorted(host.address for host in Sweep(targets, Scan(names=False))))
+from labmon.scan.targets.target_set import parse
+targets = parse(["fd00:5::/64"], max_hosts=9, exclude=["fd00:5::11"], links=ipv6.networks(ipv6.own()))
+print(*sorted(host.address for host in Sweep(targets, ScanConfig(names=False))))
 """
 
 
@@ -129,12 +129,13 @@ def test_where_nobody_may_be_solicited_the_known_are_pinged(near, far, live):
 
 KNOWN = """
 import sys
-from labmon.config import Scan
-from labmon.scan import links6
+from labmon.config.tables import ScanConfig
+from labmon.scan.kernel import ipv6
 from labmon.scan.sweep import Sweep
-from labmon.scan.targets import parse
-targets = parse(["fd00:5::/64"], max_hosts=9, links=links6.networks(links6.own()))
-sweep = Sweep(targets, Scan(names=False), method=sys.argv[1], known=["fd00:5::11", "fd00:5::99", "fd00:6::1"])
+from labmon.scan.targets.target_set import parse
+targets = parse(["fd00:5::/64"], max_hosts=9, links=ipv6.networks(ipv6.own()))
+known = ["fd00:5::11", "fd00:5::99", "fd00:6::1"]
+sweep = Sweep(targets, ScanConfig(names=False), method=sys.argv[1], known=known)
 print(*sorted(host.address for host in sweep))
 """
 
@@ -256,7 +257,7 @@ def test_without_privileges_a_network_of_the_link_is_asked_by_ping(sweep, near, 
     outcome = sweep("fd00:5::/64", names=False, uid=netns.NOBODY)
     assert macs(outcome) == live | {"fd00:5::1": None}  # nobody has to ask for one's own
     (note,) = outcome.notes
-    assert note.startswith("This account may not send ARP") and "setcap" in note
+    assert note.startswith("This account may not send ARP") and "CAP_NET_RAW" in note
     assert set(sweep("ff02::1%cable", names=False, uid=netns.NOBODY).hosts) == set(live)
 
 
@@ -271,7 +272,7 @@ def test_without_permission_to_ping_it_is_told_what_to_grant(sweep, live):
 @pytest.mark.parametrize("method", ["tcp", "nmap"])
 def test_methods_that_cannot_do_it_say_so(sweep, live, method):
     outcome = sweep("fd00:5::/64", method=method)
-    assert outcome.error.startswith(f"UsageError: fd00:5::/64: --type {method} cannot find out who is in")
+    assert outcome.error.startswith(f"UsageError: fd00:5::/64: --type {method} cannot find the machines of")
 
 
 def test_by_nmap(sweep, live):

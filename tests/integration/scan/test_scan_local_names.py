@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import netns
+from tests.support import netns
 
 RESPONDER = Path(__file__).with_name("name_responder.py")
 

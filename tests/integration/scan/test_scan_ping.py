@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from labmon.errors import PermissionNeeded
-from labmon.scan.echo import Echo
-from labmon.scan.icmp import PingSocket
-from tests import netns
+from labmon.scan.methods.ping import PingSocket
+from labmon.scan.wire.echo import Echo
+from tests.support import netns
 
 ON_LINK = [f"10.77.0.{n}" for n in range(10, 20)]
 
@@ -121,8 +121,8 @@ def test_hosts_that_a_router_calls_unreachable_are_silent_and_do_no_harm_to_othe
 
 ERROR_MET_BY_SENDING = """
 import time
-from labmon.scan.echo import Echo
-from labmon.scan.icmp import PingSocket
+from labmon.scan.wire.echo import Echo
+from labmon.scan.methods.ping import PingSocket
 
 sock = PingSocket()
 echo = Echo(sock.identifier, b"8 random")
@@ -182,7 +182,7 @@ def test_without_privileges_where_anybody_may_ping(sweep, near, live):
     assert outcome.seen() == dict.fromkeys(live, "ping")
     (note,) = outcome.notes
     assert note.startswith("This account may not send ARP")
-    assert "setcap cap_net_raw+ep /" in note and "ping_group_range" not in note
+    assert "AmbientCapabilities=CAP_NET_RAW" in note and "ping_group_range" not in note
 
 
 def test_without_permission_to_ping(sweep, live):
@@ -190,7 +190,7 @@ def test_without_permission_to_ping(sweep, live):
     assert outcome.hosts == {}
     assert outcome.error.startswith("PermissionNeeded: this account may not ping")
     assert "net.ipv4.ping_group_range" in outcome.error
-    assert "setcap cap_net_raw+ep /" in outcome.error
+    assert "AmbientCapabilities=CAP_NET_RAW" in outcome.error
 
 
 def test_on_loopback_our_own_questions_are_not_heard():

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from tests import netns
+from labmon.scan.methods.tcp import TABLE_FULL
+from tests.support import netns
 
 ADDRESSES = [f"10.77.0.{n}" for n in range(10, 14)]
 
@@ -95,7 +96,7 @@ def test_auto_without_privileges_is_tcp_and_says_what_to_grant(sweep, far, live)
     outcome = sweep("10.77.0.10-30", uid=netns.NOBODY, timeout=0.3)
     assert outcome.seen() == dict.fromkeys(live, "tcp/22")
     (note,) = outcome.notes
-    assert "ping_group_range" in note and "setcap" in note and "root" in note
+    assert "ping_group_range" in note and "CAP_NET_RAW" in note and "root" in note
 
 
 def test_a_firewall_that_rejects_for_others_makes_nobody_alive(sweep, near, far):
@@ -146,7 +147,10 @@ def test_a_link_with_more_addresses_than_the_kernel_has_room_for(sweep, near, fa
     far.run("ip", "address", "add", "10.78.0.2/20", "dev", "cable")
     live = {f"10.78.{n}.77" for n in range(5)}
     far.add_addresses(live, "cable")
-    outcome = sweep("10.78.0.3-10.78.4.255", method="tcp", tcp_ports=[22], names=False)
+    for _ in range(3):  # the table is the whole kernel's: the scan of another test may have filled it, too
+        outcome = sweep("10.78.0.3-10.78.4.255", method="tcp", tcp_ports=[22], names=False)
+        if TABLE_FULL not in outcome.notes:
+            break
     assert outcome.seen() == dict.fromkeys(live, "tcp/22")
 
 

@@ -1,36 +1,29 @@
 """The embedded server, for real: started by the first user, stopped by the last."""
 
+import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
+import threading
+import time
 
 import psycopg
 import pytest
 
-from labmon.errors import PermissionNeeded
+from labmon.errors import PermissionNeeded, StoreRefused, StoreUnavailable
 from labmon.store.embedded import Embedded
 
 HOLD = """
 import sys
+import threading
+import time
 from pathlib import Path
 from labmon.store.embedded import Embedded
 with Embedded(Path(sys.argv[1])):
     print("up", flush=True)
     sys.stdin.read()
 """
-
-
-@pytest.fixture
-def state():
-    # Not tmp_path: when the tests run as root, the server's account must be able to enter.
-    folder = Path(tempfile.mkdtemp(prefix="labmon-state-", dir="/tmp"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
 
 
 def running(state):
@@ -129,3 +122,119 @@ def test_a_folder_of_somebody_else_is_named(state):
         said = pipe.read()
     assert said.startswith(str(state))
     assert "belongs to root" in said
+
+
+def as_the_server(state):
+    """Arguments of Popen: the account that the data belongs to."""
+    owner = (state / "postgres/data").stat()
+    if owner.st_uid == os.geteuid():
+        return {"cwd": "/"}
+    return {"cwd": "/", "user": owner.st_uid, "group": owner.st_gid, "extra_groups": []}
+
+
+def pid_file(state, pid):
+    """As the server writes it."""
+    return f"{pid}\n{state}/postgres/data\n1796024000\n5432\n\n\n  1234567   32768\nready   \n"
+
+
+@pytest.fixture
+def bystander(kept):
+    """A process of the server's account that has nothing to do with it."""
+    with subprocess.Popen(["sleep", "600"], **as_the_server(kept)) as process:
+        yield process
+        assert process.poll() is None
+        process.kill()
+
+
+@pytest.fixture
+def by_hand(kept):
+    """A server on the data that labmon did not start, and the folder of its socket."""
+    with Embedded(kept) as server:
+        programs = server._programs.folder
+    sockets = kept / "by-hand"
+    sockets.mkdir()
+    owner = (kept / "postgres/data").stat()
+    os.chown(sockets, owner.st_uid, owner.st_gid)
+    command = [programs / "postgres", "-D", kept / "postgres/data", "-k", sockets, "-c", "listen_addresses="]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, **as_the_server(kept)) as process:
+        for _ in range(600):
+            if "ready" in pid_text(kept):
+                break
+            time.sleep(0.05)
+        yield f"postgresql://labmon@/postgres?host={sockets}"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+
+
+def pid_text(state):
+    try:
+        return (state / "postgres/data/postmaster.pid").read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def is_kept(url):
+    with psycopg.connect(url) as connection:
+        return connection.execute("SELECT n FROM kept").fetchone() == (7,)
+
+
+# findings A11
+@pytest.mark.parametrize("with_socket", [False, True], ids=["data", "data and socket"])
+def test_a_pid_file_left_behind_that_names_a_living_process_is_no_obstacle(kept, bystander, with_socket):
+    (kept / "postgres/data/postmaster.pid").write_text(pid_file(kept, bystander.pid))
+    if with_socket:
+        (kept / "postgres/socket/.s.PGSQL.5432").touch()
+        (kept / "postgres/socket/.s.PGSQL.5432.lock").write_text(pid_file(kept, bystander.pid))
+    with Embedded(kept) as server:
+        assert is_kept(server.url)
+
+
+@pytest.mark.parametrize("content", ["", "\0" * 60, "no number\n", "-1\n", pid_file("/x", 4_194_000)])
+def test_a_pid_file_left_behind_with_anything_in_it_is_no_obstacle(kept, content):
+    for name in ("data/postmaster.pid", "socket/.s.PGSQL.5432.lock"):
+        (kept / "postgres" / name).write_text(content)
+    with Embedded(kept) as server:
+        assert is_kept(server.url)
+
+
+def test_stopping_leaves_alone_the_process_that_has_the_number_of_a_killed_server(kept, bystander):
+    with Embedded(kept):
+        path = kept / "postgres/data/postmaster.pid"
+        os.kill(int(path.read_text().split()[0]), signal.SIGKILL)
+        with open(kept / "postgres/running.lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # its children have noticed
+        path.write_text(pid_file(kept, bystander.pid))
+    assert bystander.poll() is None
+
+
+@pytest.mark.parametrize("content", [None, "", "no number\n"], ids=["as it is", "empty", "garbage"])
+def test_a_server_on_the_data_that_somebody_else_started_is_named_and_left_running(kept, by_hand, content):
+    path = kept / "postgres/data/postmaster.pid"
+    before = path.read_text()
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(StoreUnavailable, match="did not start runs in .*: process [0-9]+"):
+        Embedded(kept)
+    assert path.read_text() == (before if content is None else content)
+    path.write_text(before)
+    assert is_kept(by_hand)
+
+
+def test_a_server_that_is_just_stopping_is_waited_for(kept):
+    with Embedded(kept) as first, psycopg.connect(first.url) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+        # It stops once the last client has gone.
+        os.kill(int(pid_text(kept).split()[0]), signal.SIGTERM)
+        for _ in range(600):
+            if "stopping" in pid_text(kept):
+                break
+            time.sleep(0.05)
+        threading.Timer(1, connection.close).start()
+        with Embedded(kept) as second:
+            assert is_kept(second.url)
+
+
+def test_data_whose_version_cannot_be_read_is_named(kept):
+    (kept / "postgres/data/PG_VERSION").write_bytes(bytes(3))
+    with pytest.raises(StoreRefused, match="PG_VERSION: no version of PostgreSQL"):
+        Embedded(kept)

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from labmon.config.load import load
 from labmon.errors import AlreadyRunning, ConfigError
 from labmon.messages import utcnow
-from labmon.settings import load
-from labmon.store import pack, partitions, retention
 from labmon.store.housekeeping import Done, tick
+from labmon.store.metrics import pack, partitions, retention
 from labmon.store.migrate import migrate
+from tests.support.clock import clock
 
 from .conftest import NOON
 
@@ -43,7 +44,7 @@ def keeping(store_url):
 
 
 def test_there_are_partitions_for_the_next_days(store, config, connection):
-    tick(store, config, now=NOON)
+    tick(store, config.retention, config.events, now=NOON)
     assert names(connection, "metrics") == ["metrics_20260301", "metrics_20260302", "metrics_20260303"]
     assert names(connection, "metrics_1h") == ["metrics_1h_202603"]
     assert names(connection, "metrics_1d") == ["metrics_1d_2026"]
@@ -53,23 +54,23 @@ def test_there_are_partitions_for_the_next_days(store, config, connection):
 def test_a_day_is_summed_up_then_packed_then_dropped(store, keeping, connection, put):
     config = keeping(pack_after="2d", raw="10d", rollup_5m="5d", rollup_1h="20d", rollup_1d="800d")
     put((1, NOON, {"load1": 1}))
-    done = tick(store, config, now=QUIET)
+    done = tick(store, config.retention, config.events, now=QUIET)
     assert (done.summed_up, done.packed, done.dropped) == (3, [], [])
-    done = tick(store, config, now=QUIET + timedelta(days=2))
+    done = tick(store, config.retention, config.events, now=QUIET + timedelta(days=2))
     assert done.packed == ["metrics_20260301"]
     assert count(connection, "readings") == 1
-    done = tick(store, config, now=QUIET + timedelta(days=5))
+    done = tick(store, config.retention, config.events, now=QUIET + timedelta(days=5))
     assert "metrics_5m_20260301" in done.dropped
     assert names(connection, "metrics")[0] == "metrics_20260305"  # nothing is in the others any more
     connection.rollback()
-    done = tick(store, config, now=QUIET + timedelta(days=41))
+    done = tick(store, config.retention, config.events, now=QUIET + timedelta(days=41))
     assert "metrics_packed_202603" in done.dropped
     assert (count(connection, "readings"), count(connection, "metrics_1h")) == (0, 1)
-    done = tick(store, config, now=QUIET + timedelta(days=52))
+    done = tick(store, config.retention, config.events, now=QUIET + timedelta(days=52))
     assert "metrics_1h_202603" in done.dropped
     connection.rollback()
     assert count(connection, "metrics_1d") == 1
-    done = tick(store, config, now=QUIET + timedelta(days=4 * 366))
+    done = tick(store, config.retention, config.events, now=QUIET + timedelta(days=4 * 366))
     assert "metrics_1d_2026" in done.dropped
 
 
@@ -90,7 +91,7 @@ def test_what_comes_while_a_day_is_packed_is_summed_up_meanwhile(
 
     monkeypatch.setattr(pack, "AT_ONCE", 1)
     monkeypatch.setattr(pack, "put_aside", look)
-    assert tick(store, config, now=now).packed == ["metrics_20260301"]
+    assert tick(store, config.retention, config.events, now=now).packed == ["metrics_20260301"]
     assert summed_up == [3, 4, 4]
 
 
@@ -100,19 +101,19 @@ def test_readings_that_are_not_summed_up_are_not_dropped(store, keeping, connect
     later = NOON + timedelta(days=30)
     stopped = threading.Event()
     stopped.set()
-    tick(store, config, now=later, stop=stopped)  # nothing but the partitions
+    tick(store, config.retention, config.events, now=later, stop=stopped)  # nothing but the partitions
 
     (part,) = [one for one in partitions.partitions(connection, "metrics") if one.name == "metrics_20260301"]
     assert not retention.drop(connection, part)
     connection.commit()
     assert count(connection, "metrics") == 1
-    assert tick(store, config, now=later).dropped
+    assert tick(store, config.retention, config.events, now=later).dropped
 
 
 def test_nothing_is_dropped_or_packed_where_everything_is_kept(store, keeping, connection, put):
     config = keeping(raw="0s", pack_after="0s", rollup_5m="0s", rollup_1h="0s", history="0s", alerts="0s")
     put((1, NOON, {"load1": 1}))
-    done = tick(store, config, now=NOON + timedelta(days=5000))
+    done = tick(store, config.retention, config.events, now=NOON + timedelta(days=5000))
     assert (done.packed, done.forgotten) == ([], 0)
     assert [name for name in done.dropped if not name.startswith("event")] == []
     assert count(connection, "metrics") == 1
@@ -139,7 +140,7 @@ def test_old_alerts_and_history_are_forgotten(store, keeping, connection, put):
                 [at, state],
             )
     connection.commit()
-    assert tick(store, config, now=NOON).forgotten == 5
+    assert tick(store, config.retention, config.events, now=NOON).forgotten == 5
     assert (count(connection, "system_history"), count(connection, "alerts")) == (1, 2)
     assert count(connection, "alert_incidents WHERE kind = 'threshold'") == 2
     assert count(connection, "deliveries WHERE state = 'sent'") == 2
@@ -151,18 +152,18 @@ def test_a_table_that_is_in_use_is_dropped_another_time(store, keeping, connecti
     config = keeping(raw="10d", rollup_1h="10d", pack_after="0s")
     put((1, NOON, {"load1": 1}))
     later = NOON + timedelta(days=30)
-    tick(store, config, now=NOON + timedelta(days=5))
+    tick(store, config.retention, config.events, now=NOON + timedelta(days=5))
     with store.transaction() as reader:
         reader.execute("SELECT * FROM metrics").fetchall()
-        done = tick(store, config, now=later)
+        done = tick(store, config.retention, config.events, now=later)
         assert "metrics_20260301" in done.postponed
-    assert "metrics_20260301" in tick(store, config, now=later).dropped
+    assert "metrics_20260301" in tick(store, config.retention, config.events, now=later).dropped
 
 
 def test_two_at_once_do_not_mix(store, config, connection):
     connection.execute("SELECT pg_advisory_xact_lock(hashtext('labmon_housekeeping_step'))")
     with pytest.raises(AlreadyRunning):
-        tick(store, config, now=NOON)
+        tick(store, config.retention, config.events, now=NOON)
 
 
 def test_a_second_maintain_from_cron_is_no_failure(connection, store_url, tmp_path):
@@ -174,16 +175,16 @@ def test_a_second_maintain_from_cron_is_no_failure(connection, store_url, tmp_pa
         text=True,
     )
     assert (ended.returncode, ended.stdout) == (0, "")
-    assert "another process is just keeping house" in ended.stderr
+    assert "housekeeping is already running" in ended.stderr
 
 
 def test_a_second_round_has_nothing_to_do(store, config, put):
     put(*((n, NOON + timedelta(minutes=m), {"load1": 1}) for n in (1, 2, 3) for m in range(60)))
-    assert tick(store, config, now=QUIET + timedelta(days=8)) != Done()
-    tick(store, config, now=QUIET + timedelta(days=8))
-    started = time.perf_counter()
-    assert tick(store, config, now=QUIET + timedelta(days=8)) == Done()
-    assert time.perf_counter() - started < 1
+    assert tick(store, config.retention, config.events, now=QUIET + timedelta(days=8)) != Done()
+    tick(store, config.retention, config.events, now=QUIET + timedelta(days=8))
+    started = clock()
+    assert tick(store, config.retention, config.events, now=QUIET + timedelta(days=8)) == Done()
+    assert clock() - started < 1
 
 
 @pytest.mark.parametrize("after", [0.05, 0.15, 0.3, 0.5, 0.8])

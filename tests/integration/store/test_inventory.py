@@ -1,8 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from labmon.messages import Discovery, ScanFinished
-from labmon.store.inventory import record_discoveries, systems
-from labmon.store.scans import record_scans
+from labmon.store.inventory.scans import record_scans
+from labmon.store.inventory.systems import edit, record_discoveries, systems
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 A, B = "00:1b:44:11:3a:b7", "00:1b:44:11:3a:b8"
@@ -52,9 +54,11 @@ def test_a_machine_known_by_address_gains_its_mac(connection):
     assert inventory(connection) == {1: ("10.0.0.1", A)}
 
 
-def test_a_known_mac_at_a_new_address_is_the_same_machine(connection):
+def test_a_known_mac_at_a_new_address_is_the_same_machine_once_the_old_one_was_silent(connection):
     record_discoveries(connection, [seen("10.0.0.1", A)])
     record_discoveries(connection, [seen("10.0.0.9", A, minute=1)])
+    assert inventory(connection) == {1: ("10.0.0.1", A), 2: ("10.0.0.9", A)}
+    record_scans(connection, [ended("10.0.0.0/24", 1)])
     assert inventory(connection) == {1: ("10.0.0.9", A)}
 
 
@@ -76,10 +80,12 @@ def test_a_ping_without_mac_does_not_split_the_machine_at_that_address(connectio
     assert inventory(connection) == {1: ("10.0.0.1", A)}
 
 
-def test_one_machine_moves_while_its_old_address_answers_for_another(connection):
+# findings A8
+def test_a_machine_whose_old_address_still_answers_has_not_moved(connection):
     record_discoveries(connection, [seen("10.0.0.1", A)])
     record_discoveries(connection, [seen("10.0.0.2", A, minute=1), seen("10.0.0.1", minute=1)])
-    assert inventory(connection) == {1: ("10.0.0.2", A), 2: ("10.0.0.1", None)}
+    record_scans(connection, [ended("10.0.0.0/24", 1)])
+    assert inventory(connection) == {1: ("10.0.0.1", A), 2: ("10.0.0.2", A)}
 
 
 def test_a_late_message_moves_nothing_back(connection):
@@ -97,12 +103,12 @@ def test_a_late_stranger_does_not_take_the_address_of_a_newer_sighting(connectio
     assert inventory(connection) == {1: ("10.0.0.1", A), 2: (None, B)}
 
 
-def test_within_a_batch_the_last_word_counts(connection):
+def test_within_a_batch_the_last_word_on_an_address_counts(connection):
     record_discoveries(
         connection,
         [seen("10.0.0.1", A, minute=2), seen("10.0.0.2", A, minute=1), seen("10.0.0.1", B, minute=3)],
     )
-    assert inventory(connection) == {1: ("10.0.0.1", B)}
+    assert inventory(connection) == {1: ("10.0.0.2", A), 2: (None, A), 3: ("10.0.0.1", B)}
 
 
 def test_a_machine_moved_to_another_department_leaves_its_lab(connection):
@@ -138,3 +144,50 @@ def test_two_thousand_machines_in_one_batch(connection):
     record_discoveries(connection, batch)
     record_discoveries(connection, batch)
     assert len(inventory(connection)) == 2000
+
+
+# findings A8
+@pytest.mark.parametrize(
+    "mac",
+    ["00:00:5e:00:01:05", "00:00:5e:00:02:05", "00:00:0c:07:ac:01", "00:00:0c:9f:f1:23", "00:07:b4:00:01:01"],
+)
+def test_what_routers_take_over_from_each_other_is_no_identity(connection, mac):
+    record_discoveries(connection, [seen("10.5.0.1", mac)])
+    record_discoveries(connection, [seen("10.6.0.1", mac, minute=1, dept=2)])
+    assert inventory(connection) == {1: ("10.5.0.1", None), 2: ("10.6.0.1", None)}
+
+
+# findings A8
+def test_a_mac_that_an_administrator_marked_as_shared_moves_no_machine(connection):
+    record_discoveries(connection, [seen("10.5.0.1", A)])
+    edit(connection, [1], shared_mac=True)
+    for minute in (1, 3):
+        record_discoveries(connection, [seen("10.6.0.1", A, minute=minute, dept=2)])
+        record_scans(connection, [ended("10.6.0.0/24", minute)])
+        record_discoveries(connection, [seen("10.5.0.1", A, minute=minute + 1)])
+        record_scans(connection, [ended("10.5.0.0/24", minute + 1)])
+    assert inventory(connection) == {1: ("10.5.0.1", A), 2: ("10.6.0.1", A)}
+    assert [one.dept_id for one in systems(connection)] == [1, 2]
+
+
+# findings A8
+def test_a_mac_that_is_no_longer_marked_as_shared_is_an_identity_again(connection):
+    record_discoveries(connection, [seen("10.5.0.1", A)])
+    edit(connection, [1], shared_mac=True)
+    edit(connection, [1], shared_mac=False)
+    record_discoveries(connection, [seen("10.6.0.1", A, minute=1)])
+    record_scans(connection, [ended("10.5.0.0/24, 10.6.0.0/24", 1)])
+    assert inventory(connection) == {1: ("10.6.0.1", A)}
+
+
+def ended(target, minute):
+    return ScanFinished(
+        scan_id=minute + 1,
+        dept_id=1,
+        scan_type="ping",
+        target_range=target,
+        started_at=NOON + timedelta(minutes=minute, seconds=-1),
+        finished_at=NOON + timedelta(minutes=minute, seconds=1),
+        systems_found=1,
+        status="completed",
+    )

@@ -2,8 +2,8 @@
 
 import pytest
 
-from labmon.store import scans
-from labmon.store.inventory import record_discoveries, systems
+from labmon.store.inventory import scans
+from labmon.store.inventory.systems import record_discoveries, systems
 from tests.integration.store.test_history import counts, flags, happened, scanned, since
 from tests.integration.store.test_inventory import A, B, inventory, seen
 

@@ -4,9 +4,9 @@ import pytest
 
 from labmon.errors import UsageError
 from labmon.messages import Discovery
-from labmon.store import labs
-from labmon.store.inventory import check_known, edit, record_discoveries, systems
-from labmon.store.statuses import set_status
+from labmon.store.inventory import labs
+from labmon.store.inventory.statuses import set_status
+from labmon.store.inventory.systems import check_known, edit, record_discoveries, systems
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -52,7 +52,8 @@ def test_a_machine_of_another_department_is_refused(connection, machines):
 
 def test_names_are_unique_within_a_department(connection, machines):
     lab = labs.make(connection, 1, "A-101")
-    labs.make(connection, 3, "A-101")  # whose department is new, too
+    connection.execute("INSERT INTO departments (dept_id) VALUES (3)")
+    labs.make(connection, 3, "A-101")
     other = labs.make(connection, 1, "A-102")
     with pytest.raises(UsageError, match="department 1 has a lab 'A-101' already"):
         labs.make(connection, 1, "A-101")

@@ -7,8 +7,8 @@ import pytest
 from psycopg.errors import ForeignKeyViolation
 
 from labmon.messages import Discovery, Metrics, Readings
-from labmon.store.inventory import hold, record_discoveries, systems
-from labmon.store.metrics import record_metrics
+from labmon.store.inventory.systems import hold, record_discoveries, systems
+from labmon.store.metrics.record import record_metrics
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -43,6 +43,15 @@ def test_readings_are_stored_in_their_columns(connection, machines):
     assert record_metrics(connection, [row(**values)]) == 1
     stored = connection.execute(f"SELECT {', '.join(values)} FROM metrics").fetchone()
     assert list(stored) == list(values.values())
+
+
+# findings A7: one of three GPUs lost, nothing tells
+@pytest.mark.parametrize("count", [3, 2, 0, None])
+def test_the_number_of_gpus_is_shown_with_the_machine(connection, machines, count):
+    machines(1)
+    record_metrics(connection, [row(cpu_percent=5.0, gpu_count=count)])
+    (one,) = systems(connection)
+    assert one.gpu_count == count
 
 
 def test_a_repeat_is_skipped_within_a_batch_and_across_batches(connection, machines):

@@ -7,22 +7,24 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labmon.consume.handlers import handlers
+from labmon.app.open import ingest_settings
+from labmon.ingest.handlers import handlers
 from labmon.messages import Metrics, Readings, encode, utcnow
-from labmon.store import codec, pack, partitions, retention
-from labmon.store.migrate import available
-from labmon.store.rollup import METRICS
+from labmon.store.metrics import codec, pack, partitions, retention
+from labmon.store.metrics.rollup import METRICS
 
 from .conftest import NOON
 from .test_rollup import LATER, stored, sum_up
 
 DAY = date(2026, 3, 1)
+OF_OLD = Path(__file__).parents[2] / "data" / "pack-of-old.sql"
 
 
 def part(connection, day=DAY):
@@ -62,7 +64,7 @@ values = st.fixed_dictionaries(
     optional={name: st.one_of(st.none(), numbers, sensors) for name, numbers in REALS.items()}
     | {
         name: st.one_of(st.none(), st.integers(0, 2**63 - 1), st.integers(0, 300))
-        for name in ("uptime_seconds", "process_count", "ram_total_bytes", "disk_total_bytes")
+        for name in ("uptime_seconds", "process_count", "ram_total_bytes", "disk_total_bytes", "gpu_count")
     },
 )
 moments = st.one_of(
@@ -164,11 +166,10 @@ def unpacked(connection, suffix, packed, places):
 
 @pytest.fixture
 def as_of_old(connection):
-    """What packed until schema version 22 was in the database; rows of that time are there for years."""
-    (old,) = (one.sql for one in available() if one.version == 10)
+    """What packed in the database before codec.py did; rows of that time are there for years."""
     connection.execute("CREATE SCHEMA of_old")
     connection.execute("SET search_path = of_old, public")
-    connection.execute(old.encode())
+    connection.execute(OF_OLD.read_bytes())
     connection.execute("SET search_path = public, of_old")  # where only of_old has a labmon_pack
     return lambda numbers, kind: connection.execute(
         f"SELECT labmon_pack(%s::{kind}[])", [numbers]
@@ -397,7 +398,7 @@ def handle(connection, config, fleet):
             encode(Metrics(system_id=n, collected_at=at, metrics=Readings(load1=load)))
             for n, at, load in rows
         ]
-        rejected = handlers(config)[config.queue.metrics_queue](connection, bodies)
+        rejected = handlers(ingest_settings(config))[config.queue.metrics_queue](connection, bodies)
         connection.commit()
         return rejected
 
@@ -463,3 +464,13 @@ def test_what_does_not_change_costs_a_dozen_bytes_an_hour(connection, put):
     assert {row[0] for row in connection.execute("SELECT disk_total_bytes FROM readings")} == {
         2_512_509_124_608
     }
+
+
+# findings A7: one of three GPUs lost, nothing tells
+def test_the_number_of_gpus_is_the_same_in_a_packed_day(connection, put):
+    counts = [3, 3, None, 2, 0, 3]
+    put(*((1, NOON + timedelta(minutes=n), {"load1": 1, "gpu_count": one}) for n, one in enumerate(counts)))
+    assert packed(connection) == len(counts)
+    query = "SELECT gpu_count FROM readings ORDER BY collected_at"
+    assert [row[0] for row in connection.execute(query)] == counts
+    assert count(connection, "metrics") == 0

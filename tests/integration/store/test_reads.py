@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from labmon.store import pack
-from labmon.store.inventory import systems
-from labmon.store.reads.latest import latest
-from labmon.store.reads.series import Point, resolution, series
-from labmon.store.reads.summary import summaries
-from labmon.store.reads.top import top
+from labmon.store.inventory.systems import systems
+from labmon.store.metrics import pack
+from labmon.store.metrics.latest import latest
+from labmon.store.metrics.series import Point, resolution, series
+from labmon.store.metrics.summary import summaries
+from labmon.store.metrics.top import top
 
 from .conftest import NOON
 from .test_pack import DAY, packed
@@ -139,3 +139,18 @@ def test_departments_and_labs_are_summed_up(connection, put):
     assert (optics.lab_id, optics.name, optics.systems, optics.cpu_percent) == (5, "Optics", 2, 30)
     assert (none.lab_id, none.systems, none.measured, none.cpu_percent) == (None, 1, 0, None)
     assert summaries(connection, NOON, dept=2) == []
+
+
+# findings C7
+@pytest.mark.parametrize("summed", [False, True])
+@pytest.mark.parametrize("hours", [1, 24, 24 * 10])
+def test_the_highest_over_some_time_counts_what_is_not_summed_up_yet(connection, put, summed, hours):
+    now = NOON + timedelta(hours=2, minutes=3)
+    first = now - timedelta(minutes=50)
+    put(*((1, first + timedelta(minutes=n), {"cpu_percent": 10.0}) for n in range(40)))
+    put(*((2, first + timedelta(minutes=n), {"cpu_percent": 20.0}) for n in range(40)))
+    if summed:
+        sum_up(connection, now)
+    put(*((1, first + timedelta(minutes=n), {"cpu_percent": 90.0}) for n in range(40, 50)))
+    found = top(connection, "cpu_percent", now, over=timedelta(hours=hours))
+    assert [(one.system_id, one.value, one.highest) for one in found] == [(1, 26, 90), (2, 20, 20)]

@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from labmon.messages import Metrics, Readings
-from labmon.store import rollup
-from labmon.store.metrics import record_metrics
-from labmon.store.migrate import available
+from labmon.store.metrics import rollup
+from labmon.store.metrics.record import record_metrics
 
 from .conftest import NOON
 
@@ -199,17 +198,20 @@ def test_a_late_reading_whose_sums_of_5_minutes_are_gone_is_in_the_hour_and_the_
     assert stored(connection, "5m", "load1") == {}
 
 
-def test_readings_from_before_there_were_sums_are_summed_up(connection, put):
-    put((1, NOON, {"load1": 1}))
-    connection.execute("DELETE FROM rollup_due")
-    (migration,) = [one for one in available() if one.version == 9]
-    last = migration.sql.rpartition("INSERT INTO rollup_due")
-    connection.execute((last[1] + last[2]).encode())
-    sum_up(connection)
-    assert stored(connection, "1h", "load1") == {(1, NOON): (1, 1, 1, 1, 1)}
-
-
 @pytest.mark.parametrize("minutes, late", [(4, 0), (5, 0), (65, 60)])
 def test_lag_is_how_long_something_has_been_waiting_to_be_summed_up(connection, put, minutes, late):
     put((1, NOON, {"load1": 1}))
     assert rollup.lag(connection, NOON + timedelta(minutes=minutes)) == timedelta(minutes=late)
+
+
+# findings A7: one of three GPUs lost, nothing tells
+def test_sums_show_the_fewest_gpus_of_their_time(connection, put):
+    counts = {0: 3, 1: 3, 2: None, 3: 2, 60: 2, 61: 0}
+    put(*((1, NOON + timedelta(minutes=m), {"load1": 1, "gpu_count": one}) for m, one in counts.items()))
+    put((2, NOON, {"load1": 1}))
+    sum_up(connection)
+    an_hour = timedelta(hours=1)
+    assert stored(connection, "5m", "gpu_count")[1, NOON] == (4, 3, 2, pytest.approx(8 / 3), 3)
+    assert stored(connection, "1h", "gpu_count")[1, NOON + an_hour] == (2, 2, 0, 1, 2)
+    assert stored(connection, "1d", "gpu_count")[1, NOON - 12 * an_hour] == (6, 5, 0, 2, 3)
+    assert stored(connection, "1d", "gpu_count")[2, NOON - 12 * an_hour] == (1, 0, None, None, None)

@@ -6,13 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from labmon.config import Config
-from labmon.consume.handlers import handlers
+from labmon.app.open import ingest_settings
+from labmon.config.tables import Config
+from labmon.ingest.handlers import handlers
 from labmon.messages import Discovery, Metrics, Readings, SystemStatus, encode
-from labmon.store import history
-from labmon.store.inventory import fleet, record_discoveries, systems
-from labmon.store.metrics import record_metrics
-from labmon.store.statuses import record_statuses, set_status
+from labmon.store.inventory import history
+from labmon.store.inventory.statuses import record_statuses, set_status
+from labmon.store.inventory.systems import fleet, record_discoveries, systems
+from labmon.store.metrics.record import record_metrics
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -222,7 +223,7 @@ def test_in_any_order_the_history_ends_with_what_is_and_repeats_nothing(connecti
 
 
 def test_the_handler_takes_all_three_kinds_and_rejects_strangers(connection, machines):
-    handle_discoveries = handlers(Config(), record=False)["discovery_queue"]
+    handle_discoveries = handlers(ingest_settings(Config()), record=False)["discovery_queue"]
     discovery = Discovery(scan_id=2, dept_id=1, ip_address="10.0.0.9", discovered_at=at(1), scan_type="ping")
     rejected = handle_discoveries(
         connection,
@@ -243,7 +244,7 @@ def test_the_handler_takes_all_three_kinds_and_rejects_strangers(connection, mac
 def test_workers_that_store_statuses_and_readings_of_the_same_machines_do_not_fail_each_other(
     store, machines
 ):
-    handle_discoveries = handlers(Config(), record=False)["discovery_queue"]
+    handle_discoveries = handlers(ingest_settings(Config()), record=False)["discovery_queue"]
 
     def work(seed):
         chance = random.Random(seed)
@@ -255,7 +256,7 @@ def test_workers_that_store_statuses_and_readings_of_the_same_machines_do_not_fa
                         connection, [encode(told(minutes=minute, system_id=n)) for n in numbers]
                     )
                 else:
-                    from labmon.store.inventory import hold
+                    from labmon.store.inventory.systems import hold
 
                     hold(connection, numbers)
                     record_metrics(connection, [reading(minute, n) for n in numbers])

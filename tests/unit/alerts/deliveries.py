@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from labmon.alerts.deliveries import Delivery
 from labmon.messages import Alert
-from labmon.store.deliveries import Delivery
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 

@@ -4,18 +4,6 @@ from labmon.brokers.base import Message
 from labmon.brokers.memory import MemoryBroker, MemoryServer
 
 
-class Clock:
-    now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def broker(clock):
     with MemoryBroker(MemoryServer(clock), lease=60.0, ttl={"work": 3600.0}) as broker:

@@ -5,8 +5,8 @@ import pytest
 
 from labmon.brokers import open_broker
 from labmon.brokers.base import Message
-from labmon.errors import BrokerRefused
-from labmon.settings import load
+from labmon.config.load import load
+from labmon.errors import ConfigError
 
 
 def config(**environ):
@@ -14,7 +14,7 @@ def config(**environ):
 
 
 def test_without_a_host_the_queue_is_in_the_store(postgres_url):
-    with open_broker(config(), store_url=postgres_url) as broker:
+    with open_broker(config().queue, store_url=postgres_url) as broker:
         assert broker.declare("work")
         broker.publish("work", [Message.new(b"")])
         assert broker.depth("work").ready == 1
@@ -30,18 +30,18 @@ def test_a_host_is_used_with_its_own_account(postgres_server):
             QUEUE_PASSWORD=postgres_server.PASSWORD,
             LABMON_QUEUE_DATABASE=name,
         )
-        with open_broker(given, store_url="postgresql://nobody@192.0.2.1/nothing") as broker:
+        with open_broker(given.queue, store_url="postgresql://nobody@192.0.2.1/nothing") as broker:
             assert broker.declare("work")
 
 
 def test_opening_does_not_connect():
-    with open_broker(config(QUEUE_HOST="127.0.0.1", QUEUE_PORT="1"), store_url=""):
+    with open_broker(config(QUEUE_HOST="127.0.0.1", QUEUE_PORT="1").queue, store_url=""):
         pass
 
 
 def test_an_address_that_is_none_is_refused():
-    with pytest.raises(BrokerRefused):
-        open_broker(config(), store_url="nonsense")
+    with pytest.raises(ConfigError, match=r"\[database\] url"):
+        open_broker(config().queue, store_url="nonsense")
 
 
 def test_importing_the_package_loads_no_driver():

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 import pytest
 
 from labmon.collect.lookup import Lookup
-from labmon.config import Collect
+from labmon.config.tables import CollectConfig
 from labmon.errors import UsageError
 from labmon.fleet import Fleet, Machine
 
@@ -38,7 +38,7 @@ def lookup(tmp_path):
         file = tmp_path / "ssh_config"
         file.write_text(text)
         file.chmod(0o600)
-        return Lookup(Collect(ssh_config=str(file), **settings))
+        return Lookup(CollectConfig(ssh_config=str(file), **settings))
 
     return make
 

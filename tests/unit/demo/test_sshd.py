@@ -1,4 +1,3 @@
-import os
 import socket
 import subprocess
 import threading
@@ -7,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from labmon.collect.probe import COMMAND, END, SCRIPT, request
-from labmon.collect.runner import Target, collect
-from labmon.config import Collect
+from labmon.collect.once import Target, collect
+from labmon.collect.probe.script import COMMAND, END, NEXT, SCRIPT, request
+from labmon.config.tables import CollectConfig
+from labmon.config.units import Seconds
 from labmon.demo.sshd import DemoServer
 from labmon.errors import UsageError
-from labmon.units import Seconds
+from tests.support.clock import clock
 
 ADDRESSES = [f"127.0.0.{n}" for n in range(1, 13)]
 
@@ -24,10 +24,10 @@ def server(tmp_path):
 
 
 @pytest.fixture
-def ssh(server, tmp_path):
-    """ssh(command, stdin, options) as OpenSSH's client does it."""
+def client(server, tmp_path):
+    """The words that start OpenSSH's client: client(command, options)."""
 
-    def run(command, stdin=b"", options=(), key=None):
+    def make(command, options=(), key=None):
         words = [
             "ssh",
             "-F",
@@ -41,15 +41,31 @@ def ssh(server, tmp_path):
         ]
         words += ["-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={tmp_path}/known"]
         words += ["-o", "IdentitiesOnly=yes", "-o", "LogLevel=ERROR", *options, "127.0.0.1", *command]
-        return subprocess.run(
-            words, input=stdin, capture_output=True, timeout=20, env={**os.environ, "SSH_AUTH_SOCK": ""}
-        )
+        return ["env", "SSH_AUTH_SOCK=", *words]
+
+    return make
+
+
+@pytest.fixture
+def ssh(client):
+    """ssh(command, stdin, options) as OpenSSH's client does it."""
+
+    def run(command, stdin=b"", options=(), key=None):
+        return subprocess.run(client(command, options, key), input=stdin, capture_output=True, timeout=20)
 
     return run
 
 
+def block(stream):
+    """What is printed up to the end of a round."""
+    output = b""
+    while not output.endswith(END) and (more := stream.read(1)):
+        output += more
+    return output
+
+
 def test_it_is_measured_like_a_lab(server, tmp_path):
-    settings = Collect(key_files=[str(server.key_file)], deadline=Seconds(20))
+    settings = CollectConfig(key_files=[str(server.key_file)], deadline=Seconds(20))
     targets = [Target(address, server.port, number) for number, address in enumerate(ADDRESSES * 3, 1)]
     results = list(collect(targets, settings, state_dir=tmp_path / "state"))
     assert [str(result.failure) for result in results if result.failure] == []
@@ -69,6 +85,18 @@ def test_it_runs_the_probe_for_who_has_counters_already(ssh):
     assert done.stdout.endswith(END), done.stderr
 
 
+def test_it_runs_the_probe_that_stays_and_gives_it_nothing_but_next(client):
+    command, script = request(loop=True)
+    with subprocess.Popen(client([command]), stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as ssh:
+        ssh.stdin.write(script)
+        assert block(ssh.stdout).endswith(END)
+        for _ in range(2):
+            ssh.stdin.write(NEXT)
+            assert block(ssh.stdout).endswith(END)
+        ssh.stdin.write(b"id #\n" + NEXT)
+        assert ssh.stdout.read() == b""
+
+
 @pytest.mark.parametrize(
     "command, stdin",
     [
@@ -80,6 +108,8 @@ def test_it_runs_the_probe_for_who_has_counters_already(ssh):
         ("sh -s ", SCRIPT),
         ("sh -s; id", SCRIPT),
         ("sh -s since 1; id", SCRIPT),
+        ("sh -s loop; id", SCRIPT),
+        ("sh -s loop", b"id;" + SCRIPT),
     ],
 )
 def test_it_runs_nothing_else(ssh, command, stdin):
@@ -141,15 +171,19 @@ def test_leaving_ends_everything_at_once(tmp_path):
         for connection in idle:
             connection.settimeout(5)
             assert connection.recv(4) == b"SSH-"
-        settings = Collect(key_files=[str(server.key_file)], deadline=Seconds(20))
+        settings = CollectConfig(key_files=[str(server.key_file)], deadline=Seconds(20))
         with ThreadPoolExecutor() as pool:
             found = pool.submit(
                 lambda: list(collect([Target("127.0.0.1", server.port)], settings, state_dir=tmp_path))
             )
-            time.sleep(0.7)  # it is in the middle of the probe
-            started = time.monotonic()
+            until = time.monotonic() + 20
+            while [one.name for one in threading.enumerate()].count("labmon-demo") <= len(idle):
+                assert time.monotonic() < until, "it never came"
+                time.sleep(0.01)
+            time.sleep(0.5)  # it is in the middle of the probe
+            started = clock()
             server.__exit__()
-            took = time.monotonic() - started
+            took = clock() - started
             assert found.result()[0].failure.reason in ("connection lost", "probe failed", "output unusable")
     assert took < 1.0
     for connection in idle:

@@ -5,13 +5,13 @@ from threading import Event
 
 import pytest
 
-from labmon.config import Scan
+from labmon.config.tables import ScanConfig
 from labmon.errors import PermissionNeeded, UsageError
 from labmon.scan import sweep as module
 from labmon.scan.host import Host
-from labmon.scan.links import Shared
+from labmon.scan.kernel.links import SharedLink
 from labmon.scan.sweep import Sweep
-from labmon.scan.targets import parse
+from labmon.scan.targets.target_set import parse
 
 TARGETS = parse(["10.30.5.1-10"], max_hosts=100)
 AT = datetime(2025, 11, 25, 10, 30, tzinfo=UTC)
@@ -29,15 +29,24 @@ class World:
         self.asked = {}
 
     def method(self, name, alive):
-        def run(*arguments, **_):
-            targets, settings, _progress, stop = arguments[-4:]
-            self.asked[name] = list(targets)
-            yield []
-            for address in targets:
-                if address in alive and not stop.is_set():
-                    yield [Host(address, "ping" if name == "ping" else "tcp/22", AT)]
+        class Method:
+            late_until = 0.0
 
-        return run
+            def __init__(self, *arguments):
+                self._targets, context, _timeout = arguments[-3:]
+                self._stop = context.stop
+
+            def __iter__(inner):
+                self.asked[name] = list(inner._targets)
+                yield []
+                for address in inner._targets:
+                    if address in alive and not inner._stop.is_set():
+                        yield [Host(address, "ping" if name == "ping" else "tcp/22", AT)]
+
+            def receive(inner):
+                return []
+
+        return Method
 
     def socket(self):
         if not self.may_ping:
@@ -56,15 +65,15 @@ def world(monkeypatch):
     world = World()
     monkeypatch.setattr(module, "PingSocket", world.socket)
     monkeypatch.setattr(module, "Ping", world.method("ping", world.pings))
-    monkeypatch.setattr(module, "sort_targets", lambda targets: Shared(others=targets))
-    monkeypatch.setattr(module, "meet", lambda targets, sock, stop: [])
+    monkeypatch.setattr(module, "sort_targets", lambda targets: SharedLink(others=targets))
+    monkeypatch.setattr(module, "resolve_gateways", lambda targets, sock, stop: [])
     monkeypatch.setattr(module, "neighbours", lambda: {"10.30.5.1": "00:1b:21:00:00:01"})
     monkeypatch.setattr(module, "Tcp", world.method("tcp", world.connects))
     return world
 
 
 def run(method="auto", stop=None, **settings):
-    sweep = Sweep(TARGETS, Scan(names=False, details=False, **settings), method=method, stop=stop)
+    sweep = Sweep(TARGETS, ScanConfig(names=False, details=False, **settings), method=method, stop=stop)
     return {host.address: host.seen for host in sweep}, sweep.notes
 
 
@@ -99,7 +108,13 @@ def test_auto_without_permission_is_tcp_and_a_note_on_what_to_grant(world):
     world.may_ping = False
     found, (note,) = run()
     assert found == {"10.30.5.2": "tcp/22", "10.30.5.3": "tcp/22"}
-    for word in ("TCP", "22, 445, 3389, 80", "setcap cap_net_raw+ep /", "net.ipv4.ping_group_range", "root"):
+    for word in (
+        "TCP",
+        "22, 445, 3389, 80",
+        "AmbientCapabilities=CAP_NET_RAW",
+        "net.ipv4.ping_group_range",
+        "root",
+    ):
         assert word in note
     assert "\n" not in note
 
@@ -119,7 +134,7 @@ def test_tcp_without_ports_is_an_error(monkeypatch):
 
 def test_after_a_stop_nobody_else_is_asked(world):
     stop = Event()
-    sweep = Sweep(TARGETS, Scan(names=False, details=False), stop=stop)
+    sweep = Sweep(TARGETS, ScanConfig(names=False, details=False), stop=stop)
     found = []
     for host in sweep:
         found.append(host.address)

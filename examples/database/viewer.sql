@@ -1,0 +1,5 @@
+CREATE ROLE viewer LOGIN PASSWORD 'change-me';
+GRANT CONNECT ON DATABASE labmon TO viewer;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO viewer;
+REVOKE ALL ON users, web_sessions, web_tokens FROM viewer;
+ALTER DEFAULT PRIVILEGES FOR ROLE labmon IN SCHEMA public GRANT SELECT ON TABLES TO viewer;

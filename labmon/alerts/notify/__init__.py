@@ -1,0 +1,1 @@
+"""Sending notifications: what they say, and the senders (webhook, Apprise)."""

@@ -1,0 +1,1 @@
+"""Rules, incidents, deliveries and maintenance, as the commands and their tables need them."""

@@ -1,0 +1,1 @@
+"""Systems, labs, departments, metrics and the schema, as the commands and their tables need them."""

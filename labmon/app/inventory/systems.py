@@ -1,0 +1,105 @@
+"""Systems, scans and changes as `labmon systems` lists them."""
+
+from labmon.errors import UsageError
+from labmon.readable import ago, percent, shown, span, volume
+from labmon.table import Column
+from labmon.text import foreign, is_name, nearest
+
+# Where a terminal is too narrow, the last of the extra ones goes first.
+COLUMNS = [
+    Column("system_id", "ID", right=True),
+    Column("ip_address", "Address"),
+    Column("hostname", "Name", gives=True, name=True),
+    Column("lab", "Lab", extra=True),
+    Column("status", "Status"),
+    Column("status_since", "Since", ago, right=True),
+    Column("last_collected", "Measured", ago, right=True),
+    Column("cpu_percent", "CPU", percent, right=True),
+    Column("ram_percent", "RAM", percent, right=True, extra=True),
+    Column("disk_percent", "Disk", percent, right=True, extra=True),
+    Column("last_seen", "Seen", ago, right=True, extra=True),
+    Column("gone_since", "Gone", ago, right=True, extra=True),
+    Column("logged_in_users", "Users", right=True, extra=True),
+    Column("uptime_seconds", "Up", span, right=True, extra=True),
+    Column("dept_id", "Dept", right=True, extra=True),
+    Column("mac_flag", "Flag", extra=True),
+    Column("mac_address", "MAC", extra=True),
+    Column("seat_column", "Seat column", right=True, extra=True),
+    Column("seat_row", "Seat row", right=True, extra=True),
+    Column("status_error", "Error", absent="", gives=True, extra=True),
+]
+
+# Shown of one machine only.
+SIZES = [Column(name, name, volume) for name in ("ram_total_bytes", "disk_total_bytes")]
+
+MEANING = {
+    "discovered": "found by a scan, not measured yet",
+    "active": "measured",
+    "offline": "nothing at its address answers: switched off, or a firewall drops everything",
+    "unreachable": "the network has no route to its address, which says nothing about the machine",
+    "refused": "it is there, and nothing listens on its SSH port",
+    "auth failed": "it is there, and accepts none of our keys and passwords",
+    "timed out": "it is there, and did not finish within the deadline",
+    "failed": "it is there, and something else went wrong",
+    "maintenance": "set by an administrator; until labmon systems set ID --status active",
+}
+
+HISTORY = [
+    Column("at", "When", shown),
+    Column("system_id", "ID", right=True),
+    Column("ip_address", "Address", extra=True),
+    Column("hostname", "Name", gives=True, name=True, extra=True),
+    Column("change", "Change"),
+    Column("old_value", "Before"),
+    Column("new_value", "After"),
+    Column("error", "Error", absent="", gives=True),
+    Column("scan_id", "Scan", right=True, extra=True),
+]
+
+SCANS = [
+    Column("scan_id", "Scan", right=True),
+    Column("started_at", "Began", shown),
+    Column("dept_id", "Dept", right=True),
+    Column(
+        "target_range", "Addresses", lambda text: text if len(text) <= 60 else text[:57] + "...", gives=True
+    ),
+    Column("scan_type", "By", extra=True),
+    Column("status", "Status"),
+    Column("systems_found", "Found", right=True),
+    Column("systems_new", "New", right=True),
+    Column("systems_moved", "Moved", right=True, extra=True),
+    Column("systems_gone", "Gone", right=True),
+    Column("errors", "Errors", right=True, extra=True),
+]
+
+
+LARGEST_SEAT = 1000
+"""Columns and rows of a lab, at most."""
+
+
+def seat_called(text: str) -> tuple[int, int]:
+    """A seat as it is typed, "3,2": column from the left, row from the front. Raises UsageError."""
+    column, _, row = text.partition(",")
+    numbers = [int(one) if one.isascii() and one.isdigit() else 0 for one in (column.strip(), row.strip())]
+    if not all(1 <= one <= LARGEST_SEAT for one in numbers):
+        raise UsageError(
+            f'--seat {text[:40]!r}: expected column and row, such as "3,2", each 1 to {LARGEST_SEAT}'
+        )
+    return numbers[0], numbers[1]
+
+
+def checked_hostname(text: str) -> str:
+    """The name of a machine. Raises UsageError for one that lists cannot show."""
+    if not is_name(text):
+        raise UsageError(f"--hostname '{foreign(text)[:60]}' is no name for a machine, such as pc-17")
+    return text.strip()
+
+
+def status_called(text: str) -> str:
+    """A status as it is typed: "auth-failed" is one, too. Raises UsageError with the nearest one."""
+    from labmon.store.inventory.statuses import STATUSES
+
+    status = text.strip().lower().replace("-", " ").replace("_", " ")
+    if status not in STATUSES:
+        raise UsageError(f"there is no status {text!r}{nearest(status, STATUSES)}")
+    return status

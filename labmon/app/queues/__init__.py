@@ -1,0 +1,1 @@
+"""Workers, queues, dead letters and the spool."""

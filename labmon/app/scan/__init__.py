@@ -1,0 +1,1 @@
+"""`labmon scan`: what to ask, the scan itself, and its rows."""

@@ -1,0 +1,74 @@
+"""Machines and changes as `labmon scan` lists them."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from labmon.table import Column
+from labmon.text import foreign
+
+if TYPE_CHECKING:
+    from labmon.scan.host import Host
+    from labmon.scan.targets.target_set import Targets
+    from labmon.store.inventory.history import Change
+
+
+@dataclass(frozen=True)
+class Found:
+    """A machine, as the results of the command show it."""
+
+    address: str
+    hostname: str | None
+    mac: str | None
+    vendor: str | None
+    system: str | None
+    ports: list[int] | None
+    seen: str
+    rtt: float | None
+    seen_at: datetime
+
+    @classmethod
+    def of(cls, host: "Host") -> "Found":
+        return cls(
+            host.address,
+            host.hostname,
+            host.mac,
+            host.vendor,
+            host.system,
+            list(host.ports) or None,
+            host.evidence,
+            host.rtt,
+            host.seen_at,
+        )
+
+
+COLUMNS = [
+    Column("address", "Address"),
+    Column("hostname", "Name", gives=True, name=True),
+    Column("mac", "MAC"),
+    Column("vendor", "Vendor", gives=True, extra=True),
+    Column("system", "System", extra=True),
+    Column("ports", "Open", lambda ports: " ".join(map(str, ports)), gives=True, extra=True),
+    Column("seen", "Seen by", lambda seen: ", ".join(dict.fromkeys(re.sub(r"/[^,]*", "", seen).split(", ")))),
+    Column("rtt", "Answered in", lambda seconds: f"{seconds * 1000:.2f} ms", right=True),
+]
+
+
+def answered(hosts: "list[Host]", targets: "Targets") -> str:
+    """How many answered, and of how many where that is known."""
+    if not targets.on_link:
+        return f"{len(hosts)} of {len(targets)} addresses answered"
+    asked = [f"{len(targets)} addresses"] if targets else []
+    asked += dict.fromkeys(f"{one} on {one.device}" for one in targets.on_link)
+    return f"{len(hosts)} of {', '.join(asked)} answered"
+
+
+def words(change: "Change") -> str:
+    """One line for a change, such as "moved    pc-7 (system 7): 10.0.0.1 -> 10.0.0.9"."""
+    word = {"found": "new"}.get(change.change, change.change)
+    values = " -> ".join(value for value in (change.old_value, change.new_value) if value)
+    name = (
+        f"{change.hostname} (system {change.system_id})" if change.hostname else f"system {change.system_id}"
+    )
+    return foreign(f"{word:<8} {name}: {values}")

@@ -1,0 +1,1 @@
+"""`labmon collect`: options in `collect`, rounds in `every`, everything printed in `view`."""

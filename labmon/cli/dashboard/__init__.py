@@ -1,0 +1,1 @@
+"""`labmon dashboard`: the web pages, and who may see them."""

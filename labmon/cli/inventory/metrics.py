@@ -1,0 +1,185 @@
+"""`labmon metrics`: current and past readings."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from labmon.app.inventory.metrics import LATEST, MACHINE, SUMMARY, metric_called, number, sparkline
+from labmon.app.open import open_store
+from labmon.app.scope import check_dept, lab_id
+from labmon.cli.options import (
+    Dept,
+    FormatOption,
+    From,
+    Lab,
+    SystemID,
+    To,
+    choices,
+    connected,
+    flag,
+    load,
+    numeric,
+    option,
+)
+from labmon.cli.output import Format, print_rows, say
+from labmon.cli.times import duration, moment, period
+from labmon.errors import UsageError
+from labmon.readable import shown
+from labmon.table import Column
+
+app = typer.Typer(no_args_is_help=True, help="Show current and past readings.")
+
+NO_SYSTEMS = "no systems yet. Find some with: labmon scan 10.30.5.0/24 --dept 1"
+NOT_MEASURED = "none of them was measured lately. Measure with: labmon collect --all"
+
+Metric = Annotated[str, typer.Argument(metavar="METRIC", help="A metric: cpu_percent, or just cpu.")]
+
+
+@app.command()
+def latest(
+    ctx: typer.Context,
+    dept: Dept = None,
+    lab: Lab = None,
+    free: Annotated[
+        bool | None,
+        flag(
+            "--free/--busy",
+            "Of the systems measured in the last 15 minutes: only those with no user and an idle CPU, or "
+            "only the others.",
+        ),
+    ] = None,
+    form: FormatOption = Format.table,
+) -> None:
+    """List the newest readings, and which systems are free."""
+    from labmon.messages import utcnow
+    from labmon.store.metrics import latest
+
+    usage = None if free is None else "free" if free else "busy"
+    with connected(ctx) as connection:
+        check_dept(connection, dept)
+        lab_number = lab_id(connection, lab)
+        rows = latest.latest(connection, utcnow(), dept=dept, lab=lab_number, usage=usage)
+    print_rows(LATEST, rows, form, f"no {usage} systems" if usage else NO_SYSTEMS)
+    if form is Format.table and rows and all(row.collected_at is None for row in rows):
+        say(NOT_MEASURED)
+
+
+class Resolution(StrEnum):
+    """The steps of `range`."""
+
+    raw = "raw"
+    minutes = "5m"
+    hour = "1h"
+    day = "1d"
+
+
+@app.command("range")
+def range_(
+    ctx: typer.Context,
+    system: SystemID,
+    metric: Metric = "cpu_percent",
+    first: From = None,
+    past: To = None,
+    points: Annotated[
+        int,
+        numeric("--points", "N", "Approximate maximum number of points.", max=100_000, show_default=True),
+    ] = 800,
+    resolution: Annotated[
+        Resolution | None,
+        option(
+            "--resolution",
+            choices(Resolution),
+            "Single readings, or rollups.",
+            show_default="chosen by period and points",
+        ),
+    ] = None,
+    form: FormatOption = Format.table,
+) -> None:
+    """Show one metric of one system over time, by default of the last day."""
+    from labmon.messages import utcnow
+    from labmon.store.inventory import systems
+    from labmon.store.metrics import series
+
+    metric = metric_called(metric)
+    now = utcnow()
+    begin, end = period(first, past)
+    begin, end = begin or moment("1d"), end or now
+    if begin >= end:
+        raise UsageError(f"--to {shown(end)} is more than a day ago: give --from, too")
+    config = load(ctx)
+    chosen = resolution or series.resolution(begin, end, points, now, keep_5m=config.retention.rollup_5m)
+    with open_store(config) as store, store.transaction() as connection:
+        if not systems.systems(connection, ids=[system]):
+            raise UsageError(f"there is no system {system}. See: labmon systems list")
+        rows = series.series(connection, system, metric, begin, end, str(chosen))
+    columns = [Column("at", "From" if chosen != "raw" else "At", shown)]
+    if chosen == "raw":
+        columns.append(Column("avg", metric, number, right=True))
+    else:
+        headings = {"count": "Readings", "min": "Minimum", "avg": "Average", "max": "Maximum"}
+        columns += [
+            Column(name, heading, str if name == "count" else number, right=True)
+            for name, heading in headings.items()
+        ]
+    print_rows(columns, rows, form, f"no readings of {metric} from system {system} in that time")
+    if form is Format.table and rows:
+        say(f"{metric}, {chosen}: {sparkline([row.avg for row in rows])}")
+
+
+@app.command()
+def top(
+    ctx: typer.Context,
+    metric: Metric = "cpu_percent",
+    over: Annotated[
+        str | None,
+        option("--over", "TIME", "By the average of the last TIME: 24h.", show_default="newest reading"),
+    ] = None,
+    lowest: Annotated[bool, flag("--lowest", "Lowest values first.")] = False,
+    dept: Dept = None,
+    lab: Lab = None,
+    limit: Annotated[int, numeric("--limit", "N", "Maximum number of rows.", "-n", show_default=True)] = 10,
+    form: FormatOption = Format.table,
+) -> None:
+    """List the systems with the highest values of a metric."""
+    from labmon.messages import utcnow
+    from labmon.store.metrics import top
+
+    metric = metric_called(metric)
+    with connected(ctx) as connection:
+        check_dept(connection, dept)
+        rows = top.top(
+            connection,
+            metric,
+            utcnow(),
+            over=duration(over, "--over") if over else None,
+            dept=dept,
+            lab=lab_id(connection, lab),
+            limit=limit,
+            lowest=lowest,
+        )
+    columns = [
+        *MACHINE,
+        Column("value", metric, number, right=True),
+        Column("highest", "Highest", number, right=True),
+    ]
+    print_rows(columns, rows, form, f"no recent readings of {metric}. Measure with: labmon collect --all")
+
+
+@app.command()
+def summary(
+    ctx: typer.Context,
+    by_lab: Annotated[bool, flag("--by-lab", "A row per lab instead of per department.")] = False,
+    dept: Dept = None,
+    form: FormatOption = Format.table,
+) -> None:
+    """Show how many systems of each department or lab are free, and how busy the others are."""
+    from labmon.messages import utcnow
+    from labmon.store.metrics import summary
+
+    with connected(ctx) as connection:
+        check_dept(connection, dept)
+        rows = summary.summaries(connection, utcnow(), by_lab=by_lab, dept=dept)
+    print_rows(SUMMARY, rows, form, NO_SYSTEMS)
+    if form is Format.table and rows and not any(row.measured for row in rows):
+        say(NOT_MEASURED)

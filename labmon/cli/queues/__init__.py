@@ -1,0 +1,1 @@
+"""The commands about queues, workers, dead letters, events and the spool."""

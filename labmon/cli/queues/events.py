@@ -1,0 +1,54 @@
+"""`labmon events`: every accepted message, as it came."""
+
+from typing import Annotated
+
+import typer
+
+from labmon.app.open import named_queue, open_store
+from labmon.cli.options import FormatOption, From, Limit, System, To, load, option
+from labmon.cli.output import Format, print_rows, say
+from labmon.cli.times import period
+from labmon.readable import shown
+from labmon.table import Column
+
+app = typer.Typer(no_args_is_help=True, help="Show accepted messages as they were received.")
+
+COLUMNS = [
+    Column("received_at", "Received", shown),
+    Column("queue", "Queue"),
+    Column("system_id", "ID", right=True),
+    Column("body", "Message", gives=True),
+]
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    queue: Annotated[
+        str | None,
+        option("--queue", "QUEUE", "Only messages from this queue."),
+    ] = None,
+    first: From = None,
+    past: To = None,
+    system: System = None,
+    limit: Limit = 20,
+    form: FormatOption = Format.table,
+) -> None:
+    """Show accepted messages, the newest last."""
+    from labmon.store import events
+
+    config = load(ctx)
+    begin, end = period(first, past)
+    with open_store(config) as store, store.transaction() as connection:
+        rows = events.newest(
+            connection,
+            queue=named_queue(queue, config) if queue else None,
+            first=begin,
+            past=end,
+            system=system,
+            limit=limit,
+        )
+    if form is Format.table and not rows:
+        say("no such events" if config.events.keep else "no events are kept: [events] keep is 0s")
+        return
+    print_rows(COLUMNS, rows, form)

@@ -1,0 +1,80 @@
+"""`labmon replay`: events through the handlers again."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from labmon.app.open import ingest_settings, named_queue, open_store
+from labmon.cli.options import From, Quiet, System, To, flag, interactive, load, option
+from labmon.cli.output import say, stderr
+from labmon.cli.times import period
+from labmon.errors import UsageError
+from labmon.signals import exit_code, stops_on_interrupt
+
+
+def replay(
+    ctx: typer.Context,
+    queue: Annotated[str, option("--queue", "QUEUE", "The queue that the messages came from.")],
+    first: From = None,
+    past: To = None,
+    system: System = None,
+    dry_run: Annotated[
+        bool, flag("--dry-run", "Only print what would be stored: a trial run, rolled back.")
+    ] = False,
+    notify: Annotated[bool, flag("--notify", "Also send notifications about alerts that result.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Store messages again that were received in a period of time.
+
+    What is stored already stays as it is, so it is safe to repeat. No notifications without --notify.
+    """
+    from labmon.ingest import replay
+    from labmon.messages import utcnow
+    from labmon.store import events
+
+    if first is None:
+        raise UsageError("labmon replay: say from when on, such as --from 2026-03-01 or --from 2h")
+    begin, end = period(first, past)
+    assert begin is not None
+    end = end or utcnow()
+    config = load(ctx)
+    queue = named_queue(queue, config)
+    stop = threading.Event()
+    with open_store(config) as store, stops_on_interrupt(stop) as signals:
+        with store.transaction() as connection:
+            total = events.count(connection, queue, begin, end, system=system)
+        with _progress(total, shown=interactive(quiet)) as progress:
+            done = replay.replay(
+                store,
+                ingest_settings(config),
+                queue,
+                begin,
+                end,
+                system=system,
+                notify=notify,
+                dry_run=dry_run,
+                stop=stop,
+                progress=progress,
+            )
+    for reason, times in done.reasons.most_common():
+        say(f"{times} not stored: {reason}")
+    if not quiet:
+        would = "would be " if dry_run else ""
+        say(f"{queue}: {done.messages} of {total} messages {would}replayed, {done.rejected} not stored")
+    if signals:
+        raise typer.Exit(exit_code(signals))
+
+
+@contextmanager
+def _progress(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    if not shown:
+        yield lambda done: None
+        return
+    from rich.progress import Progress
+
+    with Progress(console=stderr(), transient=True) as bar:
+        task = bar.add_task("replayed", total=total)
+        yield lambda done: bar.update(task, completed=done)

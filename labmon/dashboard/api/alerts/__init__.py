@@ -1,0 +1,1 @@
+"""Alerts, their rules, and when they are muted."""

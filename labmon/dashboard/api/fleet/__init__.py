@@ -1,0 +1,1 @@
+"""What is there, and what it measured: the overview, systems, labs, scans."""

@@ -1,0 +1,1 @@
+"""The queues, and what could not be stored."""

@@ -1,0 +1,1 @@
+"""Changes as they happen, for all who listen."""

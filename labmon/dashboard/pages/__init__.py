@@ -1,0 +1,1 @@
+"""The pages: HTML shells, which a module of static/pages fills."""

@@ -1,0 +1,16 @@
+"""What the handlers read of the configuration; apart from them for those that only pass it on."""
+
+from dataclasses import dataclass
+
+from labmon.config.tables import ConsumeConfig, EventsConfig, NotifyConfig, QueueConfig, RetentionConfig
+
+
+@dataclass(frozen=True)
+class IngestSettings:
+    """The tables of the configuration that decide how messages are stored. Can be pickled."""
+
+    queue: QueueConfig
+    consume: ConsumeConfig
+    events: EventsConfig
+    retention: RetentionConfig
+    notify: NotifyConfig

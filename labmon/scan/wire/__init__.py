@@ -1,0 +1,1 @@
+"""Packets as bytes: `arp_frame`, `ndp_frame` (neighbour discovery), `echo` (ping). No I/O."""

@@ -1,0 +1,1 @@
+"""Messages that could not be sent, kept on disk in order until they can."""

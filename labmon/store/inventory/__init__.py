@@ -1,0 +1,1 @@
+"""Departments, labs, systems, and what happened to them."""

@@ -1,0 +1,1 @@
+"""Readings: recorded, rolled up, packed, dropped, and read back."""

@@ -1,0 +1,97 @@
+"""A broker that is away: the queues say so, and the rest works."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from labmon.app.open import open_broker, open_store
+from labmon.brokers.base import Message
+from labmon.config.load import load
+from labmon.dashboard.app import create_app
+from labmon.dashboard.context import Context
+from labmon.dashboard.live.queues import PATIENCE
+from tests.integration.dashboard.conftest import Client
+
+QUEUE = "metrics_queue"
+
+
+@pytest.fixture
+def config(store_url):
+    environ = {
+        "LABMON_DATABASE_URL": store_url,
+        "LABMON_QUEUE_TYPE": "redis",
+        "LABMON_QUEUE_HOST": "127.0.0.1",
+    }
+    return load(environ=environ | {"LABMON_QUEUE_PORT": "1"}).config
+
+
+@pytest.fixture
+def store(config):
+    with open_store(config) as store:
+        yield store
+
+
+def test_the_queues_say_so_and_the_rest_works(api, lab):
+    found = api.get("/queues")
+    assert found["queues"] == []
+    assert "Redis" in found["error"]
+    summary = api.get("/summary")
+    assert (summary["queues"], summary["queues_error"]) == (None, found["error"])
+    assert summary["systems"] == 4
+    answer = api.ask("GET", "/dead-letters")
+    assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+
+
+def test_prometheus_gets_counts_of_alerts_and_systems(api, lab):
+    text = api.ask("GET", "/metrics").text
+    assert 'labmon_alerts{severity="critical"} 0.0' in text
+    assert 'labmon_systems{state="new"} 4.0' in text
+
+
+@pytest.fixture
+def queued(own_redis_server, store_url):
+    """The application with a Redis that has one message."""
+    own_redis_server.cli("FLUSHALL")
+    environ = {"TYPE": "redis", "HOST": "127.0.0.1", "PORT": own_redis_server.port}
+    environ |= {"PASSWORD": own_redis_server.PASSWORD}
+    environ = {f"LABMON_QUEUE_{name}": str(value) for name, value in environ.items()}
+    config = load(environ=environ | {"LABMON_DATABASE_URL": store_url}).config
+    with open_broker(config) as broker:
+        broker.declare(QUEUE)
+        broker.publish(QUEUE, [Message.new(b"1")])
+    with open_store(config) as store:
+        context = Context(config, store, is_own=lambda _: True)
+        yield Client(create_app(context))
+        context.live.close()
+
+
+def ask(api):
+    api.app.state.context.live.queues.expire()
+    return api.get("/queues")
+
+
+def test_a_broker_that_does_not_answer_keeps_nobody_waiting(queued, own_redis_server, connection, lab):
+    before = ask(queued)
+    assert ([one["ready"] for one in before["queues"]], before["error"]) == ([1], None)
+    assert "labmon_queue_ready{" in queued.ask("GET", "/metrics").text
+    os.kill(own_redis_server.pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        for _ in range(20):  # far longer than one question may take
+            found = ask(queued)
+            assert [one["ready"] for one in found["queues"]] == [1]
+            assert "no answer so far" in found["error"] or "Redis" in found["error"]
+            assert found["queues"][0]["in_per_second"] is None
+        assert time.monotonic() - begun < 20 * PATIENCE
+        summary = queued.get("/summary")
+        assert summary["queues"][0]["ready"] == 1
+        assert summary["queues_error"]
+        assert "labmon_queue_ready{" not in queued.ask("GET", "/metrics").text  # it is of no use as of now
+    finally:
+        os.kill(own_redis_server.pid, signal.SIGCONT)
+    deadline = time.monotonic() + 60
+    while ask(queued)["error"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -1,0 +1,20 @@
+import pytest
+
+from labmon.app.inventory.systems import MEANING, SCANS, status_called
+from labmon.errors import UsageError
+from labmon.store.inventory.statuses import STATUSES
+
+
+def test_a_status_is_typed_with_a_blank_or_a_dash():
+    assert {status_called(text) for text in ("auth failed", "Auth-Failed", "auth_failed ")} == {"auth failed"}
+    with pytest.raises(UsageError, match="no status 'ofline'.*offline"):
+        status_called("ofline")
+
+
+def test_every_status_has_a_meaning():
+    assert set(MEANING) == set(STATUSES)
+
+
+def test_a_long_range_is_cut_in_the_list_of_scans():
+    (column,) = [one for one in SCANS if one.field == "target_range"]
+    assert (column.show("10.0.0.0/24"), len(column.show("x" * 500))) == ("10.0.0.0/24", 60)
