@@ -5,9 +5,19 @@ from typing import Annotated
 
 import typer
 
-from labmon.app.inventory.metrics import LATEST, MACHINE, SUMMARY, metric_called, number, sparkline
+from labmon.app.inventory.metrics import (
+    LATEST,
+    MACHINE,
+    ROLLED_UP,
+    SUMMARY,
+    is_stale,
+    metric_called,
+    number,
+    sparkline,
+)
 from labmon.app.open import open_store
 from labmon.app.scope import check_dept, lab_id
+from labmon.cli.listing import View, listing
 from labmon.cli.options import (
     Dept,
     FormatOption,
@@ -37,6 +47,7 @@ Metric = Annotated[str, typer.Argument(metavar="METRIC", help="A metric: cpu_per
 
 
 @app.command()
+@listing(LATEST, failed="Only systems that were not measured in the last 15 minutes.")
 def latest(
     ctx: typer.Context,
     dept: Dept = None,
@@ -50,6 +61,8 @@ def latest(
         ),
     ] = None,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """List the newest readings, and which systems are free."""
     from labmon.messages import utcnow
@@ -60,7 +73,8 @@ def latest(
         check_dept(connection, dept)
         lab_number = lab_id(connection, lab)
         rows = latest.latest(connection, utcnow(), dept=dept, lab=lab_number, usage=usage)
-    print_rows(LATEST, rows, form, f"no {usage} systems" if usage else NO_SYSTEMS)
+    nothing = "no such systems" if view.narrows else f"no {usage} systems" if usage else NO_SYSTEMS
+    view.print(LATEST, rows, form, nothing, failed=lambda one: is_stale(one, utcnow()))
     if form is Format.table and rows and all(row.collected_at is None for row in rows):
         say(NOT_MEASURED)
 
@@ -75,6 +89,7 @@ class Resolution(StrEnum):
 
 
 @app.command("range")
+@listing(ROLLED_UP)
 def range_(
     ctx: typer.Context,
     system: SystemID,
@@ -95,6 +110,8 @@ def range_(
         ),
     ] = None,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """Show one metric of one system over time, by default of the last day."""
     from labmon.messages import utcnow
@@ -117,12 +134,8 @@ def range_(
     if chosen == "raw":
         columns.append(Column("avg", metric, number, right=True))
     else:
-        headings = {"count": "Readings", "min": "Minimum", "avg": "Average", "max": "Maximum"}
-        columns += [
-            Column(name, heading, str if name == "count" else number, right=True)
-            for name, heading in headings.items()
-        ]
-    print_rows(columns, rows, form, f"no readings of {metric} from system {system} in that time")
+        columns += ROLLED_UP[1:]
+    view.print(columns, rows, form, f"no readings of {metric} from system {system} in that time")
     if form is Format.table and rows:
         say(f"{metric}, {chosen}: {sparkline([row.avg for row in rows])}")
 
@@ -167,11 +180,14 @@ def top(
 
 
 @app.command()
+@listing(SUMMARY, failed="Only those where some systems were not measured in the last 15 minutes.")
 def summary(
     ctx: typer.Context,
     by_lab: Annotated[bool, flag("--by-lab", "A row per lab instead of per department.")] = False,
     dept: Dept = None,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """Show how many systems of each department or lab are free, and how busy the others are."""
     from labmon.messages import utcnow
@@ -180,6 +196,7 @@ def summary(
     with connected(ctx) as connection:
         check_dept(connection, dept)
         rows = summary.summaries(connection, utcnow(), by_lab=by_lab, dept=dept)
-    print_rows(SUMMARY, rows, form, NO_SYSTEMS)
+    nothing = "no such rows" if view.narrows else NO_SYSTEMS
+    view.print(SUMMARY, rows, form, nothing, failed=lambda one: one.measured < one.systems)
     if form is Format.table and rows and not any(row.measured for row in rows):
         say(NOT_MEASURED)

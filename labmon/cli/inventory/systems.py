@@ -12,20 +12,24 @@ from labmon.app.inventory.systems import (
     COLUMNS,
     HISTORY,
     MEANING,
+    MORE,
     SCANS,
     SIZES,
     checked_hostname,
+    is_bad_change,
+    is_bad_scan,
+    is_failing,
     seat_called,
     status_called,
 )
 from labmon.app.scope import check_dept, lab_id
 from labmon.cli.inventory import trust
+from labmon.cli.listing import View, listing
 from labmon.cli.options import (
     LARGEST,
     Dept,
     FormatOption,
     Lab,
-    Limit,
     SystemID,
     choices,
     connected,
@@ -51,6 +55,7 @@ class SetStatus(StrEnum):
 
 
 @app.command("list")
+@listing(COLUMNS, more=MORE, failed="Only systems that cannot be measured, or are gone.")
 def list_(
     ctx: typer.Context,
     dept: Dept = None,
@@ -63,6 +68,8 @@ def list_(
         flag("--gone/--present", "Only systems that the last scan of their address did not find, or did."),
     ] = None,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """List systems: status, since when, and newest readings.
 
@@ -79,7 +86,8 @@ def list_(
         )
         filtered = gone is not None or statuses or lab or dept
         hint = "no systems yet. Find some with: labmon scan 10.30.5.0/24 --dept 1"
-        print_rows(COLUMNS, rows, form, "no such systems" if filtered else hint)
+        filtered = filtered or view.narrows
+        view.print(COLUMNS, rows, form, "no such systems" if filtered else hint, failed=is_failing)
 
 
 @app.command("set")
@@ -157,6 +165,13 @@ def set_(
 
 
 @app.command()
+@listing(
+    HISTORY,
+    instead={"scans": SCANS},
+    failed="Only changes for the worse, or scans that failed.",
+    limit=100,
+    newest=True,
+)
 def history(
     ctx: typer.Context,
     system: Annotated[int | None, typer.Argument(metavar="ID", help="Only this system.")] = None,
@@ -167,8 +182,9 @@ def history(
         list[str] | None, option("--change", "CHANGE", "Only such changes: found, moved, status, ...")
     ] = None,
     scans: Annotated[bool, flag("--scans", "List the scans instead.")] = False,
-    limit: Limit = 100,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """List what happened to the systems: found, moved, renamed, gone, back, and changes of status."""
     from labmon.store.inventory import history, systems
@@ -179,14 +195,18 @@ def history(
             raise UsageError(f"there is no change {one!r}{nearest(one, history.KINDS)}")
     with connected(ctx) as connection:
         if scans:
-            print_rows(SCANS, scan_records.recent(connection, limit=limit), form, "no scans yet")
+            rows = scan_records.recent(connection, limit=view.to_fetch)
+            view.print(SCANS, rows, form, "no scans yet", failed=is_bad_scan)
             return
         if system is not None:
             systems.check_known(connection, [system])
-        rows = history.changes(connection, system_id=system, scan_id=scan, kinds=change, limit=limit)
-        if not rows and scan is not None and scan_records.outcome(connection, scan) is None:
+        changes = history.changes(
+            connection, system_id=system, scan_id=scan, kinds=change, limit=view.to_fetch
+        )
+        if not changes and scan is not None and scan_records.outcome(connection, scan) is None:
             raise UsageError(f"there is no scan {scan}. See: labmon systems history --scans")
-    print_rows(HISTORY, rows, form, "no such changes" if change or scan else "nothing has happened yet")
+    nothing = "no such changes" if change or scan or view.narrows else "nothing has happened yet"
+    view.print(HISTORY, changes, form, nothing, failed=is_bad_change)
 
 
 @app.command()

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from labmon.app.open import named_queue, open_store
-from labmon.cli.options import FormatOption, From, Limit, System, To, load, option
-from labmon.cli.output import Format, print_rows, say
+from labmon.cli.listing import View, listing
+from labmon.cli.options import FormatOption, From, System, To, load, option
+from labmon.cli.output import Format, say
 from labmon.cli.times import period
 from labmon.readable import shown
 from labmon.table import Column
@@ -22,6 +23,7 @@ COLUMNS = [
 
 
 @app.command()
+@listing(COLUMNS, limit=20, newest=True)
 def show(
     ctx: typer.Context,
     queue: Annotated[
@@ -31,8 +33,9 @@ def show(
     first: From = None,
     past: To = None,
     system: System = None,
-    limit: Limit = 20,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """Show accepted messages, the newest last."""
     from labmon.store import events
@@ -46,9 +49,9 @@ def show(
             first=begin,
             past=end,
             system=system,
-            limit=limit,
+            limit=view.to_fetch,
         )
     if form is Format.table and not rows:
         say("no such events" if config.events.keep else "no events are kept: [events] keep is 0s")
         return
-    print_rows(COLUMNS, rows, form)
+    view.print(COLUMNS, rows, form, "no such events")
