@@ -27,7 +27,7 @@ class Column:
     gives: bool = False  #: long text, which is wrapped where the table is too wide
     extra: bool = False  #: left out where wrapping is not enough
     name: bool = False  #: a name, whose middle is left out on a terminal where it is very long
-    host: bool = False  #: begins with a host name, whose domain may be left out if all others have it
+    host: bool = False  #: a host name, also with " (+3)" behind it; a domain that all have may be left out
     colour: bool = False  #: a status or a severity, which is coloured where colours are wanted
 
 
@@ -103,13 +103,13 @@ class Cells:
         if not places:
             return
         cells = [row.split(self.SEPARATOR) for row in self.rows]
-        domain = common_domain(row[place].partition(" ")[0] for row in cells for place in places)
+        domain = common_domain(row[place].partition(" (+")[0] for row in cells for place in places)
         if not domain:
             return
         for row in cells:
             for place in places:
-                name, space, more = row[place].partition(" ")
-                row[place] = f"{name.removesuffix(domain)}{space}{more}"
+                name, covered, more = row[place].partition(" (+")
+                row[place] = f"{name.removesuffix(domain)}{covered}{more}"
         for place in places:
             self._widths[place] = max(_width(row[place]) for row in cells)
         self.domain = domain
