@@ -136,12 +136,11 @@ def performance_data(report: Report) -> str:
     """The figures as monitoring plugins append them, for graphs."""
     age = report.newest_reading_age
     known = {
-        "systems": report.systems,
-        "failing": len(report.failing),
-        "alerts": len(report.alerts),
         "waiting": sum(one.ready for one in report.queues),
         "dead": sum(one.dead for one in report.queues),
     }
-    return " ".join(
-        [*(f"{name}={value}" for name, value in known.items()), *([f"age={age:.0f}s"] if age else [])]
-    )
+    if not report.database_error:
+        inventory = {"systems": report.systems, "failing": len(report.failing), "alerts": len(report.alerts)}
+        known = inventory | known
+    figures = [f"{name}={value}" for name, value in known.items()]
+    return " ".join(figures if age is None else [*figures, f"age={age:.0f}s"])

@@ -2,6 +2,7 @@
 
 import platform
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from labmon.app.status.report import (
     WorkersStatus,
 )
 from labmon.errors import BrokerUnavailable, LabmonError, StoreError
+from labmon.readable import span
 
 if TYPE_CHECKING:
     from labmon.brokers.base import Depth
@@ -147,10 +149,11 @@ class StatusReader:
         from labmon.consume.backlog import level
 
         try:
-            depths = asked.depths(float(self._config.database.connect_timeout))
+            depths = asked.depths()
         except LabmonError as error:
             report.queue_error = str(error)
             return
+        report.versions = replace(report.versions, broker=asked.version or report.versions.broker)
         report.queues = [
             QueueStatus(
                 *(queue, depth.ready, depth.dead, depth.consumers, depth.oldest_age),
@@ -177,23 +180,28 @@ class _Asked:
         self._config, self._store = config, store
         self._found: dict[str, Depth] = {}
         self._error: LabmonError | None = None
+        self._until = time.monotonic() + float(config.database.connect_timeout)
+        self.version = ""  #: of the server, once it has answered
         self.thread = threading.Thread(target=self._ask, name="labmon broker", daemon=True)
 
     def _ask(self) -> None:
         try:
             with open_broker(self._config, self._store) as broker:
+                if not self._config.queue.in_store:
+                    self.version = broker.server_version()
                 for queue in self._config.queue.names:
                     self._found[queue] = broker.depth(queue)
         except LabmonError as error:
             self._error = error
 
-    def depths(self, seconds: float) -> "Mapping[str, Depth]":
-        """Each queue. Raises what the broker raised, and BrokerUnavailable after `seconds`."""
-        self.thread.join(seconds)
+    def depths(self) -> "Mapping[str, Depth]":
+        """Each queue. Raises what the broker raised, and BrokerUnavailable when it takes too long."""
+        self.thread.join(max(0.1, self._until - time.monotonic()))
         if self.thread.is_alive():
             queue = self._config.queue
             raise BrokerUnavailable(
-                f"{queue.type} at {queue.host or 'this machine'}: no answer within {seconds:.0f} s. "
+                f"{queue.type} at {queue.host or 'this machine'}: no answer within "
+                f"{span(float(self._config.database.connect_timeout))}. "
                 "Is it reachable? See [queue] host"
             )
         if self._error is not None:

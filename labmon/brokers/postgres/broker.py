@@ -53,6 +53,11 @@ class PostgresBroker(Broker):
                 )
                 return made or added.rowcount > 0
 
+    def server_version(self) -> str:
+        with self._connection() as session:
+            number = session.info.server_version
+        return f"PostgreSQL {number // 10000}.{number % 10000}"
+
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         if not messages:
             return

@@ -7,9 +7,10 @@ How safe `publish` is depends on the server: with `appendfsync always` a message
 survives. What the server may lose otherwise is logged with the first message, once.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ from labmon.brokers.redis.entries import (
 )
 from labmon.brokers.redis.reclaim import connected
 from labmon.brokers.redis.scripts import load
+from labmon.errors import BrokerForbidden
 
 FIND_DEAD, PURGE, REQUEUE = (load(name) for name in ("find_dead", "purge", "requeue"))
 
@@ -69,6 +71,14 @@ class RedisBroker(Broker):
         """What the server may lose by the way it is set up, and the way out."""
         with self._connection("") as connection:
             return [f"{self._server.name}: {line}" for _, line in durability_warnings(connection)]
+
+    def server_version(self) -> str:
+        with suppress(BrokerForbidden), self._connection("") as connection:
+            said = connection.call("INFO", "server")
+            text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+            found = re.search(r"redis_version:(\S+)", text)
+            return f"Redis {found[1]}" if found else ""
+        return ""
 
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         with self._connection(queue) as connection:
