@@ -22,7 +22,7 @@ COLUMNS = [
     Column("status_error", "Reason", absent="", gives=True),
     Column("lab", "Lab", extra=True),
     Column("last_collected", "Measured", ago, right=True),
-    Column("cpu_percent", "CPU", percent, right=True),
+    Column("cpu_percent", "CPU", percent, right=True, extra=True),
     Column("ram_percent", "RAM", percent, right=True, extra=True),
     Column("disk_percent", "Disk", percent, right=True, extra=True),
     Column("last_seen", "Seen", ago, right=True, extra=True),

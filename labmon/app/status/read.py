@@ -61,7 +61,13 @@ class StatusReader:
         queue = self._config.queue
         report = Report(
             utcnow(),
-            Versions(__version__, platform.python_version(), None, None, queue.type),
+            Versions(
+                __version__,
+                platform.python_version(),
+                None,
+                None,
+                "in the database" if queue.in_store else queue.type,
+            ),
             self._place(),
             broker=f"{queue.type} in the database" if queue.in_store else f"{queue.type} at {queue.host}",
             queue_enabled=queue.enabled,

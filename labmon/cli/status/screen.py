@@ -165,13 +165,7 @@ def _pairs(report: Report) -> Iterator[tuple[str, str, str]]:
         yield "spool", "Spool", _spool(report.spool)
     versions = report.versions
     schema = f"schema {versions.schema}" if versions.schema else ""
-    parts = (
-        f"labmon {versions.labmon}",
-        versions.database,
-        schema,
-        f"Python {versions.python}",
-        versions.broker,
-    )
+    parts = (f"labmon {versions.labmon}", versions.database, schema, f"Python {versions.python}")
     yield "database", "Versions", ", ".join(filter(None, parts))
 
 
@@ -188,10 +182,11 @@ def _labs(report: Report) -> str:
 def _queues(report: Report) -> str:
     if report.queue_error:
         return report.queue_error if report.queue_enabled else "not used ([queue] enabled = false)"
-    return ", ".join(
+    waiting = ", ".join(
         f"{one.queue} {one.ready:,}" + (f" ({one.dead:,} dead letters)" if one.dead else "")
         for one in report.queues
     )
+    return f"{report.versions.broker}: {waiting}"
 
 
 def _spool(spool: Any) -> str:
