@@ -51,7 +51,7 @@ INSERT INTO system_merge_common (merge_id, level, at)
 SELECT %(merge)s, 'reading', collected_at FROM merging, LATERAL (
     SELECT collected_at FROM ({_THEIRS.format("other")}) AS one
     INTERSECT SELECT collected_at FROM ({_THEIRS.format("into")}) AS two
-) AS both WHERE own
+) AS both_have WHERE own
 """
 _IS_COMMON = (
     "EXISTS (SELECT FROM system_merge_common AS common WHERE merge_id = %(merge)s AND level = 'reading' "
