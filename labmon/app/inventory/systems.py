@@ -47,7 +47,7 @@ MEANING = {
     "failed": "it is there, and something else went wrong",
     "maintenance": "set by an administrator; until labmon systems set ID --status active",
     "retired": "kept with its history, and not measured; until labmon systems restore ID",
-    "ignored": "no computer of a lab, and passed over; until labmon systems restore ID",
+    "ignored": "no lab PC, and passed over; until labmon systems restore ID",
     "quarantined": "found by a scan, and not let in yet: labmon systems accept ID",
 }
 
