@@ -111,7 +111,7 @@ def checked_account(text: str) -> str:
 
 def checked_key(text: str) -> str:
     """The file of a private key, by its whole path or from the home. Raises UsageError."""
-    if not text.startswith(("/", "~")) or not is_name(text) or len(text) > 1000:
+    if not (text.startswith(("/", "~")) and text.isprintable() and len(text) <= 1000):
         raise UsageError(
             f"--key '{foreign(text)[:60]}' is no whole path of a private key, such as ~/.ssh/lab_ed25519"
         )
