@@ -26,6 +26,8 @@ class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lab_id: int | None = None
     name: str | None = None
     port: int | None = None  #: of SSH, where it is not the usual one
+    user: str | None = None  #: the account there, the same
+    key: str | None = None  #: the file of the private key, the same
     seen_at: datetime | None = None
     """The newest sign of life that the store has: a scan, a reading, a status set by hand."""
     rests: bool = False

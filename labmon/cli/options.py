@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
@@ -44,6 +45,13 @@ def flag(name: str, help: str, *names: str, **more: Any) -> Any:
 def choices(kind: Iterable[str]) -> str:
     """The values of an enumeration, as help names them: table|json|csv."""
     return "|".join(kind)
+
+
+class NewAs(StrEnum):
+    """What becomes of a machine that a scan finds for the first time."""
+
+    active = "active"
+    quarantine = "quarantine"
 
 
 Dept = Annotated[int | None, numeric("--dept", "N", "The department's number.")]

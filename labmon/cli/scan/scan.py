@@ -9,9 +9,11 @@ import typer
 from labmon.app.scan.rows import COLUMNS, Found, answered
 from labmon.cli.options import (
     FormatOption,
+    NewAs,
     QueueEnabled,
     QueueHost,
     Quiet,
+    choices,
     destination,
     flag,
     interactive,
@@ -91,6 +93,15 @@ def scan(
     queue_enabled: QueueEnabled = None,
     queue_host: QueueHost = None,
     force: Force = False,
+    new_as: Annotated[
+        NewAs | None,
+        option(
+            "--new-as",
+            choices(NewAs),
+            "Measure new machines from now on, or have them wait for labmon systems accept.",
+            show_default="the department's",
+        ),
+    ] = None,
     dry_run: Annotated[bool, flag("--dry-run", "Print what is found and store nothing.")] = False,
     form: FormatOption = Format.table,
     quiet: Quiet = False,
@@ -118,6 +129,7 @@ def scan(
         method=type.value,
         force=force,
         dry_run=dry_run,
+        new_as=None if new_as is None else new_as.value,
     )
     with open_scan(config, request, notice=notice) as opened:
         drawn = live(opened.progress, opened.hosts) if interactive(quiet) else nullcontext()
