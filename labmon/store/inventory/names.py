@@ -6,6 +6,8 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
+from labmon.store.inventory.statuses import UNWATCHED
+
 
 @dataclass(frozen=True, slots=True)
 class Named:
@@ -20,6 +22,7 @@ class Named:
     dept_id: int
     dept_name: str | None
     dept_code: str | None
+    watched: bool  #: neither retired nor ignored nor in quarantine
 
 
 def named(connection: Connection[Any]) -> list[Named]:
@@ -29,9 +32,11 @@ def named(connection: Connection[Any]) -> list[Named]:
             """
             SELECT system_id, host(ip_address) AS ip_address, hostname, mac_address::text AS mac_address,
                    lab_id, labs.name AS lab, systems.dept_id,
-                   departments.name AS dept_name, departments.code AS dept_code
+                   departments.name AS dept_name, departments.code AS dept_code,
+                   status <> ALL(%(unwatched)s) AS watched
             FROM systems JOIN departments USING (dept_id) LEFT JOIN labs USING (lab_id)
             ORDER BY system_id
-            """
+            """,
+            {"unwatched": list(UNWATCHED)},
         )
         return cursor.fetchall()

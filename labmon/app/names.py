@@ -1,4 +1,4 @@
-"""Which systems the words of a command line mean: numbers, addresses, host names, MAC addresses, labs, files."""
+"""Which systems words mean: numbers, addresses, host names, MAC addresses, labs, departments, files."""
 
 import re
 import sys
@@ -12,6 +12,7 @@ from labmon.errors import UsageError
 from labmon.text import NotText, decode, foreign, near, read_text
 
 if TYPE_CHECKING:
+    from labmon.config.tables import Config
     from labmon.pg import Connection
     from labmon.store.inventory.names import Named
 
@@ -26,12 +27,26 @@ def resolve_systems(connection: "Connection[Any]", words: Iterable[str]) -> list
 
     A word is a number, an address, a host name or its first labels (`pc01` of `pc01.lab-a.example`), a MAC
     address, `lab:NAME`, `dept:NAME`, the name of a lab or of a department where no system has it, or `@FILE`
-    with such words, one a line; `@-` is standard input. Raises UsageError for what means nothing, and for one
+    with such words, one a line; `@-` is standard input. Labs and departments mean their systems that are
+    neither retired nor ignored nor in quarantine. Raises UsageError for what means nothing, and for one
     name of several systems, which it lists.
     """
     directory = Directory(connection)
     found = (number for word in _expanded(words) for number in directory.systems(word))
     return list(dict.fromkeys(found))
+
+
+def system_numbers(config: "Config", words: Sequence[str]) -> list[int]:
+    """The same for what works while the database is away: numbers are taken as they are.
+
+    Raises also StoreError.
+    """
+    from labmon.app.open import open_store
+
+    if all(word.isascii() and word.isdigit() and len(word) < 11 for word in words):
+        return [int(word) for word in words]
+    with open_store(config) as store, store.transaction() as connection:
+        return resolve_systems(connection, words)
 
 
 def resolve_system(connection: "Connection[Any]", word: str) -> int:
@@ -69,6 +84,8 @@ class Directory:
                 raise UsageError(f"there is no system {text[:20]}. See: labmon systems list")
             return [int(text)]
         found = self._called(text)
+        if watched := [one for one in found if one.watched]:
+            found = watched  # its successor may have the name of one that is retired
         if len(found) > 1:
             raise UsageError(f"{foreign(word)[:100]} means {len(found)} systems: {_listed(found)}")
         if found:
@@ -111,17 +128,21 @@ class Directory:
         if not members:
             text = foreign(word.strip())[:100]
             known = {one.hostname.casefold() for one in self._all if one.hostname}
-            known |= {name.split(".")[0] for name in known} | {one.lab.casefold() for one in self._all if one.lab}
+            known |= {name.split(".")[0] for name in known} | {
+                one.lab.casefold() for one in self._all if one.lab
+            }
             raise UsageError(
                 f"no system, lab or department is called {text!r}"
                 f"{near(text.casefold(), sorted(known)) or '. See: labmon systems list'}"
             )
-        return [one.system_id for one in members]
+        return [one.system_id for one in members if one.watched]
 
 
 def _listed(found: "Sequence[Named]") -> str:
     shown = [f"{one.system_id} ({one.hostname or one.ip_address})" for one in found[:MOST_SHOWN]]
-    return foreign(", ".join(shown)) + (", ..." if len(found) > MOST_SHOWN else "") + ". Name one by its number"
+    return (
+        foreign(", ".join(shown)) + (", ..." if len(found) > MOST_SHOWN else "") + ". Name one by its number"
+    )
 
 
 def _expanded(words: Iterable[str]) -> Iterator[str]:
