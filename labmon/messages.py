@@ -107,6 +107,8 @@ class Discovery(Struct, frozen=True, kw_only=True):
     mac_address: Mac | None = None
     discovered_at: Moment
     scan_type: Line
+    new_as: Literal["quarantine"] | msgspec.UnsetType = msgspec.UNSET
+    """With it a machine that is new waits until somebody lets it in, whatever its department says."""
 
     def __post_init__(self) -> None:
         _check_address(self.ip_address)

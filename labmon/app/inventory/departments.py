@@ -12,6 +12,10 @@ COLUMNS = [
     Column("name", "Name"),
     Column("subnets", "Subnets", lambda subnets: ", ".join(subnets) or "-"),
     Column("systems", "Systems", right=True),
+    Column("new_as", "New as", extra=True),
+    Column(
+        "quarantined", "Quarantined", lambda number: str(number) if number else "-", right=True, extra=True
+    ),
 ]
 
 

@@ -64,6 +64,12 @@ def answered(hosts: "list[Host]", targets: "Targets") -> str:
     return f"{len(hosts)} of {', '.join(asked)} answered"
 
 
+def retired(change: "Change") -> str:
+    """Which machine it is that should not be there any more: "system 2 (pc-2) is retired"."""
+    called = f" ({change.hostname})" if change.hostname else ""
+    return foreign(f"system {change.system_id}{called} is retired")
+
+
 def words(change: "Change") -> str:
     """One line for a change, such as "moved    pc-7 (system 7): 10.0.0.1 -> 10.0.0.9"."""
     word = {"found": "new"}.get(change.change, change.change)

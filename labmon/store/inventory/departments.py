@@ -17,6 +17,8 @@ class Department:
     name: str | None
     subnets: list[str]
     systems: int
+    new_as: str  #: what a scan finds is active at once, or waits in quarantine
+    quarantined: int
 
 
 def departments(connection: Connection[Any], *, dept: int | None = None) -> list[Department]:
@@ -24,7 +26,9 @@ def departments(connection: Connection[Any], *, dept: int | None = None) -> list
     with connection.cursor(row_factory=class_row(Department)) as cursor:
         cursor.execute(
             """
-            SELECT dept_id, code, name, subnets::text[] AS subnets, count(system_id) AS systems
+            SELECT dept_id, code, name, subnets::text[] AS subnets, new_as,
+                   count(system_id) FILTER (WHERE is_watched) AS systems,
+                   count(*) FILTER (WHERE status = 'quarantined') AS quarantined
             FROM departments LEFT JOIN systems USING (dept_id)
             WHERE %(dept)s::integer IS NULL OR dept_id = %(dept)s
             GROUP BY dept_id ORDER BY dept_id
@@ -41,16 +45,25 @@ def set_department(
     code: str | None = None,
     name: str | None = None,
     subnets: Sequence[str] | None = None,
+    new_as: str | None = None,
 ) -> None:
     """Make it, or change what is given; None leaves as it is."""
     connection.execute(
         """
-        INSERT INTO departments (dept_id, code, name, subnets)
-        VALUES (%(dept)s, %(code)s, %(name)s, COALESCE(%(subnets)s::text[]::cidr[], '{}'))
+        INSERT INTO departments (dept_id, code, name, subnets, new_as)
+        VALUES (%(dept)s, %(code)s, %(name)s, COALESCE(%(subnets)s::text[]::cidr[], '{}'),
+                COALESCE(%(new_as)s, 'active'))
         ON CONFLICT (dept_id) DO UPDATE SET
             code = COALESCE(%(code)s, departments.code),
             name = COALESCE(%(name)s, departments.name),
-            subnets = COALESCE(%(subnets)s::text[]::cidr[], departments.subnets)
+            subnets = COALESCE(%(subnets)s::text[]::cidr[], departments.subnets),
+            new_as = COALESCE(%(new_as)s, departments.new_as)
         """,
-        {"dept": dept, "code": code, "name": name, "subnets": None if subnets is None else list(subnets)},
+        {
+            "dept": dept,
+            "code": code,
+            "name": name,
+            "subnets": None if subnets is None else list(subnets),
+            "new_as": new_as,
+        },
     )

@@ -72,7 +72,7 @@ SELECT system_id, hostname, host(ip_address) AS ip_address, lab_id, labs.name AS
        COALESCE(status_since, CASE status WHEN 'discovered' THEN first_seen END) AS status_since,
        last_collected, seat_column, seat_row,
        COALESCE(gone_since > last_seen, false) AS is_gone, silent.since IS NOT NULL AS is_silent
-FROM systems LEFT JOIN labs USING (lab_id) LEFT JOIN alert_silent AS silent USING (system_id)
+FROM systems LEFT JOIN labs USING (lab_id) LEFT JOIN alert_silent AS silent USING (system_id) WHERE is_watched
 ORDER BY systems.ip_address NULLS LAST, system_id
 """
 _ALERTS = """
@@ -109,7 +109,7 @@ class SystemStates:
         self._gaps: dict[int, tuple[datetime, timedelta | None]] = {}
 
     def read(self, connection: Connection[Any], now: datetime) -> list[SystemState]:
-        """Every system, by address."""
+        """Every system that is watched, by address: neither retired, ignored nor in quarantine."""
         with connection.cursor(row_factory=namedtuple_row) as cursor:
             heads: list[Any] = cursor.execute(_HEADS).fetchall()
         alerts = {row[0]: row[1:] for row in connection.execute(_ALERTS)}

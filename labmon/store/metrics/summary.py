@@ -39,7 +39,7 @@ def summaries(
                 SELECT dept_id, {lab} AS lab_id, {USAGE} AS usage,
                        last_collected > %(now)s - %(fresh)s AS fresh,
                        cpu_percent, ram_percent, disk_percent, logged_in_users
-                FROM {NEWEST} WHERE %(dept)s::integer IS NULL OR dept_id = %(dept)s
+                FROM {NEWEST} WHERE is_watched AND (%(dept)s::integer IS NULL OR dept_id = %(dept)s)
             ), sums AS (
                 SELECT dept_id, lab_id, count(*) AS systems, count(*) FILTER (WHERE fresh) AS measured,
                        count(*) FILTER (WHERE usage = 'free') AS free,

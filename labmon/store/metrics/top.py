@@ -27,7 +27,7 @@ class Ranked:
 
 _SCOPE = SQL(
     "(%(dept)s::integer IS NULL OR dept_id = %(dept)s) AND (%(lab)s::integer IS NULL OR lab_id = %(lab)s) "
-    "AND value IS NOT NULL ORDER BY value {direction}, system_id LIMIT %(limit)s"
+    "AND is_watched AND value IS NOT NULL ORDER BY value {direction}, system_id LIMIT %(limit)s"
 )
 _WHO = SQL(
     "SELECT system_id, dept_id, lab_id, host(ip_address) AS ip_address, hostname, value, highest FROM "

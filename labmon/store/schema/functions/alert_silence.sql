@@ -29,7 +29,7 @@ $$;
 CREATE OR REPLACE FUNCTION labmon_tick_silence(moment timestamptz, observed jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     -- Without one that is ahead of the clock, or all others would be silent until the clock has caught up.
-    newest timestamptz := (SELECT max(last_collected) FROM systems WHERE last_collected <= moment);
+    newest timestamptz := (SELECT max(last_collected) FROM systems WHERE last_collected <= moment AND is_watched);
     shortest interval := LEAST((SELECT min(threshold) FROM alert_rules WHERE enabled AND kind = 'no_data'), 300)
                       * interval '1 s';
     longest interval := (SELECT max(steady) FROM alert_rules WHERE enabled AND kind = 'no_data');
@@ -41,14 +41,14 @@ BEGIN
         RETURN;
     END IF;
     DELETE FROM alert_silent USING systems
-    WHERE alert_silent.system_id = systems.system_id AND (last_collected > since
+    WHERE alert_silent.system_id = systems.system_id AND (last_collected > since OR NOT is_watched
         OR systems.system_id IN (SELECT system_id FROM labmon_under_maintenance(moment, moment)));
     WITH quiet AS MATERIALIZED (
         SELECT system_id, last_collected, gap, GREATEST(shortest, 3 * gap) AS allowed
         FROM systems, LATERAL (SELECT labmon_usual_gap(system_id, last_collected) AS gap OFFSET 0) AS usual
         -- A machine that was gone for a week when first evaluated is no news.
         WHERE last_collected < newest - shortest AND last_collected > newest - interval '7 days'
-          AND system_id NOT IN (SELECT system_id FROM alert_silent)
+          AND system_id NOT IN (SELECT system_id FROM alert_silent) AND is_watched
     ), kept AS MATERIALIZED (
         SELECT system_id, max(ends_at) AS ends_at
         FROM labmon_under_maintenance(newest - interval '7 days', moment) GROUP BY system_id
@@ -78,15 +78,15 @@ $$;
 
 -- The groups that can fail as one: labs, networks (the departments' own, else /24 and /64), and all of them.
 CREATE OR REPLACE VIEW alert_groups AS
-SELECT 'lab_down' AS kind, 'lab ' || lab_id AS subject, system_id FROM systems WHERE lab_id IS NOT NULL
+SELECT 'lab_down' AS kind, 'lab ' || lab_id AS subject, system_id FROM systems WHERE lab_id IS NOT NULL AND is_watched
 UNION ALL
 SELECT 'network_down', COALESCE(
     (SELECT subnet::text FROM departments, unnest(subnets) AS subnet WHERE ip_address <<= subnet
      ORDER BY masklen(subnet) DESC LIMIT 1),
     network(set_masklen(ip_address, CASE family(ip_address) WHEN 4 THEN 24 ELSE 64 END))::text), system_id
-FROM systems WHERE ip_address IS NOT NULL
+FROM systems WHERE ip_address IS NOT NULL AND is_watched
 UNION ALL
-SELECT 'network_down', 'all networks', system_id FROM systems;
+SELECT 'network_down', 'all networks', system_id FROM systems WHERE is_watched;
 
 -- Each system in each of its groups; since when it is silent, and from where an open alert about the group counts.
 -- A machine of an open incident stays down until it is measured again: maintenance meanwhile ends nothing.

@@ -16,7 +16,7 @@ BEGIN
     PERFORM labmon_alerts_apply(sightings, false);
 
     -- Late is not absent: while readings wait in the queue, it is unknown whether there are none.
-    SELECT * INTO latest FROM systems WHERE last_collected <= moment ORDER BY last_collected DESC LIMIT 1;
+    SELECT * INTO latest FROM systems WHERE last_collected <= moment AND is_watched ORDER BY last_collected DESC LIMIT 1;
     IF NOT FOUND OR (observed ->> 'waiting')::bigint > 0 THEN
         RETURN;
     END IF;
@@ -28,7 +28,8 @@ BEGIN
             labmon_usual_gap(latest.system_id, moment) AS gap) AS timing
     -- Some machine should have been measured: one that was until then, and was not in maintenance since.
     WHERE enabled AND kind = 'collector_down' AND gap IS NOT NULL AND (silent <= allowed OR EXISTS (
-        SELECT FROM systems WHERE last_collected > latest.last_collected - GREATEST(3 * gap, interval '5 min')
+        SELECT FROM systems
+        WHERE last_collected > latest.last_collected - GREATEST(3 * gap, interval '5 min') AND is_watched
         AND system_id NOT IN (
             SELECT system_id FROM labmon_under_maintenance(moment - allowed * interval '1 s', moment))));
     PERFORM labmon_alerts_apply(sightings, false);
