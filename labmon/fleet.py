@@ -105,11 +105,11 @@ def labs_called(text: str, labs: Sequence[Lab]) -> list[Lab]:
 
 
 def machines_called(text: str, machines: Sequence[Machine]) -> list[Machine]:
-    """The machines of this name, in whatever case; else those whose name begins with it, up to a dot."""
-    text = text.lower()
+    """The machines of this name, in whatever case; else those whose name begins with these labels."""
+    text = text.lower().rstrip(".")
     names = [(one, one.name.lower()) for one in machines if one.name]
     return [one for one, name in names if name == text] or [
-        one for one, name in names if name.split(".")[0] == text
+        one for one, name in names if name.startswith(f"{text}.")
     ]
 
 

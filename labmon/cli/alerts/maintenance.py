@@ -20,6 +20,7 @@ from labmon.cli.options import (
     choices,
     connected,
     flag,
+    lasting,
     option,
 )
 from labmon.cli.output import Format, print_rows, say
@@ -47,7 +48,7 @@ def add(
     everything: Annotated[bool, flag("--all", "All systems.")] = False,
     begin: Annotated[str | None, option("--from", "TIME", "Begin.", show_default="now")] = None,
     end: Annotated[str | None, option("--to", "TIME", "End. Only --weekly needs none.")] = None,
-    length: Annotated[str | None, option("--for", "TIME", "Duration: 90m, 2h, 7d.")] = None,
+    length: Annotated[str | None, lasting("--for", "Duration: 90m, 2h, 7d.")] = None,
     weekly: Annotated[
         str | None, option("--weekly", "HOURS", 'Every week: "Mon-Thu 18:00-08:00, Fri 18:00-Mon 8:00".')
     ] = None,

@@ -1,20 +1,23 @@
 """`labmon systems retire`, `ignore`, `restore`, `accept`, `merge`, `split`, `undo` and `remove`."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from labmon.app.inventory import life
-from labmon.app.scope import check_dept, lab_id
+from labmon.app.names import resolve_system, resolve_systems
+from labmon.app.scope import dept_id, lab_id
 from labmon.cli.confirm import confirm
 from labmon.cli.options import (
+    CALLED,
     LARGEST,
     Comment,
     Dept,
     FormatOption,
     Lab,
-    SystemID,
+    SystemName,
+    Systems,
     Yes,
     connected,
     flag,
@@ -26,9 +29,7 @@ from labmon.table import Column
 if TYPE_CHECKING:
     from labmon.pg import Connection
 
-Systems = Annotated[
-    list[int], typer.Argument(min=1, max=LARGEST, metavar="ID", help="The systems' IDs.", show_default=False)
-]
+    Act = Callable[[Connection[Any], list[int]], list[life.Outcome]]
 
 OUTCOMES = [Column(name, name) for name in ("system_id", "action", "done", "did", "notes")]
 REMOVED = [Column(name, name) for name in ("removed", "count")]
@@ -41,11 +42,7 @@ def retire(
 
     A scan that finds one again says so. To have it back: labmon systems restore.
     """
-    _run(
-        ctx,
-        lambda connection: life.take_out(*(connection, system, "retired", life.ourselves()), comment=comment),
-        form,
-    )
+    _run(ctx, system, _take_out("retired", comment), form)
 
 
 def ignore(
@@ -55,23 +52,18 @@ def ignore(
 
     Scans say nothing about them, and lists hide them. To have one back: labmon systems restore.
     """
-    _run(
-        ctx,
-        lambda connection: life.take_out(*(connection, system, "ignored", life.ourselves()), comment=comment),
-        form,
-    )
+    _run(ctx, system, _take_out("ignored", comment), form)
 
 
 def restore(ctx: typer.Context, system: Systems, form: FormatOption = Format.table) -> None:
     """Have retired or ignored systems measured again."""
-    _run(ctx, lambda connection: life.restore(connection, system, life.ourselves()), form)
+    _run(ctx, system, lambda store, which: life.restore(store, which, life.ourselves()), form)
 
 
 def accept(
     ctx: typer.Context,
     system: Annotated[
-        list[int] | None,
-        typer.Argument(min=1, max=LARGEST, metavar="ID", help="The systems' IDs.", show_default=False),
+        list[str] | None, typer.Argument(metavar="SYSTEM", help=f"Systems: {CALLED}", show_default=False)
     ] = None,
     dept: Dept = None,
     lab: Lab = None,
@@ -83,20 +75,20 @@ def accept(
     labmon systems accept --dept 1
     """
     if bool(system) + (dept is not None or lab is not None) + everything != 1:
-        raise UsageError("say which: systems by their IDs, --dept, --lab or --all")
+        raise UsageError("say which: systems by name, --dept, --lab or --all")
 
-    def act(connection: "Connection[Any]") -> list[life.Outcome]:
-        check_dept(connection, dept)
-        waiting = life.quarantined(connection, dept=dept, lab=lab_id(connection, lab))
-        return life.accept(connection, system or waiting, life.ourselves())
+    def act(connection: "Connection[Any]", named: list[int]) -> list[life.Outcome]:
+        where = {"dept": dept_id(connection, dept), "lab": lab_id(connection, lab)}
+        waiting = named or life.quarantined(connection, **where)
+        return life.accept(connection, waiting, life.ourselves())
 
-    _run(ctx, act, form, "no system waits in quarantine")
+    _run(ctx, system or [], act, form, "no system waits in quarantine")
 
 
 def merge(
     ctx: typer.Context,
-    system: SystemID,
-    other: Annotated[int, typer.Argument(min=1, max=LARGEST, metavar="ID", help="The one that goes.")],
+    system: SystemName,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="The system that goes.")],
     form: FormatOption = Format.table,
 ) -> None:
     """Make two systems one that are the same machine: readings, history and alerts under the first ID.
@@ -105,21 +97,23 @@ def merge(
     systems split.
     """
     with connected(ctx) as connection:
-        done = life.merge(connection, system, other, life.ourselves())
+        one, gone = resolve_system(connection, system), resolve_system(connection, other)
+        done = life.merge(connection, one, gone, life.ourselves())
     report([done], form)
 
 
 def split(
     ctx: typer.Context,
-    system: SystemID,
+    system: SystemName,
     other: Annotated[
-        int | None, typer.Argument(min=1, max=LARGEST, metavar="ID", help="Which, if several were merged.")
+        int | None,
+        typer.Argument(min=1, max=LARGEST, metavar="ID", help="The ID of one, if several were merged."),
     ] = None,
     form: FormatOption = Format.table,
 ) -> None:
     """Take apart what a merge has joined. What came since stays with the first system."""
     with connected(ctx) as connection:
-        done = life.split(connection, system, other, life.ourselves())
+        done = life.split(connection, resolve_system(connection, system), other, life.ourselves())
     report([done], form)
 
 
@@ -128,7 +122,7 @@ def undo(ctx: typer.Context, system: Systems, form: FormatOption = Format.table)
 
     What was changed since, such as the name by a scan, stays, and is reported. A removal cannot be undone.
     """
-    _run(ctx, lambda connection: life.undo(connection, system, life.ourselves()), form)
+    _run(ctx, system, lambda store, which: life.undo(store, which, life.ourselves()), form)
 
 
 def remove(ctx: typer.Context, system: Systems, yes: Yes = False, form: FormatOption = Format.table) -> None:
@@ -136,11 +130,11 @@ def remove(ctx: typer.Context, system: Systems, yes: Yes = False, form: FormatOp
 
     Consider: labmon systems retire, which keeps the history.
     """
-    systems = list(dict.fromkeys(system))
+    with connected(ctx) as connection:
+        systems = resolve_systems(connection, system)
+        doomed = {} if yes else life.doomed(connection, systems)
     which = f"system{'s' if len(systems) > 1 else ''} {', '.join(map(str, systems))}"
     if not yes:
-        with connected(ctx) as connection:
-            doomed = life.doomed(connection, systems)
         goes = _counted(doomed) or "nothing else that is known of them"
         told = f"with {which} go: {goes}. This cannot be undone"
         confirm(f"Remove {which} for good?", yes=False, consequences=[told])
@@ -156,14 +150,22 @@ def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{number:,} {name}" for name, number in counts.items())
 
 
+def _take_out(status: Literal["retired", "ignored"], comment: str | None) -> "Act":
+    def act(connection: "Connection[Any]", systems: list[int]) -> list[life.Outcome]:
+        return life.take_out(connection, systems, status, life.ourselves(), comment=comment)
+
+    return act
+
+
 def _run(
     ctx: typer.Context,
-    act: "Callable[[Connection[Any]], list[life.Outcome]]",
+    words: Sequence[str],
+    act: "Act",
     form: Format,
     nothing: str = "",
 ) -> None:
     with connected(ctx) as connection:
-        outcomes = act(connection)
+        outcomes = act(connection, resolve_systems(connection, words))
     report(outcomes, form, nothing)
 
 

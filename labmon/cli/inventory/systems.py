@@ -21,14 +21,17 @@ from labmon.app.inventory.systems import (
     seat_called,
     status_called,
 )
-from labmon.app.scope import check_dept, lab_id
+from labmon.app.names import resolve_system, resolve_systems
+from labmon.app.scope import dept_id, lab_id
+from labmon.cli import complete
 from labmon.cli.inventory import life, trust
 from labmon.cli.options import (
     Dept,
     FormatOption,
     Lab,
     Limit,
-    SystemID,
+    SystemName,
+    Systems,
     choices,
     connected,
     flag,
@@ -61,7 +64,13 @@ def list_(
     dept: Dept = None,
     lab: Lab = None,
     status: Annotated[
-        list[str] | None, option("--status", "STATUS", "Only systems that are active, offline, refused, ...")
+        list[str] | None,
+        option(
+            "--status",
+            "STATUS",
+            "Only systems that are active, offline, refused, ...",
+            autocompletion=complete.statuses,
+        ),
     ] = None,
     gone: Annotated[
         bool | None,
@@ -81,10 +90,9 @@ def list_(
 
     statuses = [status_called(text) for text in status or ()] or None
     with connected(ctx) as connection:
-        check_dept(connection, dept)
         rows = systems.stream(
             *(connection,),
-            dept=dept,
+            dept=dept_id(connection, dept),
             lab=lab_id(connection, lab),
             gone=gone,
             statuses=statuses,
@@ -98,7 +106,7 @@ def list_(
 @app.command("set")
 def set_(
     ctx: typer.Context,
-    system: life.Systems,
+    system: Systems,
     lab: Lab = None,
     no_lab: Annotated[bool, flag("--no-lab", "Take them out of their lab.")] = False,
     status: Annotated[
@@ -134,13 +142,11 @@ def set_(
 ) -> None:
     """Change what labmon cannot find out by itself.
 
-    labmon systems set 12 13 14 --lab A-101
+    labmon systems set 12 pc-13 10.30.5.14 --lab A-101
     """
     if lab is not None and no_lab:
         raise UsageError("only one of --lab and --no-lab can be given")
-    if hostname is not None and len(system) > 1:
-        raise UsageError("--hostname names one system, and several are given")
-    if seat is not None and (len(system) > 1 or no_seat or no_lab):
+    if seat is not None and (no_seat or no_lab):
         raise UsageError("--seat takes the seat of one system, which is in a lab")
     if (lab, status, port, user, key, hostname, shared_mac, seat) == (None,) * 8 and not (no_lab or no_seat):
         raise UsageError(
@@ -148,6 +154,9 @@ def set_(
             "--hostname or --shared-mac"
         )
     with connected(ctx) as connection:
+        numbers = resolve_systems(connection, system)
+        if len(numbers) > 1 and (hostname is not None or seat is not None):
+            raise UsageError("--hostname and --seat are of one system, and several are given")
         changes = Changes(
             hostname=checked_hostname(hostname) if hostname else hostname,
             lab_id=lab_id(connection, lab),
@@ -160,14 +169,14 @@ def set_(
             shared_mac=shared_mac,
             status=None if status is None else status.value,
         )
-        outcomes = set_systems(connection, system, changes, ourselves())
+        outcomes = set_systems(connection, numbers, changes, ourselves())
     life.report(outcomes, form)
 
 
 @app.command()
 def history(
     ctx: typer.Context,
-    system: Annotated[int | None, typer.Argument(metavar="ID", help="Only this system.")] = None,
+    system: Annotated[str | None, typer.Argument(metavar="SYSTEM", help="Only this system.")] = None,
     scan: Annotated[
         int | None, numeric("--scan", "ID", "Only changes found by this scan.", min=0, max=2**63 - 1)
     ] = None,
@@ -179,7 +188,7 @@ def history(
     form: FormatOption = Format.table,
 ) -> None:
     """List what happened to the systems: found, moved, renamed, gone, back, and changes of status."""
-    from labmon.store.inventory import history, systems
+    from labmon.store.inventory import history
     from labmon.store.inventory import scans as scan_records
 
     for one in change or ():
@@ -189,9 +198,8 @@ def history(
         if scans:
             print_rows(SCANS, scan_records.recent(connection, limit=limit), form, "no scans yet")
             return
-        if system is not None:
-            systems.check_known(connection, [system])
-        rows = history.changes(connection, system_id=system, scan_id=scan, kinds=change, limit=limit)
+        number = None if system is None else resolve_system(connection, system)
+        rows = history.changes(connection, system_id=number, scan_id=scan, kinds=change, limit=limit)
         if not rows and scan is not None and scan_records.outcome(connection, scan) is None:
             raise UsageError(f"there is no scan {scan}. See: labmon systems history --scans")
     print_rows(HISTORY, rows, form, "no such changes" if change or scan else "nothing has happened yet")
@@ -200,16 +208,16 @@ def history(
 @app.command()
 def show(
     ctx: typer.Context,
-    system: SystemID,
+    system: SystemName,
     form: FormatOption = Format.table,
 ) -> None:
     """Show everything known about one system, and its history."""
     from labmon.store.inventory import history, systems
 
     with connected(ctx) as connection:
-        systems.check_known(connection, [system])
-        (one,) = systems.systems(connection, ids=[system])
-        happened = history.changes(connection, system_id=system, limit=20)
+        number = resolve_system(connection, system)
+        (one,) = systems.systems(connection, ids=[number])
+        happened = history.changes(connection, system_id=number, limit=20)
     if form is not Format.table:
         print_rows([Column(name, name) for name in asdict(one)], [one], form)
         return

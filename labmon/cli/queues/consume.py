@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from labmon.app.open import named_queue, open_spool, open_store, worker_settings
-from labmon.cli.options import FormatOption, QueueHost, Quiet, flag, interactive, load, option, setting
+from labmon.cli.options import (
+    FormatOption,
+    QueueHost,
+    Quiet,
+    flag,
+    interactive,
+    lasting,
+    load,
+    option,
+    setting,
+)
 from labmon.cli.output import Format, say
 from labmon.cli.queues.workers import live, print_status
 from labmon.errors import UsageError
@@ -22,7 +32,9 @@ FlushMs = Annotated[
     int | None, setting("--flush-ms", "N", "Milliseconds to wait for a batch to fill.", min=0)
 ]
 MaxMemory = Annotated[str | None, setting("--max-memory", "SIZE", "Replace a process that uses more memory.")]
-Grace = Annotated[str | None, setting("--grace", "TIME", "How long to wait for current batches on stop.")]
+Grace = Annotated[
+    str | None, lasting("--grace", "How long to wait for current batches on stop.", show_default="config")
+]
 
 
 def consume(

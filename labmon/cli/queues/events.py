@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from labmon.app.names import resolve_system
 from labmon.app.open import named_queue, open_store
+from labmon.cli import complete
 from labmon.cli.options import FormatOption, From, Limit, System, To, load, option
 from labmon.cli.output import Format, print_rows, say
 from labmon.cli.times import period
@@ -26,7 +28,7 @@ def show(
     ctx: typer.Context,
     queue: Annotated[
         str | None,
-        option("--queue", "QUEUE", "Only messages from this queue."),
+        option("--queue", "QUEUE", "Only messages from this queue.", autocompletion=complete.queues),
     ] = None,
     first: From = None,
     past: To = None,
@@ -45,7 +47,7 @@ def show(
             queue=named_queue(queue, config) if queue else None,
             first=begin,
             past=end,
-            system=system,
+            system=None if system is None else resolve_system(connection, system),
             limit=limit,
         )
     if form is Format.table and not rows:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from labmon.app.names import resolve_system
 from labmon.app.open import ingest_settings, named_queue, open_store
+from labmon.cli import complete
 from labmon.cli.options import From, Quiet, System, To, flag, interactive, load, option
 from labmon.cli.output import say, stderr
 from labmon.cli.times import period
@@ -17,7 +19,10 @@ from labmon.signals import exit_code, stops_on_interrupt
 
 def replay(
     ctx: typer.Context,
-    queue: Annotated[str, option("--queue", "QUEUE", "The queue that the messages came from.")],
+    queue: Annotated[
+        str,
+        option("--queue", "QUEUE", "The queue that the messages came from.", autocompletion=complete.queues),
+    ],
     first: From = None,
     past: To = None,
     system: System = None,
@@ -45,7 +50,8 @@ def replay(
     stop = threading.Event()
     with open_store(config) as store, stops_on_interrupt(stop) as signals:
         with store.transaction() as connection:
-            total = events.count(connection, queue, begin, end, system=system)
+            number = None if system is None else resolve_system(connection, system)
+            total = events.count(connection, queue, begin, end, system=number)
         with _progress(total, shown=interactive(quiet)) as progress:
             done = replay.replay(
                 store,
@@ -53,7 +59,7 @@ def replay(
                 queue,
                 begin,
                 end,
-                system=system,
+                system=number,
                 notify=notify,
                 dry_run=dry_run,
                 stop=stop,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labmon.app.scan.rows import COLUMNS, Found, answered
+from labmon.app.scope import dept_number
 from labmon.cli.options import (
     FormatOption,
     NewAs,
@@ -17,8 +18,8 @@ from labmon.cli.options import (
     destination,
     flag,
     interactive,
+    lasting,
     load,
-    numeric,
     option,
     setting,
 )
@@ -73,7 +74,8 @@ Names = Annotated[
     ),
 ]
 NameTimeout = Annotated[
-    str | None, setting("--name-timeout", "TIME", "Maximum wait for host names at the end of the scan.")
+    str | None,
+    lasting("--name-timeout", "Maximum wait for host names at the end of the scan.", show_default="config"),
 ]
 Force = Annotated[
     bool,
@@ -83,7 +85,9 @@ Force = Annotated[
 
 def scan(
     ctx: typer.Context,
-    dept: Annotated[int, numeric("--dept", "N", "The department that they belong to.")],
+    dept: Annotated[
+        str, option("--dept", "DEPT", "The department that they belong to: its number, name or code.")
+    ],
     targets: Ranges = None,
     type: ScanType = Type.auto,
     exclude: Excluded = None,
@@ -123,7 +127,7 @@ def scan(
         },
     )
     request = ScanRequest(
-        dept,
+        dept_number(config, dept),
         tuple(targets or ()),
         tuple(exclude or ()),
         method=type.value,
