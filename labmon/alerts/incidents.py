@@ -226,10 +226,10 @@ def acknowledge(
 
 
 def unacknowledge(connection: Connection[Any], alerts: Sequence[int], who: str, now: datetime) -> list[int]:
-    """Take acknowledgements back: notifications are repeated again. In the caller's transaction.
+    """Take acknowledgements back: notifications are repeated and escalated again.
 
-    Returns those of the numbers that were acknowledged and are still firing; those that ended with their
-    acknowledgement stay over.
+    In the caller's transaction. Returns those of the numbers that were acknowledged and are still firing; those
+    that ended with their acknowledgement stay over.
     """
     rows = connection.execute(
         """
@@ -247,7 +247,14 @@ def unacknowledge(connection: Connection[Any], alerts: Sequence[int], who: str, 
         """,
         {"alerts": [one for one in alerts if abs(one) < 2**63], "who": who, "now": now},
     ).fetchall()
-    return [row[0] for row in rows]
+    done = [row[0] for row in rows]
+    connection.execute(
+        "UPDATE deliveries SET state = 'held', settled_at = NULL, error = 'no longer acknowledged' "
+        "WHERE state = 'withdrawn' AND escalate_at IS NOT NULL AND error LIKE 'acknowledged by %%' "
+        "AND alert ->> 'alert_id' = ANY(%s)",
+        [[str(one) for one in done]],
+    )
+    return done
 
 
 def _read(

@@ -169,7 +169,7 @@ def _store_alerts(
     _reject_unknown(found, rejected, systems.hold(connection, _systems(found)))
     new = record_alerts(connection, _kept(found, rejected))
     notified = [
-        (verdict.target.name, alert, about)
+        (verdict.target, alert, about)
         for alert, about in zip(new, deliveries.whereabouts(connection, new), strict=True)
         for verdict in route(alert, about.departments, about.labs, targets)
         if verdict.notified
