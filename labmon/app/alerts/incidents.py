@@ -46,9 +46,14 @@ class IncidentRow:
 
 
 def _state(one: "Incident") -> str:
-    if one.state == "firing" and one.acknowledged_by:
-        return f"seen by {one.acknowledged_by}"
-    return f"{one.state}, muted" if one.state == "firing" and one.muted else one.state
+    match one.state:
+        case "acknowledged":
+            return f"acknowledged by {one.acknowledged_by}"
+        case "silenced" if one.silenced_until:
+            return f"silenced until {one.silenced_until.astimezone():%m-%d %H:%M}"
+        case "muted":
+            return f"muted: {one.muted}"
+    return one.state
 
 
 def _amount(one: "Incident", value: float | None) -> str | None:
@@ -89,7 +94,7 @@ def facts(one: "Incident") -> list[tuple[str, str | None]]:
     return [
         ("alert", f"{one.alert_type}, {one.severity}"),
         ("about", about),
-        ("state", one.state + (f" ({one.reason})" if one.reason else "")),
+        ("state", _state(one) + (f" ({one.reason})" if one.reason else "")),
         ("metric", one.metric),
         ("value", _amount(one, one.value)),
         ("now", _amount(one, one.value_now)),

@@ -105,6 +105,7 @@ def _fault(error: Exception) -> TemplateFault:
     """What is wrong, and in which line of the file."""
     line = error.lineno if isinstance(error, TemplateSyntaxError) else _line(error)
     text = error.message if isinstance(error, TemplateError) and error.message else str(error)
+    text = text.replace("'dict object' has no attribute", "there is no")
     name = "" if isinstance(error, TemplateError) else f"{type(error).__name__}: "
     return TemplateFault(_one_line(f"{name}{text}") or type(error).__name__, line)
 
