@@ -161,7 +161,9 @@ def test_repeats_escalate_with_the_first_and_not_later(config, connection, recei
     with notifying(config):
         head.wait(1)
         eventually(lambda: states(connection) == {"sent": 2, "superseded": 2})
-        connection.execute("UPDATE deliveries SET escalate_at = now() - interval '1 min' WHERE target = 'head'")
+        connection.execute(
+            "UPDATE deliveries SET escalate_at = now() - interval '1 min' WHERE target = 'head'"
+        )
         store_alerts(connection, config, msgspec.structs.replace(known, at=utcnow(), repeat=2))
         head.wait(2)  # without a tick
     assert [one.document["alerts"][0].get("repeat") for one in head.received] == [1, 2]
