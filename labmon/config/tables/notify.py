@@ -60,7 +60,7 @@ class NotifyConfig(Table, frozen=True, kw_only=True):
             " the http(s) URL of a webhook, or alertmanager+https://HOST:9093; secret: the key that "
             "signs what is sent to a webhook. An empty or absent list excludes nothing. departments, "
             "labs: alerts about machines there. resolved = false: no notification when an alert is "
-            "over. after: escalation, only alerts that nobody has acknowledged within this time. timezone: "
+            "over. after: escalation, only alerts that are not acknowledged within this time. timezone: "
             "of the times in its texts, such as Europe/Berlin; this machine's without it. template: a "
             "file with texts of your own (labmon alerts template show).",
             secret=True,

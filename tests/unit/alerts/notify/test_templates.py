@@ -1,6 +1,7 @@
 """Templates: what they know, what is wrong with one, and what one cannot do."""
 
 import dataclasses
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -82,6 +83,13 @@ def test_a_template_replaces_single_blocks_of_the_built_in_one():
     assert made.title == "critical!"
     assert made.text == Notification.of("admins", examples()).rendered.text
     assert made.html.count("<tr") == 5
+
+
+def test_the_example_in_another_language_renders():
+    example = Path(__file__).parents[4] / "examples" / "alerts" / "mail.j2"
+    made = render_apart(VALUES, example.read_text(encoding="utf-8"))
+    assert "Alarm 17: disk_full auf a101-pc01 (10.30.5.1) /home, 98.2 % (Grenze 97 %), seit " in made.text
+    assert made.text.endswith("Quittieren: labmon alerts ack 17 18 19")
 
 
 def test_a_template_without_blocks_is_the_text_alone():
