@@ -35,7 +35,7 @@ class Incident:
     acknowledged_at: datetime | None
     acknowledged_by: str | None
     comment: str | None
-    muted: str | None  #: why no notification was sent
+    muted: str | None  #: why nothing is sent about it; of what is over, why nothing was
     repeats: int
     covered: int | None  #: systems under it
     note: str | None  #: the rule's, or what its sender says
@@ -56,7 +56,7 @@ class Step:
 _SELECT = """
 SELECT alert_id,
        CASE WHEN state <> 'firing' THEN state WHEN acknowledged_at IS NOT NULL THEN 'acknowledged'
-            WHEN silenced_until IS NOT NULL THEN 'silenced' WHEN muted IS NOT NULL THEN 'muted'
+            WHEN silenced_until IS NOT NULL THEN 'silenced' WHEN mute.why IS NOT NULL THEN 'muted'
             ELSE 'firing' END AS state,
        incident.severity, alert_type, incident.kind, metric, incident.system_id,
        COALESCE(hostname, host(ip_address), NULLIF(subject, ''), 'labmon') AS subject,
@@ -67,7 +67,7 @@ SELECT alert_id,
            SELECT (to_jsonb(metrics) ->> metric)::real FROM metrics
            WHERE metrics.system_id = systems.system_id AND collected_at = last_collected) END AS value_now,
        incident.threshold, since, fired_at, resolved_at, reason, acknowledged_at, acknowledged_by, comment,
-       muted, repeats, COALESCE(incident.message, alert_rules.note) AS note,
+       CASE WHEN resolved_at IS NULL THEN mute.why ELSE muted END AS muted, repeats, COALESCE(incident.message, alert_rules.note) AS note,
        alert_rules.clear_threshold AS clear, silenced_until,
        (SELECT NULLIF(count(*), 0) FROM alert_covers WHERE alert_covers.alert_id = incident.alert_id)
        AS covered
@@ -83,6 +83,9 @@ LEFT JOIN LATERAL (
            OR quiet.lab_id = COALESCE(incident.lab_id, systems.lab_id)
            OR quiet.dept_id = COALESCE(incident.dept_id, systems.dept_id))
 ) AS silence ON resolved_at IS NULL
+LEFT JOIN labmon_alerts_muted(now(), ARRAY(
+    SELECT alert_id FROM alert_incidents WHERE resolved_at IS NULL AND fired_at IS NOT NULL
+)) AS mute USING (alert_id)
 """
 
 # What touches a department, a lab or a system: what is about it, and what has one of its systems under it.

@@ -90,11 +90,16 @@ def test_a_mail_says_what_to_do_and_what_it_says_works(site):
         assert "labmon alerts ack" not in over.get_body(("plain",)).get_content()
 
 
-def test_the_state_says_that_an_alert_is_silenced(site):
+def test_the_state_says_that_an_alert_is_silenced_or_muted(site):
     site.run("collect", "--system", 1)
     site.run("alerts", "silence", "--rule", "used", "--for", "1h")
     assert [one["state"] for one in listed(site)] == ["silenced"]
     assert "silenced until " in site.run("alerts", "list").stdout
+    site.run("maintenance", "remove", 1, "--yes")
+    assert [one["state"] for one in listed(site)] == ["firing"]
+    site.run("maintenance", "add", "--system", 1, "--for", "1h")
+    assert [(one["state"], one["muted"]) for one in listed(site)] == [("muted", "maintenance 2")]
+    assert "muted: maintenance 2" in site.run("alerts", "list").stdout
 
 
 def test_a_template_of_ones_own_and_what_becomes_of_one_that_does_not_render(site):
