@@ -43,7 +43,7 @@ class AlertEvaluator:
         self._depths = depths
         self._spool = spool
         self._publisher = OutboxPublisher(partial(open_broker, queue, store_url=store.url), queue.alert_queue)
-        self._notifier = Notifier(settings.notify)
+        self._notifier = Notifier(settings.notify, dashboard=settings.dashboard.url)
 
     def evaluate(self) -> None:
         """Evaluate every rule once. Raises StoreError."""

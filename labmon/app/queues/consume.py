@@ -1,5 +1,6 @@
 """`labmon consume`: the workers and what runs beside them, put together once."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from functools import partial
 from typing import Protocol
 
 from labmon.alerts.evaluate import EVERY
+from labmon.app.heartbeat import HeartbeatUrl
 from labmon.brokers import open_broker
 from labmon.consume.alert_evaluator import AlertEvaluator
 from labmon.consume.background import BackgroundTasks, Task
@@ -32,6 +34,9 @@ DEPTHS_INTERVAL = 2.0
 
 HOUSEKEEPING_INTERVAL = 60.0
 """Seconds between two rounds of housekeeping. Several processes take turns by its lock."""
+
+HEARTBEAT_INTERVAL = 60.0
+"""Seconds between two requests of the heartbeat."""
 
 RESTART_INTERVAL = 30.0
 """Seconds until a task that should have run until the end, and did not, is begun anew."""
@@ -59,11 +64,12 @@ def workers(
     stop: threading.Event,
     *,
     until_empty: bool = False,
+    heartbeat: HeartbeatUrl | None = None,
 ) -> Iterator[Workers]:
     """The workers of these queues, with what runs beside them for as long as the block lasts.
 
     The process that serves the alert queue also evaluates the alert rules; with `until_empty` once, at the
-    end.
+    end. After that it requests the heartbeat.
     """
     ingest = settings.ingest
     depths = QueueDepths(ingest.queue.names, partial(open_broker, ingest.queue, store_url=store.url))
@@ -100,11 +106,13 @@ def workers(
     if ingest.queue.alert_queue in queues:
         evaluator = AlertEvaluator(ingest, store, lambda: dict(depths.known), spool)
         if not until_empty:
-            tasks += _alert_tasks(evaluator)
+            tasks += _alert_tasks(evaluator, heartbeat, lambda: bool(depths.known))
     with BackgroundTasks(tasks):
         yield made
         if evaluator and until_empty and not stop.is_set():
             evaluator.run_once(stop)
+            if heartbeat:
+                heartbeat.request()
 
 
 def run(made: Workers, stop: threading.Event, draw: Callable[[], None]) -> None:
@@ -129,9 +137,20 @@ def run(made: Workers, stop: threading.Event, draw: Callable[[], None]) -> None:
     made.run(on_tick)
 
 
-def _alert_tasks(evaluator: AlertEvaluator) -> list[Task]:
+def _alert_tasks(
+    evaluator: AlertEvaluator, heartbeat: HeartbeatUrl | None, queue_answers: Callable[[], bool]
+) -> list[Task]:
+    requested = -math.inf
+
+    def evaluate(_: threading.Event) -> None:
+        nonlocal requested
+        evaluator.evaluate()
+        if heartbeat and queue_answers() and time.monotonic() >= requested + HEARTBEAT_INTERVAL:
+            requested = time.monotonic()
+            heartbeat.request_soon()
+
     return [
-        Task("alerts", EVERY, lambda _: evaluator.evaluate()),
+        Task("alerts", EVERY, evaluate),
         Task("publish alerts", RESTART_INTERVAL, evaluator.publish),
         Task("notify", RESTART_INTERVAL, evaluator.notify),
     ]

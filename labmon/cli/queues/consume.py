@@ -52,6 +52,7 @@ def consume(
     form: FormatOption = Format.table,
 ) -> None:
     """Store messages from the queues until stopped. SIGTERM and Ctrl-C finish the current batch."""
+    from labmon.app.heartbeat import HeartbeatUrl
     from labmon.app.queues import consume as app
 
     flags = {
@@ -72,7 +73,10 @@ def consume(
     stop = threading.Event()
     with open_store(config) as store, stops_on_interrupt(stop) as signals:
         settings, spool = worker_settings(config), open_spool(config)
-        with app.workers(settings, spool, store, chosen, stop, until_empty=until_empty) as team:
+        heartbeat = HeartbeatUrl(config.heartbeat, "consume")
+        with app.workers(
+            settings, spool, store, chosen, stop, until_empty=until_empty, heartbeat=heartbeat
+        ) as team:
             try:
                 with live(team.processes) if interactive(quiet) else nullcontext(lambda: None) as draw:
                     app.run(team, stop, draw)
