@@ -211,6 +211,14 @@ class Readings(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise ValueError("no known metric with a value")
 
 
+@cache
+def bounds_of(metric: str) -> tuple[float, float]:
+    """The smallest and the largest value that a reading of a metric can have."""
+    (field,) = [one for one in msgspec.inspect.type_info(Readings).fields if one.name == metric]  # type: ignore[attr-defined]
+    (number,) = [one for one in field.type.types if not isinstance(one, msgspec.inspect.NoneType)]
+    return number.ge, number.le
+
+
 class Metrics(Struct, frozen=True, kw_only=True):
     """One machine's readings. `collected_at` is the target's reading time, set once and never moved by a
     retry: with `system_id` it is what makes a repeat harmless. Routing key `metrics.collected`."""

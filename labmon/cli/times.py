@@ -21,7 +21,11 @@ def moment(text: str) -> datetime:
         if re.fullmatch(r"\d\d:\d\d", text.strip()):
             text = f"{date.today()} {text.strip()}"
         at = datetime.fromisoformat(text.strip())
-        _check_exists(at)
+        if not re.fullmatch(
+            r"[\dW-]+", text.strip()
+        ):  # of a day it is its first moment, whatever the clock says
+            _check_exists(at)
+            _check_once(at)
         return at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
@@ -43,6 +47,22 @@ def _check_exists(at: datetime) -> None:
         f"{at:%Y-%m-%d %H:%M} does not exist: the clocks go from {first:%H:%M} to {past:%H:%M} on that day. "
         "Choose a time before or after, or give its zone, such as 2026-03-01T14:30Z"
     )
+
+
+def _check_once(at: datetime) -> None:
+    """Raise UsageError for a local time that comes twice, since the clocks are put back after it."""
+    if at.tzinfo is not None:
+        return
+    first, second = (at.replace(fold=fold).astimezone() for fold in (0, 1))
+    if first.utcoffset() != second.utcoffset():
+        raise UsageError(
+            f"{at:%Y-%m-%d %H:%M} comes twice on that day, since the clocks are put back. Say which one: "
+            f"{_with_offset(first)} is the first, {_with_offset(second)} the second"
+        )
+
+
+def _with_offset(at: datetime) -> str:
+    return at.isoformat(timespec="seconds" if at.second or at.microsecond else "minutes")
 
 
 def period(begin: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:

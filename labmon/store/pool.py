@@ -131,15 +131,8 @@ def _translated(url: str) -> Iterator[None]:
         if pg.is_refusal(error):
             raise StoreRefused(f"{said}. Check [database] url (LABMON_DATABASE_URL)") from error
         if pg.is_away(error):
-            raise StoreUnavailable(f"{said}.{_cure(error, said)} See [database] url") from error
+            step = pg.next_step(error, said)
+            raise StoreUnavailable(
+                " ".join(filter(None, [f"{said}.", step, "See [database] url"]))
+            ) from error
         raise
-
-
-def _cure(error: psycopg.Error, said: str) -> str:
-    if pg.is_full(said):
-        return (
-            " It has no connection left: see in pg_stat_activity which clients have them, lower [database] "
-            "pool_size or the number of workers, or raise max_connections (of the role or database: "
-            "CONNECTION LIMIT)."
-        )
-    return "" if error.sqlstate else " Is it running?"

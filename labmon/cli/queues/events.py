@@ -36,6 +36,7 @@ def show(
 ) -> None:
     """Show accepted messages, the newest last."""
     from labmon.store import events
+    from labmon.store.inventory.systems import check_known
 
     config = load(ctx)
     begin, end = period(first, past)
@@ -48,6 +49,8 @@ def show(
             system=system,
             limit=limit,
         )
+        if not rows and system is not None:
+            check_known(connection, [system])
     if form is Format.table and not rows:
         say("no such events" if config.events.keep else "no events are kept: [events] keep is 0s")
         return

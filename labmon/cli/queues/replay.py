@@ -12,6 +12,7 @@ from labmon.cli.options import From, Quiet, System, To, flag, interactive, load,
 from labmon.cli.output import say, stderr
 from labmon.cli.times import period
 from labmon.errors import UsageError
+from labmon.readable import plural
 from labmon.signals import exit_code, stops_on_interrupt
 
 
@@ -34,6 +35,7 @@ def replay(
     from labmon.ingest import replay
     from labmon.messages import utcnow
     from labmon.store import events
+    from labmon.store.inventory.systems import check_known
 
     if first is None:
         raise UsageError("labmon replay: say from when on, such as --from 2026-03-01 or --from 2h")
@@ -46,6 +48,8 @@ def replay(
     with open_store(config) as store, stops_on_interrupt(stop) as signals:
         with store.transaction() as connection:
             total = events.count(connection, queue, begin, end, system=system)
+            if not total and system is not None:
+                check_known(connection, [system])
         with _progress(total, shown=interactive(quiet)) as progress:
             done = replay.replay(
                 store,
@@ -63,7 +67,8 @@ def replay(
         say(f"{times} not stored: {reason}")
     if not quiet:
         would = "would be " if dry_run else ""
-        say(f"{queue}: {done.messages} of {total} messages {would}replayed, {done.rejected} not stored")
+        messages = f"{done.messages} of {plural(total, 'message')} {would}replayed"
+        say(f"{queue}: {messages}, {done.rejected} not stored")
     if signals:
         raise typer.Exit(exit_code(signals))
 

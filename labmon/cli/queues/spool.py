@@ -24,6 +24,7 @@ from labmon.cli.options import (
 )
 from labmon.cli.output import Format, print_facts, print_rows, say, stderr
 from labmon.errors import BrokerRefused, LabmonError, UsageError
+from labmon.readable import plural
 
 app = typer.Typer(no_args_is_help=True, help="Messages on disk that wait for the broker or the database.")
 
@@ -85,7 +86,7 @@ def drop(
     if not count and queue is not None:
         selected.check_queue()
     if count:
-        lost = [f"{count:,} messages that arrived nowhere else would be lost"]
+        lost = [f"{plural(count, 'message')} that arrived nowhere else would be lost"]
         confirm("Delete them for good?", yes=yes, consequences=lost)
     dropped = selected.drop()
     if not quiet:

@@ -7,6 +7,8 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
+from labmon.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Department:
@@ -42,7 +44,22 @@ def set_department(
     name: str | None = None,
     subnets: Sequence[str] | None = None,
 ) -> None:
-    """Make it, or change what is given; None leaves as it is."""
+    """Make it, or change what is given; None leaves as it is.
+
+    Raises UsageError for a subnet that another department has: a machine found there belongs to one of them.
+    A part of another's subnet may be its own.
+    """
+    subnets = None if subnets is None else list(dict.fromkeys(subnets))
+    taken = connection.execute(
+        "SELECT dept_id, subnet::text FROM departments, unnest(subnets) AS subnet "
+        "WHERE dept_id <> %s AND subnet = ANY(%s::text[]::cidr[]) ORDER BY dept_id LIMIT 1",
+        [dept, subnets or []],
+    ).fetchone()
+    if taken is not None:
+        raise UsageError(
+            f"subnet {taken[1]} is department {taken[0]}'s. Take it from there first, with the subnets that "
+            f"stay: labmon departments set {taken[0]} --subnet CIDR, or --no-subnets"
+        )
     connection.execute(
         """
         INSERT INTO departments (dept_id, code, name, subnets)
@@ -52,5 +69,5 @@ def set_department(
             name = COALESCE(%(name)s, departments.name),
             subnets = COALESCE(%(subnets)s::text[]::cidr[], departments.subnets)
         """,
-        {"dept": dept, "code": code, "name": name, "subnets": None if subnets is None else list(subnets)},
+        {"dept": dept, "code": code, "name": name, "subnets": subnets},
     )

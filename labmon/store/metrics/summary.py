@@ -37,7 +37,7 @@ def summaries(
             f"""
             WITH each AS (
                 SELECT dept_id, {lab} AS lab_id, {USAGE} AS usage,
-                       last_collected > %(now)s - %(fresh)s AS fresh,
+                       labmon_measured(systems) > %(now)s - %(fresh)s AS fresh,
                        cpu_percent, ram_percent, disk_percent, logged_in_users
                 FROM {NEWEST} WHERE %(dept)s::integer IS NULL OR dept_id = %(dept)s
             ), sums AS (

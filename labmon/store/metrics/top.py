@@ -52,7 +52,7 @@ def top(
     if over is None:
         source = SQL(
             "(SELECT systems.*, newest.{metric} AS value, NULL::real AS highest FROM {newest} "
-            "WHERE last_collected > %(now)s - %(fresh)s) each WHERE "
+            "WHERE labmon_measured(systems) > %(now)s - %(fresh)s) each WHERE "
         ).format(metric=Identifier(metric), newest=SQL(NEWEST))
     else:
         level = _level(over)
