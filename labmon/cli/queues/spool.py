@@ -62,7 +62,10 @@ def list_(
     Messages about systems of another database stay in the spool until labmon uses that database again: its
     numbers mean other systems there.
     """
-    rows = spool.Selected(load(ctx), queue, other_database=other_database).rows(limit)
+    selected = spool.Selected(load(ctx), queue, other_database=other_database)
+    rows = selected.rows(limit)
+    if not rows:
+        selected.check_queue()
     if not rows and form is Format.table:
         say("no such messages in the spool" if queue or other_database else "the spool is empty")
         return

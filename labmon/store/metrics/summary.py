@@ -45,8 +45,8 @@ def summaries(
                        count(*) FILTER (WHERE usage = 'free') AS free,
                        count(*) FILTER (WHERE usage = 'busy') AS busy,
                        (sum(logged_in_users) FILTER (WHERE fresh))::bigint AS logged_in_users,
-                       avg(cpu_percent) FILTER (WHERE fresh) AS cpu_percent,
-                       avg(ram_percent) FILTER (WHERE fresh) AS ram_percent,
+                       (avg(cpu_percent) FILTER (WHERE fresh))::real AS cpu_percent,
+                       (avg(ram_percent) FILTER (WHERE fresh))::real AS ram_percent,
                        max(disk_percent) FILTER (WHERE fresh) AS disk_percent
                 FROM each GROUP BY 1, 2
             )

@@ -61,7 +61,7 @@ def top(
         source = SQL(
             """
             systems, LATERAL (
-                SELECT sum(total) / NULLIF(sum(number), 0) AS value, max(most)::real AS highest FROM (
+                SELECT (sum(total) / NULLIF(sum(number), 0))::real AS value, max(most)::real AS highest FROM (
                     SELECT {average}::double precision * COALESCE({count}, readings),
                            COALESCE({count}, readings), {most}::double precision
                     FROM {table} AS sums
