@@ -21,11 +21,10 @@ def moment(text: str) -> datetime:
         if re.fullmatch(r"\d\d:\d\d", text.strip()):
             text = f"{date.today()} {text.strip()}"
         at = datetime.fromisoformat(text.strip())
-        if not re.fullmatch(
-            r"[\dW-]+", text.strip()
-        ):  # of a day it is its first moment, whatever the clock says
-            _check_exists(at)
-            _check_once(at)
+        if re.fullmatch(r"[\dW-]+", text.strip()):  # a day: its first moment, wherever the clocks are changed
+            return datetime.fromtimestamp(at.timestamp(), UTC)
+        _check_exists(at)
+        _check_once(at)
         return at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
