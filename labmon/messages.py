@@ -211,24 +211,6 @@ class Readings(Struct, frozen=True, kw_only=True, omit_defaults=True):
             raise ValueError("no known metric with a value")
 
 
-@cache
-def _number(metric: str) -> Any:
-    """msgspec's description of a metric's type."""
-    found: Any = msgspec.inspect.type_info(Readings)
-    (kinds,) = [one.type.types for one in found.fields if one.name == metric]
-    return next(one for one in kinds if not isinstance(one, msgspec.inspect.NoneType))
-
-
-def bounds_of(metric: str) -> tuple[float, float]:
-    """The smallest and the largest value that a reading of a metric can have."""
-    return _number(metric).ge, _number(metric).le
-
-
-def is_real(metric: str) -> bool:
-    """True for a metric that is stored as `real`; the others are whole numbers."""
-    return isinstance(_number(metric), msgspec.inspect.FloatType)
-
-
 class Metrics(Struct, frozen=True, kw_only=True):
     """One machine's readings. `collected_at` is the target's reading time, set once and never moved by a
     retry: with `system_id` it is what makes a repeat harmless. Routing key `metrics.collected`."""

@@ -17,8 +17,9 @@ from psycopg.sql import SQL, Identifier
 from labmon.config.check import in_words
 from labmon.config.units import Seconds, decode
 from labmon.errors import UsageError
-from labmon.messages import Id, Line, Readings, Severity, bounds_of
+from labmon.messages import Id, Line, Readings, Severity
 from labmon.store.inventory.maintenance import Scope
+from labmon.store.metrics.kinds import bounds_of
 from labmon.text import near, nearest, read_toml
 
 # fmt: off

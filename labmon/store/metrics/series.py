@@ -13,7 +13,7 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg import Connection
 from psycopg.sql import SQL, Composed, Identifier
 
-from labmon.messages import is_real
+from labmon.store.metrics.kinds import is_real
 from labmon.store.metrics.rollup import LEVELS, RollupLevel, bucket_of
 
 RAW = "raw"
