@@ -58,6 +58,13 @@ def resolve_system(connection: "Connection[Any]", word: str) -> int:
     return found[0]
 
 
+def past_system(connection: "Connection[Any]", word: str) -> int:
+    """The same, but a number is taken as it is: messages of a system that was removed are still kept."""
+    if word.isascii() and word.isdigit() and len(word) < 10:
+        return int(word)
+    return resolve_system(connection, word)
+
+
 class Directory:
     """Looks words up; the inventory is read when the first of them is more than a number."""
 

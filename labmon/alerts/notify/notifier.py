@@ -98,6 +98,7 @@ class Notifier:
         self._targets = {target.name: target for target in settings.targets}
         self._styles = {target.name: Style.of(target, dashboard) for target in settings.targets}
         self._under_way: set[str] = set()
+        self._unsent = 0
         self._done: SimpleQueue[_Outcome] = SimpleQueue()
         self._away: set[str] = set()  #: those that could not be sent again what still fires
         self._resent: dict[str, float] = {}  #: when what still fires was last sent, by the monotonic clock
@@ -106,8 +107,10 @@ class Notifier:
         """Send until `stop` is set, whenever no other process does."""
         only_one(store, WORK, lambda connection: self._watch(connection, stop), stop)
 
-    def send_all(self, connection: Connection[Any], stop: threading.Event | None = None) -> None:
+    def send_all(self, connection: Connection[Any], stop: threading.Event | None = None) -> int:
         """Send whatever waits, without waiting for more to group, and return when each target was tried once.
+
+        Returns how many alerts did not arrive since their target fails, be it since an earlier attempt.
 
         A target that failed, or asked for a pause, is left alone until its time has come, whichever process
         met that. Says in the log when another process is sending and this one therefore cannot.
@@ -117,9 +120,11 @@ class Notifier:
             if found:
                 names = ", ".join(one.target for one in found)
                 logger.warning("alerts wait for %s: another labmon process is sending notifications", names)
-            return
+            return 0
+        self._unsent = 0
         try:
             self._send_found(connection, found, stop)
+            return self._unsent
         finally:
             release(connection, WORK)
 
@@ -131,6 +136,7 @@ class Notifier:
             if one.not_before and one.not_before > now:
                 left = (one.not_before - now).total_seconds()
                 logger.warning("alerts wait for %s, which failed: retry in %.0f s", one.target, left)
+                self._unsent += len(deliveries.waiting_for(connection, one.target, limit=MOST))
             else:
                 self._start(connection, one)
         self._wait(connection, stop)
@@ -267,6 +273,8 @@ class Notifier:
             self._under_way.discard(target)
         if not outcome.parts:
             return
+        if failure:
+            self._unsent += len(outcome.ids)
         if failure and not failure.again:
             self._give_up(connection, target, outcome.ids, str(failure))
         elif failure:

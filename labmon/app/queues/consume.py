@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from labmon.consume.worker_stats import ProcessInfo, WorkerStats
 from labmon.consume.worker_threads import WorkerThreads
 from labmon.errors import AlreadyRunning
 from labmon.messages import utcnow
+from labmon.readable import plural
 from labmon.sinks.spool.spool import Spool
 from labmon.store import housekeeping
 from labmon.store.pool import Store
@@ -55,6 +57,14 @@ class Workers(Protocol):
         """How many messages were stored and how many rejected, by queue."""
 
 
+@dataclass
+class Team:
+    """The workers, and what became of the notifications."""
+
+    workers: Workers
+    unsent: int = 0  #: alerts that targets were not notified of at the end of a run with `until_empty`
+
+
 @contextmanager
 def workers(
     settings: WorkerSettings,
@@ -65,7 +75,7 @@ def workers(
     *,
     until_empty: bool = False,
     heartbeat: HeartbeatUrl | None = None,
-) -> Iterator[Workers]:
+) -> Iterator[Team]:
     """The workers of these queues, with what runs beside them for as long as the block lasts.
 
     The process that serves the alert queue also evaluates the alert rules; with `until_empty` once, at the
@@ -107,12 +117,25 @@ def workers(
         evaluator = AlertEvaluator(ingest, store, lambda: dict(depths.known), spool)
         if not until_empty:
             tasks += _alert_tasks(evaluator, heartbeat, lambda: bool(depths.known))
+    team = Team(made)
     with BackgroundTasks(tasks):
-        yield made
+        yield team
         if evaluator and until_empty and not stop.is_set():
-            evaluator.run_once(stop)
+            team.unsent = evaluator.run_once(stop)
             if heartbeat:
                 heartbeat.request()
+
+
+def shortfall(team: Team) -> str:
+    """What this run did not do, and where to look; "" when it did everything."""
+    dead = {queue: rejected for queue, (_, rejected) in team.workers.tally().items() if rejected}
+    wrong = []
+    if dead:
+        total = plural(sum(dead.values()), "message")
+        wrong.append(f"{total} to the dead letters. See: labmon dead-letters list {next(iter(dead))}")
+    if team.unsent:
+        wrong.append(f"{plural(team.unsent, 'alert')} not notified. See: labmon alerts deliveries")
+    return "; ".join(wrong)
 
 
 def run(made: Workers, stop: threading.Event, draw: Callable[[], None]) -> None:
