@@ -31,6 +31,10 @@ class Live:
     def _summary(self) -> Summary:
         return summary(self._context, self.systems.get(), self.queues.get())
 
+    def check_broker(self, patience: float) -> None:
+        """Ask the broker whether it is there. Raises BrokerError within so many seconds."""
+        self._reader.check(patience)
+
     def touch(self) -> None:
         """Somebody has just changed something: read again at the next question, and tell all listeners."""
         self.systems.expire()
