@@ -17,6 +17,7 @@ from labmon.config.tables import Config
 from labmon.dashboard.asking import Asking, NoAnswer
 from labmon.dashboard.security.limiter import LoginLimiter
 from labmon.dashboard.security.local import is_own
+from labmon.dashboard.security.turns import Turns
 from labmon.errors import StoreUnavailable
 from labmon.store.pool import Store
 
@@ -51,6 +52,7 @@ class Context:
     live: Any = None
     """The hub of `live`, set by `create_app`."""
     limiter: LoginLimiter = field(default_factory=LoginLimiter)
+    turns: Turns = field(default_factory=Turns)
     is_own: Callable[[MutableMapping[str, Any]], bool] = is_own
     """Whether the connection of an ASGI scope is from the account that started the dashboard."""
     local_csrf: str = field(default_factory=secrets.token_urlsafe)
