@@ -7,6 +7,7 @@ from labmon.dashboard.context import Context
 from labmon.dashboard.live.changes import Changes
 from labmon.dashboard.live.hub import Hub
 from labmon.dashboard.live.queues import Queues, QueuesReader
+from labmon.dashboard.live.recent import Recent
 from labmon.dashboard.live.shared import Shared
 from labmon.dashboard.live.summary import Summary, summary
 from labmon.dashboard.live.systems import Snapshot, SystemsReader
@@ -25,6 +26,7 @@ class Live:
         self.systems: Shared[Snapshot] = Shared(SystemsReader(context), MAX_AGE)
         self.queues: Shared[Queues] = Shared(self._reader, MAX_AGE)
         self.summary: Shared[Summary] = Shared(self._summary, MAX_AGE / 2)
+        self.series = Recent(MAX_AGE)
         self.hub = Hub(context.store, lambda: Changes(context, self.systems, self.queues, self.summary))
         context.on_stop.append(self.hub.close)
 
