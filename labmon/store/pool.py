@@ -102,16 +102,20 @@ class Store(Closing):
             raise
 
     @contextmanager
-    def session(self, name: str) -> Iterator[Connection[Any]]:
+    def session(self, name: str, *, answer_within: float | None = None) -> Iterator[Connection[Any]]:
         """A connection outside the pool, each statement of which commits by itself: for locks and to listen.
 
-        `name` is what `pg_stat_activity` shows. Raises as `transaction` does.
+        `name` is what `pg_stat_activity` shows. `answer_within`: seconds for each answer; None is for ever.
+        Raises as `transaction` does.
         """
-        with (
-            _translated(self.url),
-            pg.connect(self.url, name=f"labmon {name}", autocommit=True) as connection,
-        ):
-            yield connection
+        called = f"labmon {name}"
+        with _translated(self.url):
+            if answer_within is None:
+                connection = pg.connect(self.url, name=called, autocommit=True)
+            else:
+                connection = deadline.connect(self.url, name=called, answer_within=answer_within)
+            with connection:
+                yield connection
 
     def close(self) -> None:
         """Give the connections back, and stop the embedded server if no other process uses it. Idempotent."""
