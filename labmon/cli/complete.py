@@ -105,20 +105,25 @@ def _config(ctx: typer.Context) -> "Config | None":
 
 
 def _ask(ctx: typer.Context, read: "Callable[[Connection[Any]], Any]") -> Any:
-    """What `read` finds in the configured database; nothing where it is away, or is the embedded one."""
+    """What `read` finds in the database; nothing where it is away, or is the embedded one and does not run."""
     import logging
 
     import msgspec
 
     config = _config(ctx)
-    if config is None or not config.database.url:
+    if config is None:
         return []
+    from labmon.store.embedded import running_url
     from labmon.store.pool import Store
 
     logging.disable()
-    quick = msgspec.structs.replace(config.database, connect_timeout=WAIT)
     try:
+        url = config.database.url or running_url(config.state.path)
+        if url is None:
+            return []
+        quick = msgspec.structs.replace(config.database, url=url, connect_timeout=WAIT)
         with Store(quick, config.state, answer_within=WAIT) as store, store.transaction() as connection:
+            connection.execute("SET TRANSACTION READ ONLY")
             return read(connection)
     except Exception:  # whatever it is: a Tab is no place for it
         return []

@@ -93,7 +93,9 @@ def test_what_is_found_in_quarantine_waits_for_accept(site):
     assert "3 systems wait in quarantine. Let them in: labmon systems accept --dept 1" in said
     assert listed(site) == {}
     assert set(listed(site, "--status", "quarantined").values()) == {"quarantined"}
-    assert "no machine with an address" in site.run("collect", "--dept", "1", code=2).stderr
+    assert (
+        "let in what waits with: labmon systems accept" in site.run("collect", "--dept", "1", code=2).stderr
+    )
     assert site.run("systems", "accept", "2").stderr == "system 2: discovered\n"
     assert listed(site) == {2: "discovered"}
     said = site.run("scan", "127.0.0.4", "--dept", "1", "--new-as", "active").stderr

@@ -129,7 +129,7 @@ def test_a_department_or_lab_without_machines_is_an_error(lab, machines):
 def test_a_new_embedded_database_is_announced_with_its_place(lab):
     said = lab.run("collect", "--all", "--quiet", code=2).stderr
     assert f"making one in {lab.folder / 'state' / 'postgres' / 'data'}" in said
-    assert f"the inventory of the embedded database in {lab.folder / 'state'} is empty" in said
+    assert f"the inventory of the embedded database in {lab.folder / 'state'} has none" in said
     assert "making one" not in lab.run("collect", "--all", "--quiet", code=2).stderr
 
 

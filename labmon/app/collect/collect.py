@@ -194,8 +194,9 @@ def none_selected(selection: Selection, fleet: Fleet, place: str) -> str:
     if selection.lab is not None and fleet.machines:
         return f"lab {selection.lab} has no machine with an address. See: labmon labs set --help"
     return (
-        f"no machine to measure: the inventory of {place} is empty. Find some with: "
-        "labmon scan 10.30.5.0/24 --dept 1, or see [database] url if it should not be this one"
+        f"no machine to measure: the inventory of {place} has none. Find some with: "
+        "labmon scan 10.30.5.0/24 --dept 1; let in what waits with: labmon systems accept --all; or see "
+        "[database] url if it should not be this one"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from labmon.app.alerts.maintenance import described
 from labmon.app.alerts.rules import condition
 from labmon.app.names import resolve_systems
+from labmon.app.scope import current_user
 from labmon.errors import UsageError
 from labmon.fleet import Lab, find_lab, labs_called, no_department
 from labmon.table import Column
@@ -54,6 +55,7 @@ def set_lab(
     """
     from labmon.store.inventory import departments as inventory
     from labmon.store.inventory import labs
+    from labmon.store.inventory.life import steps
 
     known = [one for one in labs.names(connection) if dept in (None, one.dept_id)]
     made = not labs_called(lab, known)
@@ -71,8 +73,9 @@ def set_lab(
         labs.rename(connection, lab_id, _checked_name(name))
     leaving = _systems_at(connection, remove, dept, notice)
     coming = _systems_at(connection, add, dept, notice)
-    removed = labs.take_out(connection, leaving, lab_id)
-    added = labs.place(connection, coming, lab_id)
+    with steps.step(connection, [*leaving, *coming], "labs set", current_user()):
+        removed = labs.take_out(connection, leaving, lab_id)
+        added = labs.place(connection, coming, lab_id)
     (now,) = [one for one in labs.labs(connection, dept=dept) if one.lab_id == lab_id]
     return ChangedLab(now, made, added, removed)
 

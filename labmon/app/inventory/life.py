@@ -136,7 +136,8 @@ def set_(connection: "Connection[Any]", systems: Sequence[int], changes: Changes
 
 def merge(connection: "Connection[Any]", into: int, other: int, who: Who) -> Outcome:
     """Make `other` a part of `into`: one history, one number. Raises UsageError."""
-    from labmon.store.inventory.life import steps
+    from labmon.store.inventory.life import states, steps
+    from labmon.store.inventory.statuses import UNWATCHED
 
     if into == other:
         raise UsageError(f"system {into} cannot be merged with itself: name two systems")
@@ -145,7 +146,11 @@ def merge(connection: "Connection[Any]", into: int, other: int, who: Who) -> Out
         done = _merge(connection, into, other)
         steps.add(connection, into, "merge", who.name, {}, {}, merged=other)
         _record(connection, who, "merge", into, {"other": other, "readings": done.readings})
-    return Outcome(into, "merge", True, f"{called} is part of it now", [_moved(done)])
+        status = states.statuses(connection, [into])[into]
+    notes = [_moved(done)]
+    if status in UNWATCHED:
+        notes.append(f"it is {status}. To have it measured: labmon systems {_verb(status)} {into}")
+    return Outcome(into, "merge", True, f"{called} is part of it now", notes)
 
 
 def _merge(connection: "Connection[Any]", into: int, other: int) -> "Merged":
@@ -344,8 +349,13 @@ def _check_watched(statuses: dict[int, str]) -> None:
 
     for one, status in sorted(statuses.items()):
         if status in UNWATCHED:
-            verb = "accept" if status == "quarantined" else "restore"
-            raise UsageError(f"system {one} is {status}. Let it in first: labmon systems {verb} {one}")
+            raise UsageError(
+                f"system {one} is {status}. Let it in first: labmon systems {_verb(status)} {one}"
+            )
+
+
+def _verb(status: str) -> str:
+    return "accept" if status == "quarantined" else "restore"
 
 
 def _called(connection: "Connection[Any]", system: int) -> str:

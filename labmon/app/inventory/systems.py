@@ -47,7 +47,7 @@ MEANING = {
     "failed": "it is there, and something else went wrong",
     "maintenance": "set by an administrator; until labmon systems set ID --status active",
     "retired": "kept with its history, and not measured; until labmon systems restore ID",
-    "ignored": "no computer of a lab, and passed over; until labmon systems restore ID",
+    "ignored": "no lab PC, and passed over; until labmon systems restore ID",
     "quarantined": "found by a scan, and not let in yet: labmon systems accept ID",
 }
 
@@ -111,7 +111,7 @@ def checked_account(text: str) -> str:
 
 def checked_key(text: str) -> str:
     """The file of a private key, by its whole path or from the home. Raises UsageError."""
-    if not text.startswith(("/", "~")) or not is_name(text) or len(text) > 1000:
+    if not (text.startswith(("/", "~")) and text.isprintable() and len(text) <= 1000):
         raise UsageError(
             f"--key '{foreign(text)[:60]}' is no whole path of a private key, such as ~/.ssh/lab_ed25519"
         )

@@ -48,7 +48,7 @@ def retire(
 def ignore(
     ctx: typer.Context, system: Systems, comment: Comment = None, form: FormatOption = Format.table
 ) -> None:
-    """Pass over systems that are no computers of a lab: a printer, a router, a phone.
+    """Pass over systems that are no lab PCs: a printer, a router, a phone.
 
     Scans say nothing about them, and lists hide them. To have one back: labmon systems restore.
     """
@@ -120,7 +120,7 @@ def split(
 def undo(ctx: typer.Context, system: Systems, form: FormatOption = Format.table) -> None:
     """Take back the last change that a person made to these systems; again, and the one before.
 
-    What was changed since, such as the name by a scan, is left, and said. A removal cannot be undone.
+    What was changed since, such as the name by a scan, stays, and is reported. A removal cannot be undone.
     """
     _run(ctx, system, lambda store, which: life.undo(store, which, life.ourselves()), form)
 

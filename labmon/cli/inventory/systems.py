@@ -84,7 +84,7 @@ def list_(
     """List systems: status, since when, and newest readings.
 
     Measured is the time of the last successful measurement, Seen the last time that a scan or a measurement
-    found the machine. Retired, ignored and quarantined systems are left out unless --status or --all asks.
+    found the machine. Retired, ignored and quarantined systems are hidden without --status or --all.
     """
     from labmon.store.inventory import systems
 

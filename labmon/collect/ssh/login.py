@@ -118,7 +118,7 @@ class Logins:
                     found.append((file, key))
             if unusable and not found and files not in self._warned:
                 self._warned.add(files)
-                logger.warning("none of the ssh_config's keys can be used: %s", "; ".join(unusable))
+                logger.warning("none of a machine's own keys can be used: %s", "; ".join(unusable))
         return tuple(found), tuple(unusable)
 
     def _identity(self, path: Path) -> Key | str:

@@ -9,6 +9,7 @@ import pytest
 
 from labmon.alerts.incidents import standing
 from labmon.app.inventory import life
+from labmon.app.inventory.labs import set_lab
 from labmon.app.inventory.life import Changes, Who
 from labmon.app.open import ingest_settings
 from labmon.errors import UsageError
@@ -300,6 +301,12 @@ def test_a_lab_that_is_gone_does_not_come_back(connection, two):
     (outcome,) = life.undo(connection, [1], ALICE)
     assert outcome.notes == [f"changed since, and left: lab {lab}, which is gone, or of another department"]
     assert systems(connection, ids=[1])[0].ssh_port is None
+
+
+def test_what_a_lab_takes_in_is_a_step_too(connection, two):
+    set_lab(connection, "A-101", 1, name=None, add=["10.0.0.1-2"], remove=[], notice=print)
+    life.undo(connection, [1], ALICE)
+    assert [one.lab for one in systems(connection)] == [None, "A-101"]
 
 
 def test_a_seat_taken_twice_is_refused_with_who_has_it(connection, two):

@@ -322,6 +322,13 @@ def test_a_split_is_undone_too_and_then_the_merge(connection, put):
         life.undo(connection, [1], ALICE)
 
 
+def test_a_retired_one_stays_retired_and_says_how_to_measure_it(connection, two):
+    life.take_out(connection, [1], "retired", ALICE)
+    outcome = life.merge(connection, 1, 2, ALICE)
+    assert outcome.notes[1] == "it is retired. To have it measured: labmon systems restore 1"
+    assert life.restore(connection, [1], ALICE)[0].done
+
+
 def test_a_system_is_not_merged_with_itself_nor_with_none(connection, two):
     with pytest.raises(UsageError, match="system 1 cannot be merged with itself"):
         life.merge(connection, 1, 1, ALICE)
