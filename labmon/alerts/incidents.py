@@ -67,7 +67,8 @@ SELECT alert_id,
            SELECT (to_jsonb(metrics) ->> metric)::real FROM metrics
            WHERE metrics.system_id = systems.system_id AND collected_at = last_collected) END AS value_now,
        incident.threshold, since, fired_at, resolved_at, reason, acknowledged_at, acknowledged_by, comment,
-       CASE WHEN resolved_at IS NULL THEN mute.why ELSE muted END AS muted, repeats, COALESCE(incident.message, alert_rules.note) AS note,
+       CASE WHEN resolved_at IS NULL THEN mute.why ELSE muted END AS muted, repeats,
+       COALESCE(incident.message, alert_rules.note) AS note,
        alert_rules.clear_threshold AS clear, silenced_until,
        (SELECT NULLIF(count(*), 0) FROM alert_covers WHERE alert_covers.alert_id = incident.alert_id)
        AS covered

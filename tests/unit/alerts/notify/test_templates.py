@@ -15,7 +15,8 @@ from labmon.app.alerts.templates import examples
 from tests.support.clock import clock
 from tests.unit.alerts.deliveries import NOON, delivery
 
-VALUES = Notification.of("admins", examples()).values()
+EXAMPLES = examples()
+VALUES = Notification.of("admins", EXAMPLES).values()
 
 
 @pytest.fixture
@@ -73,15 +74,15 @@ def test_what_is_over_says_from_when_to_when_and_needs_no_acknowledgement():
 
 
 def test_a_group_has_a_table_and_one_line_that_acknowledges_all_that_fire():
-    made = Notification.of("admins", examples()).rendered
-    assert made.html.count("<tr") == 1 + len(examples())
+    made = Notification.of("admins", EXAMPLES).rendered
+    assert made.html.count("<tr") == 1 + len(EXAMPLES)
     assert "labmon alerts ack 17 18 19\n" in made.text + "\n"
 
 
 def test_a_template_replaces_single_blocks_of_the_built_in_one():
     made = render_apart(VALUES, '{% extends "built-in" %}{% block title %}{{ severity }}!{% endblock %}')
     assert made.title == "critical!"
-    assert made.text == Notification.of("admins", examples()).rendered.text
+    assert made.text == Notification.of("admins", EXAMPLES).rendered.text
     assert made.html.count("<tr") == 5
 
 
