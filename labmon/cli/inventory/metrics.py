@@ -15,19 +15,22 @@ from labmon.app.inventory.metrics import (
     number,
     sparkline,
 )
+from labmon.app.names import resolve_system
 from labmon.app.open import open_store
-from labmon.app.scope import check_dept, lab_id
+from labmon.app.scope import dept_id, lab_id
+from labmon.cli import complete
 from labmon.cli.listing import View, listing
 from labmon.cli.options import (
     Dept,
     FormatOption,
     From,
     Lab,
-    SystemID,
+    SystemName,
     To,
     choices,
     connected,
     flag,
+    lasting,
     load,
     numeric,
     option,
@@ -43,7 +46,12 @@ app = typer.Typer(no_args_is_help=True, help="Show current and past readings.")
 NO_SYSTEMS = "no systems yet. Find some with: labmon scan 10.30.5.0/24 --dept 1"
 NOT_MEASURED = "none of them was measured lately. Measure with: labmon collect --all"
 
-Metric = Annotated[str, typer.Argument(metavar="METRIC", help="A metric: cpu_percent, or just cpu.")]
+Metric = Annotated[
+    str,
+    typer.Argument(
+        metavar="METRIC", help="A metric: cpu_percent, or just cpu.", autocompletion=complete.metrics
+    ),
+]
 
 
 @app.command()
@@ -70,9 +78,8 @@ def latest(
 
     usage = None if free is None else "free" if free else "busy"
     with connected(ctx) as connection:
-        check_dept(connection, dept)
-        lab_number = lab_id(connection, lab)
-        rows = latest.latest(connection, utcnow(), dept=dept, lab=lab_number, usage=usage)
+        of, lab_number = dept_id(connection, dept), lab_id(connection, lab)
+        rows = latest.latest(connection, utcnow(), dept=of, lab=lab_number, usage=usage)
     nothing = "no such systems" if view.narrows else f"no {usage} systems" if usage else NO_SYSTEMS
     view.print(LATEST, rows, form, nothing, failed=lambda one: is_stale(one, utcnow()))
     if form is Format.table and rows and all(row.collected_at is None for row in rows):
@@ -92,7 +99,7 @@ class Resolution(StrEnum):
 @listing(ROLLED_UP)
 def range_(
     ctx: typer.Context,
-    system: SystemID,
+    system: SystemName,
     metric: Metric = "cpu_percent",
     first: From = None,
     past: To = None,
@@ -115,7 +122,6 @@ def range_(
 ) -> None:
     """Show one metric of one system over time, by default of the last day."""
     from labmon.messages import utcnow
-    from labmon.store.inventory import systems
     from labmon.store.metrics import series
 
     metric = metric_called(metric)
@@ -127,15 +133,14 @@ def range_(
     config = load(ctx)
     chosen = resolution or series.resolution(begin, end, points, now, keep_5m=config.retention.rollup_5m)
     with open_store(config) as store, store.transaction() as connection:
-        if not systems.systems(connection, ids=[system]):
-            raise UsageError(f"there is no system {system}. See: labmon systems list")
-        rows = series.series(connection, system, metric, begin, end, str(chosen))
+        which = resolve_system(connection, system)
+        rows = series.series(connection, which, metric, begin, end, str(chosen))
     columns = [Column("at", "From" if chosen != "raw" else "At", shown)]
     if chosen == "raw":
         columns.append(Column("avg", metric, number, right=True))
     else:
         columns += ROLLED_UP[1:]
-    view.print(columns, rows, form, f"no readings of {metric} from system {system} in that time")
+    view.print(columns, rows, form, f"no readings of {metric} from system {which} in that time")
     if form is Format.table and rows:
         say(f"{metric}, {chosen}: {sparkline([row.avg for row in rows])}")
 
@@ -146,7 +151,7 @@ def top(
     metric: Metric = "cpu_percent",
     over: Annotated[
         str | None,
-        option("--over", "TIME", "By the average of the last TIME: 24h.", show_default="newest reading"),
+        lasting("--for", "By the average of the last TIME: 24h.", show_default="newest reading"),
     ] = None,
     lowest: Annotated[bool, flag("--lowest", "Lowest values first.")] = False,
     dept: Dept = None,
@@ -160,13 +165,12 @@ def top(
 
     metric = metric_called(metric)
     with connected(ctx) as connection:
-        check_dept(connection, dept)
         rows = top.top(
             connection,
             metric,
             utcnow(),
-            over=duration(over, "--over") if over else None,
-            dept=dept,
+            over=duration(over, "--for") if over else None,
+            dept=dept_id(connection, dept),
             lab=lab_id(connection, lab),
             limit=limit,
             lowest=lowest,
@@ -194,8 +198,7 @@ def summary(
     from labmon.store.metrics import summary
 
     with connected(ctx) as connection:
-        check_dept(connection, dept)
-        rows = summary.summaries(connection, utcnow(), by_lab=by_lab, dept=dept)
+        rows = summary.summaries(connection, utcnow(), by_lab=by_lab, dept=dept_id(connection, dept))
     nothing = "no such rows" if view.narrows else NO_SYSTEMS
     view.print(SUMMARY, rows, form, nothing, failed=lambda one: one.measured < one.systems)
     if form is Format.table and rows and not any(row.measured for row in rows):
