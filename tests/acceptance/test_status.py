@@ -112,7 +112,7 @@ def test_no_worker_and_dead_letters(empty):
     assert [one["text"] for one in status(empty, 2, **enabled)["troubles"]] == ["no worker is running"]
     with psycopg.connect(empty.environ["LABMON_DATABASE_URL"]) as connection:
         connection.execute("SELECT labmon_publish('metrics_queue', 'not json')")
-    empty.run("consume", "--until-empty", "--quiet")
+    empty.run("consume", "--until-empty", "--quiet", code=6)
     (trouble,) = status(empty, 1)["troubles"]
     assert trouble["text"] == "1 dead letter in metrics_queue"
     assert trouble["more"] == "See: labmon dead-letters list metrics_queue"
