@@ -27,6 +27,7 @@ Kind = Literal[
 ]
 # fmt: on
 KINDS: tuple[str, ...] = get_args(Kind)
+CHOICES: dict[str, tuple[str, ...]] = {"kind": KINDS, "severity": get_args(Severity)}
 HINTS = {
     "name": "Small letters, digits and _, such as cpu_high",
     "kind": f"There are: {', '.join(KINDS)}",
@@ -269,7 +270,8 @@ def _in_words(said: str) -> str:
     if not key:
         return said
     if key in HINTS:
-        return f"{key}: {HINTS[key]}"
+        typed = re.fullmatch(r"Invalid enum value '(.*)'", said)
+        return f"{key}: {HINTS[key]}{near(typed[1], CHOICES.get(key, ())) if typed else ''}"
     if re.search(r"float` [<>]=", said):
         return f"{key}: expected a number between -1e15 and 1e15"
     return f"{key}: {in_words(said)}"

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from ipaddress import ip_address
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,8 @@ class Directory:
     def systems(self, word: str) -> list[int]:
         """The numbers of the systems that a word means: one, or all of a lab or department."""
         text = word.strip().casefold()
+        if not text:
+            raise UsageError("an empty word names no system")
         kind, _, rest = text.partition(":")
         if kind in ("lab", "dept") and rest.strip():
             return self._members(word, self._of_lab(rest) if kind == "lab" else self._of_dept(rest))
@@ -128,9 +131,8 @@ class Directory:
         if not members:
             text = foreign(word.strip())[:100]
             known = {one.hostname.casefold() for one in self._all if one.hostname}
-            known |= {name.split(".")[0] for name in known} | {
-                one.lab.casefold() for one in self._all if one.lab
-            }
+            known |= {one for name in known for one in accumulate(name.split("."), "{}.{}".format)}
+            known |= {one.lab.casefold() for one in self._all if one.lab}
             raise UsageError(
                 f"no system, lab or department is called {text!r}"
                 f"{near(text.casefold(), sorted(known)) or '. See: labmon systems list'}"

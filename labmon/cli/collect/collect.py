@@ -42,7 +42,7 @@ SHORTEST = 5.0
 """Seconds between two rounds at least: measuring must not become the machine's load."""
 
 All = Annotated[bool, flag("--all", "All systems in the inventory.")]
-Systems = Annotated[list[str] | None, option("--system", "SYSTEM", f"A system: {CALLED}")]
+Systems = Annotated[list[str] | None, option("--system", "SYSTEM", f"The system: {CALLED}")]
 Hosts = Annotated[
     list[str] | None,
     option("--host", "HOST", "An address or name. Printed but not stored if it is not in the inventory."),
