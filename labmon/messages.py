@@ -264,6 +264,11 @@ class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """0: the first notification. n: notified n times before, and it is still firing."""
     reason: Line | None = None
     """Why the notification is late, or why the alert is over."""
+    kind: Line | None = None
+    """Of the rule; with `metric` it says in which unit value and threshold are."""
+    metric: Line | None = None
+    mount: Line | None = None
+    """The file system that it is about."""
 
     def __post_init__(self) -> None:
         _settle_moments(self)

@@ -58,6 +58,13 @@ def resolve_system(connection: "Connection[Any]", word: str) -> int:
     return found[0]
 
 
+def past_system(connection: "Connection[Any]", word: str) -> int:
+    """The same, but a number is taken as it is: messages of a system that was removed are still kept."""
+    if word.isascii() and word.isdigit() and len(word) < 10:
+        return int(word)
+    return resolve_system(connection, word)
+
+
 class Directory:
     """Looks words up; the inventory is read when the first of them is more than a number."""
 
@@ -84,7 +91,7 @@ class Directory:
             return self._members(word, self._of_lab(rest) if kind == "lab" else self._of_dept(rest))
         if text.isascii() and text.isdigit() and len(text) != 12:
             if int(text) not in self._numbers:
-                raise UsageError(f"there is no system {text[:20]}. See: labmon systems list")
+                self._check_known(int(text))
             return [int(text)]
         found = self._called(text)
         if watched := [one for one in found if one.watched]:
@@ -94,6 +101,12 @@ class Directory:
         if found:
             return [found[0].system_id]
         return self._members(word, self._of_lab(text) or self._of_dept(text))
+
+    def _check_known(self, number: int) -> None:
+        """Raises UsageError for a number that no system has; of one that was merged it says into which."""
+        from labmon.store.inventory.systems import check_known
+
+        check_known(self._connection, [number])
 
     def _called(self, text: str) -> "list[Named]":
         try:

@@ -49,7 +49,9 @@ def ingest_settings(config: "Config") -> "IngestSettings":
     """What the handlers of messages read."""
     from labmon.ingest.settings import IngestSettings
 
-    return IngestSettings(config.queue, config.consume, config.events, config.retention, config.notify)
+    return IngestSettings(
+        config.queue, config.consume, config.events, config.retention, config.notify, config.dashboard
+    )
 
 
 def worker_settings(config: "Config") -> "WorkerSettings":

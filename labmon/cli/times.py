@@ -29,7 +29,10 @@ def moment(text: str) -> datetime:
             at_day = date.today() - timedelta(days=day[1] == "yesterday")
             text = f"{at_day} {day[2] or '00:00'}" if words else ""
         at = datetime.fromisoformat(text.strip())
+        if re.fullmatch(r"[\dW-]+", text.strip()):  # a day: its first moment, wherever the clocks are changed
+            return datetime.fromtimestamp(at.timestamp(), UTC)
         _check_exists(at)
+        _check_once(at)
         return at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
@@ -51,6 +54,22 @@ def _check_exists(at: datetime) -> None:
         f"{at:%Y-%m-%d %H:%M} does not exist: the clocks go from {first:%H:%M} to {past:%H:%M} on that day. "
         "Choose a time before or after, or give its zone, such as 2026-03-01T14:30Z"
     )
+
+
+def _check_once(at: datetime) -> None:
+    """Raise UsageError for a local time that comes twice, since the clocks are put back after it."""
+    if at.tzinfo is not None:
+        return
+    first, second = (at.replace(fold=fold).astimezone() for fold in (0, 1))
+    if first.utcoffset() != second.utcoffset():
+        raise UsageError(
+            f"{at:%Y-%m-%d %H:%M} comes twice on that day, since the clocks are put back. Say which one: "
+            f"{_with_offset(first)} is the first, {_with_offset(second)} the second"
+        )
+
+
+def _with_offset(at: datetime) -> str:
+    return at.isoformat(timespec="seconds" if at.second or at.microsecond else "minutes")
 
 
 def period(begin: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:

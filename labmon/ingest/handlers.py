@@ -177,7 +177,7 @@ def _store_alerts(
     # Nobody is notified of what other programs say of a machine that people took out; but that it is over.
     muted = systems.unwatched(connection, {one.system_id for one in new if one.state == "firing"})
     notified = [
-        (verdict.target.name, alert, about)
+        (verdict.target, alert, about)
         for alert, about in zip(new, deliveries.whereabouts(connection, new), strict=True)
         for verdict in route(alert, about.departments, about.labs, targets)
         if verdict.notified and not (alert.state == "firing" and alert.system_id in muted)

@@ -185,7 +185,7 @@ def test_the_status_travels_through_the_queue_and_the_newest_counts(lab, machine
         }
         for body in (late, late | {"system_id": 77}, late | {"status": "broken"}):
             connection.execute("SELECT labmon_publish('discovery_queue', %s)", [json.dumps(body)])
-    said = lab.run("consume", "--until-empty").stderr
+    said = lab.run("consume", "--until-empty", code=6).stderr
     assert "discovery_queue: 2 stored, 2 to the dead letters" in said
     assert listed(lab)["127.0.0.3"]["status"] == "refused"
     letters = lab.run("dead-letters", "list", "discovery").stdout

@@ -150,6 +150,7 @@ def collect_once(
             raise UsageError(none_selected(selection, fleet, setup.fleet.place))
         yield Started(due, run.resting)
         if not due.now:
+            setup.heartbeat.request()
             return
         with (
             held(state_dir, selection, run.machines),
@@ -172,6 +173,8 @@ def collect_once(
             finally:
                 counters.save()
                 run.retries.save()
+    if not (sink.spooled or stop.is_set()):
+        setup.heartbeat.request()
     yield Finished(due, results, sink.rejected, sink.spooled, key_changes, run.other_accounts)
 
 

@@ -60,6 +60,8 @@ def set_lab(
     known = [one for one in labs.names(connection) if dept in (None, one.dept_id)]
     made = not labs_called(lab, known)
     if made:
+        if remove and not add:
+            find_lab(lab, known)  # raises, with the nearest name: nothing can be taken out of a new lab
         if dept is None:
             raise UsageError(f"there is no lab {lab!r}. To make it, give its department: --dept N")
         there = [one.dept_id for one in inventory.departments(connection)]
@@ -71,11 +73,16 @@ def set_lab(
         dept = next(one.dept_id for one in known if one.lab_id == lab_id)
     if name is not None:
         labs.rename(connection, lab_id, _checked_name(name))
-    leaving = _systems_at(connection, remove, dept, notice)
+    leaving = _systems_at(connection, remove, dept, lambda text: None)
     coming = _systems_at(connection, add, dept, notice)
     with steps.step(connection, [*leaving, *coming], "labs set", current_user()):
         removed = labs.take_out(connection, leaving, lab_id)
         added = labs.place(connection, coming, lab_id)
+    if remove and not removed:
+        notice(
+            f"nothing removed: none of these systems is in lab {lab_id}. "
+            f"See: labmon systems list --lab {lab_id}"
+        )
     (now,) = [one for one in labs.labs(connection, dept=dept) if one.lab_id == lab_id]
     return ChangedLab(now, made, added, removed)
 

@@ -9,7 +9,7 @@ from labmon.app.alerts.incidents import HISTORY, LIST, STEPS, IncidentRow, check
 from labmon.app.audit import record
 from labmon.app.scope import current_user, scope
 from labmon.cli import complete
-from labmon.cli.alerts import deliveries, dry_run, rules
+from labmon.cli.alerts import deliveries, dry_run, rules, template
 from labmon.cli.options import (
     Comment,
     Dept,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="List, acknowledge, silence and configure alerts.")
 app.add_typer(rules.app, name="rules")
+app.add_typer(template.app, name="template")
 app.command("deliveries")(deliveries.deliveries)
 app.command("test")(dry_run.test)
 

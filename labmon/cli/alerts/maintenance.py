@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from labmon.app.alerts.maintenance import COLUMNS, MaintenanceRow, described, find, plan, planned, when
+from labmon.app.alerts.maintenance import COLUMNS, TABLE, MaintenanceRow, described, find, plan, planned, when
 from labmon.app.audit import record
 from labmon.app.scope import scope
 from labmon.cli.confirm import confirm
@@ -106,6 +106,9 @@ def add(
         following = f", next {when(made.begins)}" if made.begins and not made.active else ""
         until = f", until {when(made.until)}" if made.until and made.active else ""
         state = "on now" if made.active else "not yet on"
+        if made.always and not made.until:
+            end = f"To end it: labmon maintenance remove {made.maintenance_id}"
+            until = f". Its hours are the whole week, so it never ends. {end}"
         say(f"maintenance {made.maintenance_id} of {about}: {state}{until}{following}")
 
 
@@ -121,7 +124,8 @@ def list_(
 
     with connected(ctx) as connection:
         rows = [MaintenanceRow.of(one) for one in maintenance.maintenances(connection, utcnow(), over=over)]
-    print_rows(COLUMNS, rows, form, "no maintenance. Add one with: labmon maintenance add --lab 3 --for 2h")
+    columns = TABLE if form is Format.table else COLUMNS
+    print_rows(columns, rows, form, "no maintenance. Add one with: labmon maintenance add --lab 3 --for 2h")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from labmon.cli.confirm import confirm
 from labmon.cli.options import Dept, FormatOption, Lab, Quiet, System, Yes, connected, flag, lasting, option
 from labmon.cli.output import Format, print_rows, say
 from labmon.errors import UsageError
+from labmon.readable import plural
 from labmon.text import NotText, decode, read_text
 
 app = typer.Typer(no_args_is_help=True, help="Configure the rules that raise alerts.")
@@ -173,7 +174,11 @@ def remove(ctx: typer.Context, which: Which, yes: Yes = False, quiet: Quiet = Fa
     with connected(ctx) as connection:
         number, rule = stored.find(connection, which)
         firing = len(incidents.standing(connection, rule=rule.name))
-        ends = f" Up to {firing} alerts end that are firing now." if firing else ""
+        ends = (
+            f" Up to {plural(firing, 'alert')} that {'is' if firing == 1 else 'are'} firing now will end."
+            if firing
+            else ""
+        )
         confirm(f"Remove rule {number}, {rule.name}, {rule.scope}?{ends}", yes=yes)
         stored.remove(connection, number)
         record(connection, "rules.remove", f"rule {number} {rule.name}", {"scope": str(rule.scope)})
@@ -208,13 +213,13 @@ def import_(
         gone = rules.others(connection, kept) if replace else {}
         if gone:
             names = ", ".join(gone.values())
-            confirm(f"Remove {len(gone)} rules that are not in {file}: {names}?", yes=yes)
+            confirm(f"Remove {plural(len(gone), 'rule')} not in {file}: {names}?", yes=yes)
         for one in gone:
             stored.remove(connection, one)
         record(connection, "rules.import", str(file), {"rules": len(kept), "removed": len(gone)})
     if not quiet:
         removed = f", {len(gone)} removed" if gone else ""
-        say(f"{len(kept)} rules read from {file}{removed}")
+        say(f"{plural(len(kept), 'rule')} read from {file}{removed}")
 
 
 def _read(file: Path) -> str:

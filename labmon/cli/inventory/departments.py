@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from labmon.app.audit import record
-from labmon.app.inventory.departments import COLUMNS, checked_name, network
+from labmon.app.inventory.departments import COLUMNS, checked_name, host_in, network
 from labmon.cli.options import LARGEST, FormatOption, NewAs, choices, connected, flag, option
 from labmon.cli.output import Format, print_rows, say
 from labmon.errors import UsageError
@@ -51,6 +51,9 @@ def set_(
     name = None if name is None else checked_name(name, "--name")
     code = None if code is None else checked_name(code, "--code")
     subnets = [] if no_subnets else [network(text) for text in subnet] if subnet else None
+    for text, taken in zip(subnet or (), subnets or (), strict=False):
+        if given := host_in(text, taken):
+            say(f"--subnet {given} is a machine's address: taken as its network, {taken}")
     with connected(ctx) as connection:
         departments.set_department(connection, dept, name=name, code=code, subnets=subnets, new_as=new_as)
         changed = {"name": name, "code": code, "subnets": subnets, "new_as": new_as}

@@ -10,6 +10,7 @@ from labmon.app.scope import dept_id
 from labmon.cli.confirm import confirm
 from labmon.cli.options import Dept, FormatOption, LabName, Yes, connected, option
 from labmon.cli.output import Format, print_rows, say
+from labmon.readable import plural
 from labmon.text import foreign
 
 app = typer.Typer(no_args_is_help=True, help="List and change labs and the systems in them.")
@@ -68,7 +69,7 @@ def set_(
         f"{done.removed} removed" if done.removed else "",
     ]
     did = ", ".join(filter(None, changes))
-    what = f"{now.systems} system{'s' * (now.systems != 1)}"
+    what = plural(now.systems, "system")
     say(f"lab {now.lab_id}, {foreign(now.name)}: {what}{f' ({did})' if did else ''}")
 
 
@@ -88,4 +89,4 @@ def remove(
         confirm(f"Remove lab {found.lab_id}, {found.name}?", yes=yes, consequences=goes)
         left = inventory.remove(connection, found.lab_id)
         record(connection, "labs.remove", f"lab {found.lab_id} {found.name}", {"systems": left})
-    say(f"lab {found.lab_id} removed; {left} systems are without a lab now")
+    say(f"lab {found.lab_id} removed; {plural(left, 'system')} without a lab now")

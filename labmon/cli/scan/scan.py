@@ -26,6 +26,7 @@ from labmon.cli.options import (
 from labmon.cli.output import Format, notice, print_rows, say
 from labmon.cli.scan.view import live, say_changes
 from labmon.errors import Exit
+from labmon.readable import plural
 from labmon.signals import exit_code, stops_on_interrupt
 from labmon.text import foreign
 
@@ -162,7 +163,7 @@ def _say(result: "ScanResult", config: "Config", dry_run: bool) -> None:
     seconds = (result.finished_at - result.started_at).total_seconds()
     stored = destination(config, config.queue.discovery_queue, result.sink)
     done = "not stored (--dry-run)" if dry_run else stored
-    lost = f"; {result.rejected} messages could not be stored" if result.rejected else ""
+    lost = f"; {plural(result.rejected, 'message')} could not be stored" if result.rejected else ""
     say(f"{answered(result.hosts, result.targets)} in {seconds:.1f} s; {done}{lost}")
     if not dry_run and result.link_local:
         say(f"not stored: {result.link_local} at link-local addresses, which mean nothing on another machine")

@@ -7,6 +7,8 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
+from labmon.errors import UsageError
+
 
 @dataclass(frozen=True, slots=True)
 class Department:
@@ -47,7 +49,22 @@ def set_department(
     subnets: Sequence[str] | None = None,
     new_as: str | None = None,
 ) -> None:
-    """Make it, or change what is given; None leaves as it is."""
+    """Make it, or change what is given; None leaves as it is.
+
+    Raises UsageError for a subnet that another department has: a machine found there belongs to one of them.
+    A part of another's subnet may be its own.
+    """
+    subnets = None if subnets is None else list(dict.fromkeys(subnets))
+    taken = connection.execute(
+        "SELECT dept_id, subnet::text FROM departments, unnest(subnets) AS subnet "
+        "WHERE dept_id <> %s AND subnet = ANY(%s::text[]::cidr[]) ORDER BY dept_id LIMIT 1",
+        [dept, subnets or []],
+    ).fetchone()
+    if taken is not None:
+        raise UsageError(
+            f"subnet {taken[1]} is department {taken[0]}'s. Take it from there first, with the subnets that "
+            f"stay: labmon departments set {taken[0]} --subnet CIDR, or --no-subnets"
+        )
     connection.execute(
         """
         INSERT INTO departments (dept_id, code, name, subnets, new_as)
@@ -59,11 +76,5 @@ def set_department(
             subnets = COALESCE(%(subnets)s::text[]::cidr[], departments.subnets),
             new_as = COALESCE(%(new_as)s, departments.new_as)
         """,
-        {
-            "dept": dept,
-            "code": code,
-            "name": name,
-            "subnets": None if subnets is None else list(subnets),
-            "new_as": new_as,
-        },
+        {"dept": dept, "code": code, "name": name, "subnets": subnets, "new_as": new_as},
     )

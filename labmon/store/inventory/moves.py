@@ -135,6 +135,7 @@ FROM taken GROUP BY 2
 _TAKE_STATUS = """
 UPDATE systems old SET
     last_collected = GREATEST(old.last_collected, fresh.last_collected),
+    measured_at = GREATEST(labmon_measured(old), LEAST(fresh.last_collected, fresh.measured_at)),
     status = CASE WHEN is_newer THEN fresh.status ELSE old.status END,
     status_since = CASE WHEN is_newer THEN fresh.status_since ELSE old.status_since END,
     status_at = CASE WHEN is_newer THEN fresh.status_at ELSE old.status_at END,

@@ -15,7 +15,7 @@ IDLE = 20.0
 """Percent of CPU up to which a machine without a logged-in user counts as free."""
 
 USAGE: LiteralString = """
-CASE WHEN last_collected > %(now)s - %(fresh)s THEN
+CASE WHEN labmon_measured(systems) > %(now)s - %(fresh)s THEN
     CASE WHEN logged_in_users > 0 OR cpu_percent > %(idle)s THEN 'busy'
          WHEN logged_in_users = 0 AND cpu_percent IS NOT NULL THEN 'free' END
 END
@@ -84,7 +84,7 @@ def latest(
     usage: str | None = None,
 ) -> list[Latest]:
     """Machines that are watched, by address, or those of these ids; None does not restrict."""
-    with connection.cursor(row_factory=class_row(Latest), binary=True) as cursor:
+    with connection.cursor(row_factory=class_row(Latest)) as cursor:
         cursor.execute(
             f"""
             SELECT * FROM (

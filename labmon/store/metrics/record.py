@@ -41,6 +41,7 @@ _SEEN_AT = f"CASE WHEN last_collected IS NOT NULL THEN {believable('last_seen')}
 _SEEN = f"""
 UPDATE systems SET
     last_collected = newest.at,
+    measured_at = LEAST(newest.at, now()),
     last_seen = GREATEST({believable("last_seen")}, LEAST(newest.at, now())),
     status = CASE WHEN {_IS_NEWS} THEN 'active' ELSE status END,
     status_since = CASE WHEN {_IS_NEWS} AND (status <> 'active' OR status_since > now()) THEN newest.at

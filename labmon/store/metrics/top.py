@@ -52,7 +52,7 @@ def top(
     if over is None:
         source = SQL(
             "(SELECT systems.*, newest.{metric} AS value, NULL::real AS highest FROM {newest} "
-            "WHERE last_collected > %(now)s - %(fresh)s) each WHERE "
+            "WHERE labmon_measured(systems) > %(now)s - %(fresh)s) each WHERE "
         ).format(metric=Identifier(metric), newest=SQL(NEWEST))
     else:
         level = _level(over)
@@ -61,7 +61,7 @@ def top(
         source = SQL(
             """
             systems, LATERAL (
-                SELECT sum(total) / NULLIF(sum(number), 0) AS value, max(most)::real AS highest FROM (
+                SELECT (sum(total) / NULLIF(sum(number), 0))::real AS value, max(most)::real AS highest FROM (
                     SELECT {average}::double precision * COALESCE({count}, readings),
                            COALESCE({count}, readings), {most}::double precision
                     FROM {table} AS sums

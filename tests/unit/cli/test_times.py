@@ -93,11 +93,40 @@ def test_a_time_that_does_not_exist_is_refused_with_the_gap(zone, name, text, ga
 
 
 @pytest.mark.parametrize(
-    "text", ["2027-03-28 01:59", "2027-03-28 03:00", "2027-10-31 02:30", "2027-03-28T02:30Z"]
+    "text", ["2027-03-28 01:59", "2027-03-28 03:00", "2027-10-31 03:00", "2027-03-28T02:30Z"]
 )
 def test_the_times_around_a_gap_exist(zone, text):
     zone("Europe/Berlin")
     moment(text)
+
+
+@pytest.mark.parametrize(
+    "name, text, first, second",
+    [
+        ("Europe/Berlin", "2027-10-31 02:30", "02:30+02:00", "02:30+01:00"),
+        ("America/New_York", "2027-11-07 01:00", "01:00-04:00", "01:00-05:00"),
+        ("Australia/Lord_Howe", "2027-04-04 01:59:59", "01:59:59+11:00", "01:59:59+10:30"),
+    ],
+)
+def test_a_time_that_comes_twice_is_refused_with_both_and_each_is_taken(zone, name, text, first, second):
+    zone(name)
+    with pytest.raises(UsageError) as refused:
+        moment(text)
+    assert f"{text[:10]}T{first} is the first, {text[:10]}T{second} the second" in str(refused.value)
+    assert moment(f"{text[:10]}T{first}") < moment(f"{text[:10]}T{second}")
+
+
+@pytest.mark.parametrize(
+    "name, day, begins",
+    [
+        ("Africa/Cairo", "2027-04-30", datetime(2027, 4, 29, 22, tzinfo=UTC)),  # begins at 01:00
+        ("America/Havana", "2027-11-07", datetime(2027, 11, 7, 4, tzinfo=UTC)),  # its first hour comes twice
+        ("Europe/Berlin", "2027-10-31", datetime(2027, 10, 30, 22, tzinfo=UTC)),
+    ],
+)
+def test_a_day_is_its_first_moment_also_where_the_clocks_change_at_midnight(zone, name, day, begins):
+    zone(name)
+    assert moment(day) == begins
 
 
 @pytest.mark.parametrize("name", ["Bogus", "Europe/Berlim", ":Mars/Phobos"])

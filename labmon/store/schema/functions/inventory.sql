@@ -54,3 +54,9 @@ BEGIN
     RETURN NEW;
 END
 $$;
+
+-- When a machine's newest reading was taken, but not later than it came: where the clock of a collector or a machine is
+-- ahead, nobody lives longer. NULL for one that was never measured.
+CREATE OR REPLACE FUNCTION labmon_measured(system systems) RETURNS timestamptz IMMUTABLE PARALLEL SAFE LANGUAGE sql AS $$
+    SELECT CASE WHEN system.last_collected IS NOT NULL THEN LEAST(system.last_collected, system.measured_at) END
+$$;
