@@ -105,7 +105,7 @@ def _config(ctx: typer.Context) -> "Config | None":
 
 
 def _ask(ctx: typer.Context, read: "Callable[[Connection[Any]], Any]") -> Any:
-    """What `read` finds in the database; nothing where it is away, or is embedded and does not run."""
+    """What `read` finds in the database; nothing where it is away, or embedded and not running."""
     import logging
 
     import msgspec
