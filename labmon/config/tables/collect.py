@@ -103,6 +103,24 @@ class CollectConfig(Table, frozen=True, kw_only=True):
     deadline: Annotated[
         Seconds, comment("Time limit per machine for connecting, logging in and measuring.", least=1)
     ] = Seconds(20)
+    facts: Annotated[
+        bool,
+        comment(
+            "Ask each machine once a day, and after a boot, what it is: model, system, disks, cards. See: "
+            "labmon systems facts"
+        ),
+    ] = True
+    image_file: Annotated[
+        str,
+        comment("A file on the machines whose first line is the version of their image. Empty: none."),
+    ] = ""
+    sudo_serial: Annotated[
+        bool,
+        comment(
+            "Ask for the serial number with `sudo -n dmidecode` where the account may not read it. The line for "
+            "sudoers: examples/facts/README.md"
+        ),
+    ] = False
     retry_first: Annotated[
         Seconds,
         comment("A machine that failed is skipped for this long, doubled with each further failure."),
@@ -115,3 +133,7 @@ class CollectConfig(Table, frozen=True, kw_only=True):
             "bastion, ssh_config, pinned host key), and with --retry-all. 0s: no backoff, retry every time."
         ),
     ] = Seconds(1800)
+
+    def __post_init__(self) -> None:
+        if not (self.image_file.isprintable() and self.image_file[:1] in ("", "/")):
+            raise ValueError("`image_file`: expected a path on the machines that begins with /")
