@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from labmon.message_fields import Count, Id, Line, Mac, Moment, Percent, settle_moments
 
+
 class Disk(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A disk that is built in."""
 

@@ -18,12 +18,11 @@ from labmon import unusual_json
 from labmon.address import fault
 from labmon.errors import Undecodable
 from labmon.facts import Facts as Facts
-from labmon.message_fields import SMALLEST as SMALLEST
 from labmon.message_fields import LINE as LINE
-from labmon.message_fields import Amount, BigId, Celsius, Count, Mac, Percent
+from labmon.message_fields import SMALLEST as SMALLEST
+from labmon.message_fields import Amount, BigId, Celsius, Count, Mac, Moment, Percent, settle_moments
 from labmon.message_fields import Id as Id
 from labmon.message_fields import Line as Line
-from labmon.message_fields import Moment, settle_moments
 
 MAX_BODY = 64 * 1024
 """Bytes. Ours are under 1 KB; the limit keeps a runaway sender out of the database."""

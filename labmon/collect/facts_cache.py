@@ -95,9 +95,7 @@ class FactsCache:
         moved = result.mounts is not None and (result.facts is not None or _moved(entry.mounts, uses))
         if result.facts is None and not moved:
             return None
-        facts = result.facts and in_bounds(
-            _with_server(result.facts, result.ssh_server), _FACTS_BYTES
-        )
+        facts = result.facts and in_bounds(_with_server(result.facts, result.ssh_server), _FACTS_BYTES)
         if moved:
             self._keep(key, sent_at=self._clock(), mounts=uses)
         return _bounded(number, now, facts, list(result.mounts or ()) if moved else None)
@@ -108,9 +106,7 @@ class FactsCache:
             return
         with files.locked(self._path):
             oldest = self._clock() - KEPT
-            kept = {
-                key: one for key, one in self._read().items() if max(one.asked_at, one.sent_at) >= oldest
-            }
+            kept = {key: one for key, one in self._read().items() if max(one.asked_at, one.sent_at) >= oldest}
             changed, self._changed = self._changed, set()
             kept |= {key: self._entries[key] for key in changed}
             if not files.replace(self._path, msgspec.msgpack.encode(kept)):

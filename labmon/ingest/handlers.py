@@ -24,6 +24,7 @@ from labmon.messages import (
     Alert,
     AnyMessage,
     Discovery,
+    Facts,
     Metrics,
     ScanFinished,
     SystemStatus,
@@ -35,6 +36,7 @@ from labmon.messages import (
 from labmon.pg import Connection, NumericValueOutOfRange
 from labmon.store import events
 from labmon.store.inventory import systems
+from labmon.store.inventory.facts import record_facts
 from labmon.store.inventory.scans import record_scans
 from labmon.store.inventory.statuses import record_statuses
 from labmon.store.metrics.pack import known_already
@@ -114,16 +116,18 @@ def _handler(queue: str, store: StoreBatch, recorded: bool) -> Handler:
 def _store_discoveries(
     connection: Connection[Any], bodies: Sequence[bytes], now: datetime, *, skew: timedelta
 ) -> dict[int, Rejection]:
-    """Machines found, finished scans, and statuses of machines."""
+    """Machines found, finished scans, statuses of machines, and what machines say of themselves."""
     found, rejected = _decoded(bodies, decode_discovery)
     _reject_future(found, rejected, now + skew)
-    statuses = {place: one for place, one in found.items() if isinstance(one, SystemStatus)}
+    about = {place: one for place, one in found.items() if isinstance(one, SystemStatus | Facts)}
     kept = _kept(found, rejected)
     systems.record_discoveries(connection, [one for one in kept if isinstance(one, Discovery)])
     record_scans(connection, [one for one in kept if isinstance(one, ScanFinished)])
-    if statuses:
-        _reject_unknown(statuses, rejected, systems.hold(connection, _systems(statuses)))
-        record_statuses(connection, _kept(statuses, rejected))
+    if about:
+        _reject_unknown(about, rejected, systems.hold(connection, _systems(about)))
+        told = _kept(about, rejected)
+        record_statuses(connection, [one for one in told if isinstance(one, SystemStatus)])
+        record_facts(connection, [one for one in told if isinstance(one, Facts)])
     return rejected
 
 
@@ -199,12 +203,14 @@ def _reject_future(found: Mapping[int, AnyMessage], rejected: dict[int, Rejectio
                 rejected[place] = Rejection(f"{name} {moment.isoformat()} is in the future: a wrong clock")
 
 
-def _systems(found: Mapping[int, Metrics | Alert | SystemStatus]) -> set[int]:
+def _systems(found: Mapping[int, Metrics | Alert | SystemStatus | Facts]) -> set[int]:
     return {one.system_id for one in found.values()}
 
 
 def _reject_unknown(
-    found: Mapping[int, Metrics | Alert | SystemStatus], rejected: dict[int, Rejection], known: set[int]
+    found: Mapping[int, Metrics | Alert | SystemStatus | Facts],
+    rejected: dict[int, Rejection],
+    known: set[int],
 ) -> None:
     for place, one in found.items():
         if one.system_id not in known and not (isinstance(one, Alert) and one.system_id == OURSELVES):

@@ -118,7 +118,11 @@ class CollectRun:
         dept, lab = self._place.get(result.target.system_id, (None, None))
         try:
             now = utcnow()
-            for message in (result.message, self.retries.record(result, now), self.facts.message(result, now)):
+            for message in (
+                result.message,
+                self.retries.record(result, now),
+                self.facts.message(result, now),
+            ):
                 if message:
                     sink.send(message, dept=dept, lab=lab, database=self.inventory)
         except LabmonError:

@@ -20,6 +20,7 @@ from labmon.app.inventory.systems import (
 )
 from labmon.app.scope import check_dept, lab_id
 from labmon.cli.inventory import trust
+from labmon.cli.inventory.facts import Where, facts
 from labmon.cli.options import (
     LARGEST,
     Dept,
@@ -41,6 +42,7 @@ from labmon.text import nearest
 
 app = typer.Typer(no_args_is_help=True, help="List, show and change the systems in the inventory.")
 app.command()(trust.trust)
+app.command()(facts)
 
 
 class SetStatus(StrEnum):
@@ -62,6 +64,7 @@ def list_(
         bool | None,
         flag("--gone/--present", "Only systems that the last scan of their address did not find, or did."),
     ] = None,
+    where: Where = None,
     form: FormatOption = Format.table,
 ) -> None:
     """List systems: status, since when, and newest readings.
@@ -69,15 +72,22 @@ def list_(
     Measured is the time of the last successful measurement, Seen the last time that a scan or a measurement
     found the machine.
     """
-    from labmon.store.inventory import systems
+    from labmon.app.inventory.facts import conditions
+    from labmon.store.inventory import facts, systems
 
+    wanted = conditions(where or ())
     statuses = [status_called(text) for text in status or ()] or None
     with connected(ctx) as connection:
         check_dept(connection, dept)
         rows = systems.stream(
-            connection, dept=dept, lab=lab_id(connection, lab), gone=gone, statuses=statuses
+            connection,
+            dept=dept,
+            lab=lab_id(connection, lab),
+            ids=facts.matching(connection, wanted) if wanted else None,
+            gone=gone,
+            statuses=statuses,
         )
-        filtered = gone is not None or statuses or lab or dept
+        filtered = gone is not None or statuses or lab or dept or wanted
         hint = "no systems yet. Find some with: labmon scan 10.30.5.0/24 --dept 1"
         print_rows(COLUMNS, rows, form, "no such systems" if filtered else hint)
 
@@ -196,14 +206,19 @@ def show(
     form: FormatOption = Format.table,
 ) -> None:
     """Show everything known about one system, and its history."""
-    from labmon.store.inventory import history, systems
+    from labmon.app.inventory.facts import MOUNTS, SHOWN_IN_SHORT, SystemReport, facts_of_one
+    from labmon.store.inventory import facts, history, systems
 
     with connected(ctx) as connection:
         systems.check_known(connection, [system])
         (one,) = systems.systems(connection, ids=[system])
+        told = facts.facts(connection, ids=[system])
+        mounts = facts.mounts(connection, system)
         happened = history.changes(connection, system_id=system, limit=20)
     if form is not Format.table:
-        print_rows([Column(name, name) for name in asdict(one)], [one], form)
+        columns = [Column(name, name) for name in asdict(one)]
+        whole = SystemReport.of(one, told, mounts)
+        print_rows(columns, [whole], form)
         return
     known = {column.field: column for column in COLUMNS + SIZES}
     pairs = []
@@ -213,7 +228,14 @@ def show(
             text = shown(value) if isinstance(value, datetime) else column.show(value)
             means = f" ({MEANING[text]})" if name == "status" else ""
             pairs.append((name.replace("_", " "), f"{text}{means}"))
+    taken = {name for name, _ in pairs}
+    for known_fact in facts_of_one(told[0]) if told else ():
+        if known_fact[0] in SHOWN_IN_SHORT and known_fact[0] not in taken:
+            pairs.append(known_fact)
     print_facts(pairs, 17)
+    if mounts:
+        typer.echo()
+        print_rows(MOUNTS, mounts, form)
     if happened:
         typer.echo()
         columns = [

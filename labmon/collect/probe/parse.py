@@ -63,9 +63,9 @@ class Report:
     sample: Sample
     hardware: Hardware
     missing: tuple[str, ...]  #: what every such system has and this output has not: "cpu", "memory", ...
+    impossible: tuple[str, ...] = ()  #: counters and readings that were left out for being what cannot be
     mounts: tuple[FileSystem, ...] | None = None  #: the local file systems; None where nobody looked
     facts: MachineFacts | None = None  #: where the machine was asked for them
-    impossible: tuple[str, ...] = ()  #: counters and readings that were left out for being what cannot be
 
 
 def parse(output: bytes, received_at: datetime, before: Sample | None = None) -> Report:

@@ -47,6 +47,13 @@ BEGIN
 END
 $$;
 
+-- The file system that an incident is about: its subject or, of the readings' disk_percent, the root, where there is one.
+CREATE OR REPLACE FUNCTION labmon_alert_mount(system integer, subject text, metric text) RETURNS text
+STABLE LANGUAGE sql AS $$
+    SELECT CASE WHEN metric = 'disk_percent' AND system <> 0 THEN COALESCE(
+        NULLIF(subject, ''), (SELECT mount FROM filesystems WHERE system_id = system AND mount = '/')) END
+$$;
+
 -- Why these incidents are not to be notified at that moment; the others have no row. Of two limits of one metric
 -- only the worse is notified: a disk that is full is not reported as nearly full as well.
 CREATE OR REPLACE FUNCTION labmon_alerts_muted(moment timestamptz, incidents bigint[])
@@ -85,7 +92,7 @@ RETURNS TABLE (alert_id bigint, why text) STABLE LANGUAGE sql AS $$
         FROM incident JOIN alert_rules AS rule USING (rule_id), LATERAL (
             -- OFFSET 0: by the system, through the index. The planner would compare all with all.
             SELECT alert_type, severity, rule_id FROM alert_incidents AS open
-            WHERE open.system_id = incident.system_id AND rule_id IS NOT NULL AND resolved_at IS NULL
+            WHERE open.system_id = incident.system_id AND open.subject = incident.subject AND rule_id IS NOT NULL AND resolved_at IS NULL
               AND kind = 'threshold' AND fired_at IS NOT NULL OFFSET 0
         ) AS worse JOIN alert_rules AS its ON its.rule_id = worse.rule_id
         WHERE its.metric = rule.metric
@@ -128,7 +135,7 @@ BEGIN
         UPDATE alert_incidents AS incident SET muted = why FROM mute
         WHERE incident.alert_id = mute.alert_id AND muted IS DISTINCT FROM why
     ), telling AS (
-        SELECT incident.*, name, note, repeat_after, incident.kind IN ('lab_down', 'network_down') AS is_larger,
+        SELECT incident.*, name, note, repeat_after, metric, incident.kind IN ('lab_down', 'network_down') AS is_larger,
                CASE WHEN resolved_at IS NOT NULL THEN resolved_at WHEN told IS NULL THEN fired_at ELSE moment END AS at,
                CASE WHEN resolved_at IS NULL AND told IS NOT NULL THEN repeats + 1 ELSE 0 END AS repeat
         FROM alert_incidents AS incident LEFT JOIN alert_rules USING (rule_id)
@@ -159,6 +166,7 @@ BEGIN
             'rule', COALESCE(name, alert_type),
             'since', labmon_moment(fired_at),
             'note', note,
+            'mount', labmon_alert_mount(system_id, subject, metric),
             'subject', NULLIF(subject, ''),
             'dept_id', dept_id,
             'lab_id', lab_id,

@@ -68,7 +68,7 @@ BEGIN
             FROM alert_rules JOIN alert_coverage USING (rule_id) JOIN filesystems USING (system_id)
             JOIN systems USING (system_id)
             WHERE enabled AND kind = 'rate' AND metric = 'disk_percent' AND mount <> '/'
-              AND (evaluated_at IS NULL OR evaluated_at NOT BETWEEN moment - interval '5 min' AND moment - interval '1 s')
+              AND evaluated_at = moment  -- by labmon_tick_rate, which comes before
         ) AS now JOIN LATERAL (
             SELECT count(*), regr_slope(value, EXTRACT(epoch FROM point.at - moment)::double precision) AS slope,
                    max(point.at) - min(point.at) AS covered

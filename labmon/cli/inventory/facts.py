@@ -1,0 +1,68 @@
+"""`labmon systems facts`: what machines say of themselves."""
+
+from typing import Annotated
+
+import typer
+
+from labmon.cli.options import LARGEST, FormatOption, From, Limit, connected, flag, option
+from labmon.cli.output import Format, print_facts, print_rows, say
+from labmon.errors import UsageError
+
+Where = Annotated[
+    list[str] | None,
+    option(
+        "--where", "FACT~TEXT", "Only systems whose fact holds the text; =, !=, <, > compare. Repeatable."
+    ),
+]
+
+
+def facts(
+    ctx: typer.Context,
+    system: Annotated[
+        list[int] | None, typer.Argument(min=1, max=LARGEST, metavar="[ID]...", help="Only these systems.")
+    ] = None,
+    where: Where = None,
+    changed: Annotated[bool, flag("--changed", "List what changed instead, newest last.")] = False,
+    from_: From = None,
+    limit: Limit = 100,
+    form: FormatOption = Format.table,
+) -> None:
+    """Show what the machines are: system, model, serial number, disks, cards.
+
+    Each is asked once a day and after a boot, when it is measured.
+
+    labmon systems facts --where os~Ubuntu --where "cpu_cores>8"
+    """
+    from labmon.app.inventory.facts import CHANGES, COLUMNS, MOUNTS, conditions, facts_of_one, row
+    from labmon.cli.times import moment
+    from labmon.store.inventory import facts as store
+    from labmon.store.inventory import systems
+
+    if from_ is not None and not changed:
+        raise UsageError("--from is of --changed")
+    wanted = conditions(where or ())
+    first = None if from_ is None else moment(from_)
+    with connected(ctx) as connection:
+        systems.check_known(connection, system or ())
+        ids = list(system) if system else None
+        if changed:
+            if wanted:
+                matching = set(store.matching(connection, wanted))
+                ids = [one for one in ids if one in matching] if ids else sorted(matching)
+            rows = store.changes(connection, ids=ids, first=first, limit=limit)
+            print_rows(CHANGES, rows, form, "no fact has changed")
+            return
+        found = store.facts(connection, ids=ids, conditions=wanted)
+        mounts = store.mounts(connection, system[0]) if system and len(system) == 1 else []
+    if form is not Format.table or len(system or ()) != 1 or not found:
+        nothing = "no such systems" if system or wanted else "no facts yet. They come with: labmon collect"
+        print_rows(COLUMNS, map(row, found), form, nothing)
+        return
+    print_facts(facts_of_one(found[0]), 19)
+    if mounts:
+        typer.echo()
+        print_rows(MOUNTS, mounts, form)
+    if found[0].facts.serial is None and found[0].facts.vendor:
+        say(
+            "no serial number: the account may not read it. See examples/facts/README.md for the sudoers line"
+        )
