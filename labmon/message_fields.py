@@ -1,7 +1,7 @@
 """The types of the fields of messages, with their bounds."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Protocol
+from typing import Annotated, Any
 
 from msgspec import Meta
 from msgspec.structs import force_setattr
@@ -29,21 +29,14 @@ Line = Annotated[str, Meta(min_length=1, max_length=LINE, pattern=r"^[^\x00-\x1f
 Mac = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")]
 
 
-class HasMoments(Protocol):
-    """A message with times."""
-
-    @property
-    def moments(self) -> dict[str, datetime]:
-        """Its times, by the names of their fields."""
-
-
 _ATTRIBUTES = {"timestamp": "at"}
 """Of fields that have another name in JSON."""
 
 
-def settle_moments(message: HasMoments) -> None:
-    """Its times in UTC, and within what PostgreSQL and Python can hold: both stop somewhere, and PostgreSQL
-    takes no offset of 16 hours or more, though RFC 3339 does. A machine's clock never needs to go there."""
+def settle_moments(message: Any) -> None:
+    """Have a message's times, its `moments`, in UTC, and within what PostgreSQL and Python can hold: both
+    stop somewhere, and PostgreSQL takes no offset of 16 hours or more, though RFC 3339 does. A machine's clock
+    never needs to go there."""
     for name, moment in message.moments.items():
         if moment.tzinfo is not UTC:
             try:

@@ -1,8 +1,9 @@
 """The messages of the pipeline, and their JSON.
 
 `Discovery`, `Metrics` and `Alert` have exactly the bodies of the message guide; any program may send
-them. `ScanFinished` closes a scan, `SystemStatus` says how a machine fares, `Facts` what it is. Unknown fields are ignored, so a
-newer sender does no harm; a missing or wrong one raises `Undecodable` with the field's path.
+them. `ScanFinished` closes a scan, `SystemStatus` says how a machine fares, `Facts` what it is. Unknown
+fields are ignored, so a newer sender does no harm; a missing or wrong one raises `Undecodable` with the
+field's path.
 """
 
 import random

@@ -2,8 +2,8 @@
 
     state/facts      MessagePack: {machine: Entry}
 
-A machine is asked when a day has passed and after a boot, in the session in which it is measured anyway. It is
-noted as asked before it answers: one whose answer takes too long loses one reading a day by that, and no more.
+A machine is asked when a day has passed and after a boot, in the session in which it is measured anyway. It
+is noted as asked before it answers: one whose answer takes too long loses one reading a day, and no more.
 """
 
 import logging
@@ -66,7 +66,7 @@ class FactsCache:
         self._changed: set[str] = set()
 
     def due(self, target: Target, boot_id: str | None = None) -> FactsRequest | None:
-        """How to ask this machine what it is, where that is due; `boot_id` is the one that it has now, if that
+        """How to ask this machine what it is, where that is due; `boot_id` is the one that it has now, if it
         is known. It counts as asked then."""
         if self._asks is None or target.system_id is None:
             return None

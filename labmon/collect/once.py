@@ -45,8 +45,8 @@ def collect(
     PermissionNeeded then, and nothing later. The run ends within one deadline of the last start. Setting
     `stop`, or leaving the iterator, ends it at once; machines without a result by then have none. Rates are
     those since the last run where `counters` has it; this run is added to them, but they are not saved.
-    A `connector` that was loaded before is used, and closed at the end, instead of a new one. `facts` says which
-    machines are asked what they are, too.
+    A `connector` that was loaded before is used, and closed at the end, instead of a new one. `facts` says
+    which machines are asked what they are, too.
     """
     targets = list(targets)
     if not targets:

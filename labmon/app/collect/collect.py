@@ -118,11 +118,8 @@ class CollectRun:
         dept, lab = self._place.get(result.target.system_id, (None, None))
         try:
             now = utcnow()
-            for message in (
-                result.message,
-                self.retries.record(result, now),
-                self.facts.message(result, now),
-            ):
+            status, facts = self.retries.record(result, now), self.facts.message(result, now)
+            for message in (result.message, status, facts):
                 if message:
                     sink.send(message, dept=dept, lab=lab, database=self.inventory)
         except LabmonError:

@@ -1,7 +1,7 @@
 """What machines say of themselves, as `labmon systems facts` shows and searches it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -59,12 +59,13 @@ _HEADINGS = {
     "network_cards": "Network cards",
     "gpus": "GPUs",
 }
-_SHOWN = {
+_SHOWN: dict[str, Callable[[Any], str]] = {
     "ram_total_bytes": volume,
     "boot_at": shown,
     "reboot_required": _yes,
     "time_synchronised": _yes,
-} | dict.fromkeys(LISTS, _things)
+    **dict.fromkeys(LISTS, _things),
+}
 _FIRST = ("os", "os_version", "model", "cpu_model", "ram_total_bytes", "serial", "kernel")
 
 COLUMNS = [
@@ -72,10 +73,8 @@ COLUMNS = [
     Column("ip_address", "Address"),
     Column("name", "Name", gives=True, name=True),
     *(
-        Column(
-            name, _HEADINGS.get(name, name.capitalize()), _SHOWN.get(name, str), gives=True, extra=place > 2
-        )
-        for place, name in enumerate([*_FIRST, *(one for one in FACTS if one not in _FIRST)])
+        Column(name, _HEADINGS.get(name, name.capitalize()), _SHOWN.get(name, str), gives=True, extra=at > 2)
+        for at, name in enumerate([*_FIRST, *(one for one in FACTS if one not in _FIRST)])
     ),
     Column("asked_at", "Asked", ago, right=True, extra=True),
 ]

@@ -10,9 +10,7 @@ from labmon.errors import UsageError
 
 Where = Annotated[
     list[str] | None,
-    option(
-        "--where", "FACT~TEXT", "Only systems whose fact holds the text; =, !=, <, > compare. Repeatable."
-    ),
+    option("--where", "FACT~TEXT", "Only systems whose fact holds the text; also =, !=, <, >. Repeatable."),
 ]
 
 
@@ -33,7 +31,7 @@ def facts(
 
     labmon systems facts --where os~Ubuntu --where "cpu_cores>8"
     """
-    from labmon.app.inventory.facts import CHANGES, COLUMNS, MOUNTS, conditions, facts_of_one, row
+    from labmon.app.inventory.facts import CHANGES, COLUMNS, MOUNTS, SUDOERS, conditions, facts_of_one, row
     from labmon.cli.times import moment
     from labmon.store.inventory import facts as store
     from labmon.store.inventory import systems
@@ -63,6 +61,5 @@ def facts(
         typer.echo()
         print_rows(MOUNTS, mounts, form)
     if found[0].facts.serial is None and found[0].facts.vendor:
-        say(
-            "no serial number: the account may not read it. See examples/facts/README.md for the sudoers line"
-        )
+        say("no serial number: the account may not read it. Set [collect] sudo_serial, and in sudoers:")
+        say(SUDOERS)

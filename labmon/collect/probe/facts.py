@@ -113,7 +113,7 @@ def _card(text: str) -> NetworkCard | None:
 
 
 def _gpus(words: dict[str, list[str]]) -> list[Gpu] | None:
-    """`lspci` knows their names: "0000:01:00.0 VGA compatible controller: NVIDIA Corporation GA102 (rev a1)"."""
+    """`lspci` knows their names: "0000:01:00.0 VGA compatible controller: NVIDIA GA102 (rev a1)"."""
     names = dict(line.partition(" ")[::2] for line in words.get("pci", []))
 
     def one(text: str) -> Gpu | None:

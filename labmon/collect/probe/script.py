@@ -10,8 +10,8 @@ it come about:
   another block, of one sample; it ends with its input. Wait for the first block before the first `NEXT`: some
   shells read on in what follows the script.
 
-* `request(facts=FactsRequest())`: as above, and then what the machine is, by a piece of script that is sent before
-  the other.
+* `request(facts=FactsRequest())`: as above, and then what the machine is, by a piece of script that is sent
+  before the other.
 
 A forced command in authorized_keys may be the file probe.sh, or any program that runs it: it finds the same
 words in SSH_ORIGINAL_COMMAND, and ignores the script on its input. It tells no facts, unless it begins with

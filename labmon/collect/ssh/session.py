@@ -72,8 +72,8 @@ class Session(Closing):
 
     @property
     def server(self) -> str:
-        """The software it names in its version line, such as "OpenSSH_9.2p1 Debian-2"; "" before `open`, and kept
-        after `close`."""
+        """The software it names in its version line, such as "OpenSSH_9.2p1 Debian-2"; "" before `open`.
+        Kept after `close`."""
         if self._transport:
             self._server = self._transport.remote_version.split("-", 2)[-1]
         return self._server

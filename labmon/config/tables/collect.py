@@ -117,8 +117,8 @@ class CollectConfig(Table, frozen=True, kw_only=True):
     sudo_serial: Annotated[
         bool,
         comment(
-            "Ask for the serial number with `sudo -n dmidecode` where the account may not read it. The line for "
-            "sudoers: examples/facts/README.md"
+            "Ask for the serial number with `sudo -n dmidecode` where the account may not read it. The "
+            "line for sudoers: examples/facts/README.md"
         ),
     ] = False
     retry_first: Annotated[

@@ -39,15 +39,18 @@ WHERE known.asked_at < EXCLUDED.asked_at
 # A name that a scan found, or that somebody set, is there already.
 _NAME = """
 WITH named AS (
-    UPDATE systems SET hostname = %(name)s WHERE system_id = %(system)s AND hostname IS NULL RETURNING system_id
+    UPDATE systems SET hostname = %(name)s WHERE system_id = %(system)s AND hostname IS NULL
+    RETURNING system_id
 )
-INSERT INTO system_history (system_id, at, change, new_value) SELECT system_id, %(at)s, 'renamed', %(name)s FROM named
+INSERT INTO system_history (system_id, at, change, new_value)
+SELECT system_id, %(at)s, 'renamed', %(name)s FROM named
 """
 
 _MOUNTS = """
 WITH told AS (
-    SELECT * FROM unnest(%(mounts)s::text[], %(total)s::bigint[], %(used)s::bigint[], %(percent)s::real[],
-                         %(inodes)s::real[]) AS one (mount, total_bytes, used_bytes, used_percent, inodes_percent)
+    SELECT * FROM unnest(
+        %(mounts)s::text[], %(total)s::bigint[], %(used)s::bigint[], %(percent)s::real[], %(inodes)s::real[]
+    ) AS one (mount, total_bytes, used_bytes, used_percent, inodes_percent)
 ), gone AS (
     DELETE FROM filesystems WHERE system_id = %(system)s AND mount <> ALL(%(mounts)s::text[])
 ), kept AS (
@@ -63,7 +66,8 @@ INSERT INTO filesystems AS known (
     system_id, mount, asked_at, total_bytes, used_bytes, used_percent, inodes_percent)
 SELECT %(system)s, mount, %(at)s, total_bytes, used_bytes, used_percent, inodes_percent FROM told
 ON CONFLICT (system_id, mount) DO UPDATE SET asked_at = EXCLUDED.asked_at, total_bytes = EXCLUDED.total_bytes,
-    used_bytes = EXCLUDED.used_bytes, used_percent = EXCLUDED.used_percent, inodes_percent = EXCLUDED.inodes_percent
+    used_bytes = EXCLUDED.used_bytes, used_percent = EXCLUDED.used_percent,
+    inodes_percent = EXCLUDED.inodes_percent
 """
 
 
@@ -167,7 +171,10 @@ def facts(
             ).format(_all_of(conditions)),
             {"ids": None if ids is None else list(ids)},
         )
-        return [SystemFacts(*row[:4], msgspec.convert(row[4], MachineFacts, strict=False)) for row in cursor]
+        return [
+            SystemFacts(number, address, name, at, msgspec.convert(told, MachineFacts))
+            for number, address, name, at, told in cursor
+        ]
 
 
 def matching(connection: Connection[Any], conditions: Sequence[Condition]) -> list[int]:
