@@ -35,8 +35,8 @@ _ATTRIBUTES = {"timestamp": "at"}
 
 def settle_moments(message: Any) -> None:
     """Have a message's times, its `moments`, in UTC, and within what PostgreSQL and Python can hold: both
-    stop somewhere, and PostgreSQL takes no offset of 16 hours or more, though RFC 3339 does. A machine's clock
-    never needs to go there."""
+    stop somewhere, and PostgreSQL takes no offset of 16 hours or more, though RFC 3339 does. A clock
+    of a machine never needs to go there."""
     for name, moment in message.moments.items():
         if moment.tzinfo is not UTC:
             try:

@@ -53,7 +53,7 @@ COMMANDS = re.compile(rf"{COMMAND}( since {BOOT_ID})?(?P<facts> facts)?(?P<loop>
 """The commands of `request()`, for a server that allows nothing else."""
 
 
-SETTINGS = re.compile(rb"(labmon_sudo=yes\n)?(labmon_image='(?:[^'\n]|'\\\\'')*'\n)?")
+SETTINGS = re.compile(rb"(labmon_sudo=yes\n)?(labmon_image='(?:[^'\n]|'\\'')*'\n)?")
 """What `FactsRequest` says before FACTS."""
 
 
