@@ -112,7 +112,11 @@ class CollectConfig(Table, frozen=True, kw_only=True):
     ] = True
     image_file: Annotated[
         str,
-        comment("A file on the machines whose first line is the version of their image. Empty: none."),
+        comment(
+            "A file on the machines whose first line is the version of their image. Empty: none.",
+            pattern=r"^(/[^\x00-\x1f\x7f]*)?$",
+            title="a path that begins with /",
+        ),
     ] = ""
     sudo_serial: Annotated[
         bool,
@@ -133,7 +137,3 @@ class CollectConfig(Table, frozen=True, kw_only=True):
             "bastion, ssh_config, pinned host key), and with --retry-all. 0s: no backoff, retry every time."
         ),
     ] = Seconds(1800)
-
-    def __post_init__(self) -> None:
-        if not (self.image_file.isprintable() and self.image_file[:1] in ("", "/")):
-            raise ValueError("`image_file`: expected a path on the machines that begins with /")

@@ -58,7 +58,7 @@ WITH told AS (
     SELECT %(system)s, mount, %(at)s, used_percent, inodes_percent FROM told ON CONFLICT DO NOTHING
 ), old AS (
     DELETE FROM filesystem_history
-    WHERE system_id = %(system)s AND at < now() - %(keep)s::interval AND at < (
+    WHERE system_id = %(system)s AND at < %(at)s - %(keep)s::interval AND at < (
         SELECT asked_at FROM filesystems
         WHERE filesystems.system_id = %(system)s AND filesystems.mount = filesystem_history.mount)
 )

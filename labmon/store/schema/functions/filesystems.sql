@@ -13,10 +13,11 @@ BEGIN
                      )::labmon_sighting)
     INTO sightings
     FROM (
-        SELECT rule_id, system_id, mount, used_percent, comparison, threshold, clear_threshold,
+        SELECT rule_id, cover.system_id, mount, used_percent, comparison, threshold, clear_threshold,
                LEAST(GREATEST(systems.last_collected, filesystems.asked_at), moment) AS at
-        FROM alert_rules JOIN alert_coverage USING (rule_id) JOIN filesystems USING (system_id)
-        JOIN systems USING (system_id)
+        FROM alert_rules JOIN alert_coverage AS cover USING (rule_id)
+        JOIN filesystems ON filesystems.system_id = cover.system_id
+        JOIN systems ON systems.system_id = cover.system_id
         WHERE enabled AND kind = 'threshold' AND metric = 'disk_percent' AND mount <> '/'
     ) AS seen
     WHERE (labmon_breach(used_percent, comparison, threshold) OR EXISTS (
@@ -63,10 +64,11 @@ BEGIN
                CASE WHEN slope * EXTRACT(epoch FROM span) < 1 THEN 1e6
                ELSE GREATEST(0, LEAST(1e6, (100 - used_percent) / slope / 3600)) END::real AS hours
         FROM (
-            SELECT rule_id, system_id, mount, threshold, comparison, clear_threshold, span, used_percent,
+            SELECT rule_id, cover.system_id, mount, threshold, comparison, clear_threshold, span, used_percent,
                    LEAST(GREATEST(systems.last_collected, filesystems.asked_at), moment) AS at
-            FROM alert_rules JOIN alert_coverage USING (rule_id) JOIN filesystems USING (system_id)
-            JOIN systems USING (system_id)
+            FROM alert_rules JOIN alert_coverage AS cover USING (rule_id)
+            JOIN filesystems ON filesystems.system_id = cover.system_id
+            JOIN systems ON systems.system_id = cover.system_id
             WHERE enabled AND kind = 'rate' AND metric = 'disk_percent' AND mount <> '/'
               AND evaluated_at = moment  -- by labmon_tick_rate, which comes before
         ) AS now JOIN LATERAL (
