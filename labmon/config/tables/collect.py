@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from labmon.config.tables.fields import Port, Table, comment
+from labmon.config.tables.fields import Port, Table, WholePath, comment
 from labmon.config.units import Seconds
 
 
@@ -111,12 +111,8 @@ class CollectConfig(Table, frozen=True, kw_only=True):
         ),
     ] = True
     image_file: Annotated[
-        str,
-        comment(
-            "A file on the machines whose first line is the version of their image. Empty: none.",
-            pattern=r"^(/[^\x00-\x1f\x7f]*)?$",
-            title="a path that begins with /",
-        ),
+        WholePath,
+        comment("A file on the machines whose first line is the version of their image. Empty: none."),
     ] = ""
     sudo_serial: Annotated[
         bool,
