@@ -17,7 +17,7 @@ Where = Annotated[
 def facts(
     ctx: typer.Context,
     system: Annotated[
-        list[int] | None, typer.Argument(min=1, max=LARGEST, metavar="[ID]...", help="Only these systems.")
+        list[int] | None, typer.Argument(min=1, max=LARGEST, metavar="ID", help="Only these systems.")
     ] = None,
     where: Where = None,
     changed: Annotated[bool, flag("--changed", "List what changed instead, newest last.")] = False,
