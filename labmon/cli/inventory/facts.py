@@ -10,7 +10,7 @@ from labmon.errors import UsageError
 
 Where = Annotated[
     list[str] | None,
-    option("--where", "FACT~TEXT", "Only systems whose fact holds the text; also =, !=, <, >. Repeatable."),
+    option("--where", "FACT~TEXT", "Only systems whose fact holds the text; also =, !=, <, >."),
 ]
 
 
