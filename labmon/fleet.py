@@ -26,6 +26,8 @@ class Machine(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lab_id: int | None = None
     name: str | None = None
     port: int | None = None  #: of SSH, where it is not the usual one
+    user: str | None = None  #: the account there, the same
+    key: str | None = None  #: the file of the private key, the same
     seen_at: datetime | None = None
     """The newest sign of life that the store has: a scan, a reading, a status set by hand."""
     rests: bool = False
@@ -103,11 +105,11 @@ def labs_called(text: str, labs: Sequence[Lab]) -> list[Lab]:
 
 
 def machines_called(text: str, machines: Sequence[Machine]) -> list[Machine]:
-    """The machines of this name, in whatever case; else those whose name begins with it, up to a dot."""
-    text = text.lower()
+    """The machines of this name, in whatever case; else those whose name begins with these labels."""
+    text = text.lower().rstrip(".")
     names = [(one, one.name.lower()) for one in machines if one.name]
     return [one for one, name in names if name == text] or [
-        one for one, name in names if name.split(".")[0] == text
+        one for one, name in names if name.startswith(f"{text}.")
     ]
 
 

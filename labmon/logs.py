@@ -8,6 +8,10 @@ from typing import TextIO
 from labmon.masking import mask_text
 from labmon.text import foreign
 
+# What libraries log of themselves is no word of labmon's: it says what went wrong in a line of its own.
+# Without a handler anywhere, Python would print their warnings to stderr.
+logging.getLogger().addHandler(logging.NullHandler())
+
 
 class _Formatter(logging.Formatter):
     """One line for each record, whatever foreign text it quotes, and no password in it."""

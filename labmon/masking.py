@@ -45,6 +45,12 @@ def mask_url(url: str) -> str:
     return f"{found['scheme']}://{user}{found['hosts']}{found['path'] or ''}{query}"
 
 
+def mask_path(url: str) -> str:
+    """Scheme and hosts of a URL whose path is a secret, as those of many services are."""
+    found = _PLAIN_URL.fullmatch(url) if is_plain_url(url) else None
+    return f"{found['scheme']}://{found['hosts']}/{MASK}" if found else MASK
+
+
 def _masked_query(query: str) -> str:
     from urllib.parse import parse_qsl  # every command would load it, and few need it
 

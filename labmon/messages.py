@@ -74,6 +74,8 @@ class Discovery(Struct, frozen=True, kw_only=True):
     mac_address: Mac | None = None
     discovered_at: Moment
     scan_type: Line
+    new_as: Literal["quarantine"] | msgspec.UnsetType = msgspec.UNSET
+    """With it a machine that is new waits until somebody lets it in, whatever its department says."""
 
     def __post_init__(self) -> None:
         _check_address(self.ip_address)
@@ -218,8 +220,6 @@ class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When it began to fire; `timestamp` is when this was so: fired, repeated, resolved."""
     note: Line | None = None
     """The rule's: what to do about it."""
-    mount: Line | None = None
-    """The file system that it is about, by where it is mounted."""
     subject: Line | None = None
     """What it is about where that is no system: a lab, a network, a queue."""
     dept_id: Id | None = None
@@ -231,6 +231,11 @@ class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """0: the first notification. n: notified n times before, and it is still firing."""
     reason: Line | None = None
     """Why the notification is late, or why the alert is over."""
+    kind: Line | None = None
+    """Of the rule; with `metric` it says in which unit value and threshold are."""
+    metric: Line | None = None
+    mount: Line | None = None
+    """The file system that it is about."""
 
     def __post_init__(self) -> None:
         settle_moments(self)

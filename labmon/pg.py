@@ -48,6 +48,8 @@ caller's affair. All others are the server's: away, short of disk or connections
 a deadlock."""
 
 
+_READ_ONLY = "25006"  # read_only_sql_transaction
+
 _UNREADABLE = re.compile(
     r"\b(invalid \w+ value:|invalid port number:|invalid integer value|weak sslmode|root certificate file)"
 )
@@ -155,6 +157,8 @@ def prepare(connection: Connection[Any]) -> None:
     pool_mode = transaction. In session mode a pooler does no harm.
     """
     autocommit, connection.autocommit = connection.autocommit, True
+    # First and alone: one of a few milliseconds ends the longer statement behind it.
+    connection.execute("SET statement_timeout = 0")
     row = connection.execute(_SET, prepare=False).fetchone()
     connection.autocommit = autocommit
     # What a pooler tells as the process that could be cancelled is not PostgreSQL's.
@@ -287,6 +291,40 @@ def is_full(said: str) -> bool:
     return bool(
         re.search(r"too many (clients|connections)|remaining connection slots|no more connections", said)
     )
+
+
+WRITABLE = (
+    "It is a standby, or default_transaction_read_only is on for the server, the database or the role: name "
+    "a server that can be written to."
+)
+
+
+def is_read_only(connection: Connection[Any]) -> bool:
+    """True where nothing can be stored: a standby, or somebody has forbidden it."""
+    row = connection.execute("SELECT current_setting('transaction_read_only') = 'on'").fetchone()
+    return bool(row and row[0])
+
+
+def next_step(error: psycopg.Error, said: str) -> str:
+    """What to do about a server that is away or in trouble: a sentence, or ""."""
+    if is_full(said):
+        return (
+            "It has no connection left: see in pg_stat_activity which clients have them, lower [database] "
+            "pool_size or the number of workers, or raise max_connections (of the role or database: "
+            "CONNECTION LIMIT)."
+        )
+    if error.sqlstate == _READ_ONLY or "read-only mode" in said:
+        return WRITABLE
+    if "statement timeout" in said:
+        return (
+            "Its statement_timeout is too short: ALTER ROLE (or DATABASE) ... RESET statement_timeout, or "
+            "set it to seconds."
+        )
+    if re.search(r"database system is (starting up|shutting down)|recovery mode", said):
+        return "It will be ready soon."
+    if error.sqlstate or re.search(r"database .* is not currently accepting connections", said):
+        return ""
+    return "Is it running?"
 
 
 def grant(url: str, said: str) -> str:

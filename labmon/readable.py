@@ -40,3 +40,8 @@ def shown(at: datetime | date) -> str:
 def _is_repeated(local: datetime) -> bool:
     bare = local.replace(tzinfo=None)
     return bare.replace(fold=0).astimezone().utcoffset() != bare.replace(fold=1).astimezone().utcoffset()
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """A count with its noun: "1 reading", "2,000 readings"; `many` where the plural is not made by an s."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"

@@ -16,6 +16,7 @@ if [ ${#packages[@]} -eq 0 ]; then
     for pair in postgresql:/usr/lib/postgresql/*/bin/postgres pgbouncer:pgbouncer redis-server:redis-server \
         rabbitmq-server:rabbitmq-server openssh-server:/usr/sbin/sshd openssh-client:ssh openssl:openssl \
         iproute2:ip nftables:nft nmap:nmap systemd:systemd-analyze util-linux:setpriv bsdutils:script procps:ps \
+        prometheus-alertmanager:prometheus-alertmanager \
         chromium:chromium fonts-dejavu-core:/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf \
         busybox:busybox dash:dash mksh:mksh zsh:zsh tcsh:tcsh fish:fish; do
         there "${pair#*:}" || packages+=("${pair%%:*}")

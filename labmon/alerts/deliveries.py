@@ -10,6 +10,7 @@ from psycopg import Connection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
+from labmon.config.tables import NotifyTarget
 from labmon.messages import Alert
 
 State = Literal["waiting", "held", "sent", "superseded", "withdrawn", "failed"]
@@ -104,15 +105,35 @@ def whereabouts(connection: Connection[Any], alerts: Sequence[Alert]) -> list[Wh
     ]
 
 
-def add(connection: Connection[Any], made: Sequence[tuple[str, Alert, Whereabouts]]) -> None:
-    """Queue an alert for each target, by its name, in the caller's transaction, and wake the notifier."""
+def add(connection: Connection[Any], made: Sequence[tuple[NotifyTarget, Alert, Whereabouts]]) -> None:
+    """Queue an alert for each target, in the caller's transaction, and wake the notifier.
+
+    For a target with `after` it is held until the alert has been known for so long; `release` then queues it.
+    """
     if not made:
         return
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO deliveries (target, alert, about, place) VALUES (%s, %s, %s, %s)",
+            """
+            INSERT INTO deliveries (target, alert, about, place, escalate_at, state, error)
+            SELECT %(target)s, %(alert)s, %(about)s, %(place)s, due,
+                   CASE WHEN due > now() THEN 'held' ELSE 'waiting' END,
+                   CASE WHEN due > now() THEN %(why)s END
+            FROM (SELECT CASE WHEN %(after)s::float8 > 0 THEN COALESCE(
+                (SELECT min(escalate_at) FROM deliveries WHERE escalate_at IS NOT NULL
+                 AND target = %(target)s AND alert ->> 'alert_id' = %(alert_id)s::text),
+                now() + %(after)s::float8 * interval '1 s') END AS due) AS time
+            """,
             [
-                (target, Jsonb(msgspec.to_builtins(alert)), about.name, about.place)
+                {
+                    "target": target.name,
+                    "alert": Jsonb(msgspec.to_builtins(alert)),
+                    "about": about.name,
+                    "place": about.place,
+                    "after": float(target.after) if alert.state == "firing" else 0.0,
+                    "alert_id": alert.alert_id,
+                    "why": f"waits {target.after} for an acknowledgement",
+                }
                 for target, alert, about in made
             ],
         )
@@ -145,6 +166,22 @@ def waiting_for(connection: Connection[Any], target: str, *, limit: int) -> list
         f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'waiting' AND target = %s "
         "ORDER BY created_at, delivery_id LIMIT %s",
         [target, limit],
+    )
+
+
+def still_firing(connection: Connection[Any], target: str) -> list[Delivery]:
+    """The last delivery to a target of each alert that it has been notified of, and that still fires."""
+    return _deliveries(
+        connection,
+        f"""
+        SELECT newest.* FROM alert_incidents AS incident CROSS JOIN LATERAL (
+            SELECT {_COLUMNS} FROM deliveries WHERE state = 'sent' AND target = %s
+              AND alert ->> 'alert_id' = incident.alert_id::text AND alert -> 'state' IS NULL
+            ORDER BY delivery_id DESC LIMIT 1
+        ) AS newest
+        WHERE resolved_at IS NULL AND fired_at IS NOT NULL ORDER BY delivery_id
+        """,
+        [target],
     )
 
 
@@ -198,11 +235,11 @@ def settle(connection: Connection[Any], ids: Sequence[int], state: State, error:
     )
 
 
-def withdraw(connection: Connection[Any], target: str, *, ends: bool) -> list[int]:
+def withdraw(connection: Connection[Any], target: str, *, ends: bool, only_known: bool = False) -> list[int]:
     """Withdraw deliveries that no longer need a notification, in the caller's transaction. Returns their ids.
 
     These are alerts acknowledged in the meantime; resolved alerts, for a target without `ends`;
-    and the end of what was taken back or is held.
+    and the end of what was taken back or is held; with `only_known`, of all that the target never heard of.
     """
     began = connection.execute(
         """
@@ -215,21 +252,22 @@ def withdraw(connection: Connection[Any], target: str, *, ends: bool) -> list[in
           AND (acknowledged_at IS NOT NULL OR resolved_at IS NOT NULL AND NOT %(ends)s)
         RETURNING delivery_id
         """,
-        {"target": target, "ends": ends},
+        {"target": target, "ends": ends and not only_known},
     ).fetchall()
     ended = connection.execute(
         """
         UPDATE deliveries AS word
         SET state = 'withdrawn', settled_at = now(), error = 'its beginning was not sent'
-        WHERE target = %(target)s AND state = 'waiting' AND alert ->> 'state' = 'resolved' AND EXISTS (
+        WHERE target = %(target)s AND state = 'waiting' AND alert ->> 'state' = 'resolved'
+          AND (%(only_known)s OR EXISTS (
             SELECT FROM deliveries AS before WHERE target = %(target)s AND state IN ('withdrawn', 'held')
               AND alert ->> 'alert_id' = word.alert ->> 'alert_id'
-        ) AND NOT EXISTS (
+        )) AND NOT EXISTS (
             SELECT FROM deliveries AS before WHERE target = %(target)s AND state = 'sent'
               AND alert ->> 'alert_id' = word.alert ->> 'alert_id')
         RETURNING delivery_id
         """,
-        {"target": target},
+        {"target": target, "only_known": only_known},
     ).fetchall()
     return [row[0] for row in began + ended]
 
@@ -255,7 +293,8 @@ def hold(connection: Connection[Any], target: str) -> list[int]:
 
 
 def release(connection: Connection[Any], now: datetime) -> int:
-    """Send what is no longer muted after all, with the reason for the delay. Returns how many.
+    """Send what is no longer muted, or that nobody has acknowledged in time, with the reason for the delay.
+    Returns how many.
 
     Alerts that are over by now are withdrawn instead. In the caller's transaction, which is that of the tick:
     what the tick queues by itself at the end of a silence, such as repeats, is then sent together with it.
@@ -267,9 +306,10 @@ def release(connection: Connection[Any], now: datetime) -> int:
             FROM deliveries LEFT JOIN alert_incidents AS incident
                 ON incident.alert_id = (alert ->> 'alert_id')::bigint
             WHERE deliveries.state = 'held' AND ((alert -> 'state' IS NULL AND resolved_at IS NOT NULL)
-                OR incident.alert_id IS NULL OR incident.alert_id NOT IN (
+                OR (escalate_at IS NULL OR escalate_at <= %(now)s)
+                AND (incident.alert_id IS NULL OR incident.alert_id NOT IN (
                     SELECT alert_id FROM labmon_alerts_muted(%(now)s, ARRAY(
-                        SELECT (alert ->> 'alert_id')::bigint FROM deliveries WHERE state = 'held'))))
+                        SELECT (alert ->> 'alert_id')::bigint FROM deliveries WHERE state = 'held')))))
         )
         UPDATE deliveries SET
             state = CASE WHEN is_over THEN 'withdrawn' ELSE 'waiting' END,
@@ -277,7 +317,8 @@ def release(connection: Connection[Any], now: datetime) -> int:
             created_at = CASE WHEN is_over THEN created_at ELSE now() END,
             error = CASE WHEN is_over THEN 'resolved before it could be sent' END,
             alert = CASE WHEN is_over OR alert ? 'reason' THEN alert
-                    ELSE alert || jsonb_build_object('reason', 'held until now: ' || why) END
+                    ELSE alert || jsonb_build_object('reason', CASE WHEN escalate_at IS NULL
+                         THEN 'held until now: ' || why ELSE 'nobody has acknowledged it' END) END
         FROM ready WHERE deliveries.delivery_id = ready.delivery_id AND state = 'held'
         """,
         {"now": now},

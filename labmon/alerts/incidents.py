@@ -16,7 +16,7 @@ class Incident:
     """One time that a rule's condition held, as lists show it."""
 
     alert_id: int
-    state: str  #: pending, firing, resolved
+    state: str  #: pending, firing, acknowledged, silenced, muted (all four: and still firing), resolved
     severity: str
     alert_type: str
     kind: str
@@ -35,7 +35,7 @@ class Incident:
     acknowledged_at: datetime | None
     acknowledged_by: str | None
     comment: str | None
-    muted: str | None  #: why no notification was sent
+    muted: str | None  #: why nothing is sent about it; of what is over, why nothing was
     repeats: int
     covered: int | None  #: systems under it
     note: str | None  #: the rule's, or what its sender says
@@ -55,7 +55,11 @@ class Step:
 
 
 _SELECT = """
-SELECT alert_id, state, incident.severity, alert_type, incident.kind, metric, incident.system_id,
+SELECT alert_id,
+       CASE WHEN state <> 'firing' THEN state WHEN acknowledged_at IS NOT NULL THEN 'acknowledged'
+            WHEN silenced_until IS NOT NULL THEN 'silenced' WHEN mute.why IS NOT NULL THEN 'muted'
+            ELSE 'firing' END AS state,
+       incident.severity, alert_type, incident.kind, metric, incident.system_id,
        COALESCE(hostname, host(ip_address), NULLIF(subject, ''), 'labmon') AS subject,
        COALESCE(incident.dept_id, systems.dept_id) AS dept_id,
        COALESCE(incident.lab_id, systems.lab_id) AS lab_id,
@@ -68,21 +72,26 @@ SELECT alert_id, state, incident.severity, alert_type, incident.kind, metric, in
            SELECT (to_jsonb(metrics) ->> metric)::real FROM metrics
            WHERE metrics.system_id = systems.system_id AND collected_at = last_collected) END AS value_now,
        incident.threshold, since, fired_at, resolved_at, reason, acknowledged_at, acknowledged_by, comment,
-       muted, repeats, COALESCE(incident.message, alert_rules.note) AS note,
-       alert_rules.clear_threshold AS clear,
-       CASE WHEN resolved_at IS NULL THEN (
-           SELECT max(quiet.ends_at) FROM maintenance AS quiet
-           WHERE mode = 'silence' AND quiet.starts_at <= now() AND quiet.ends_at > now()
-             AND (quiet.rule IS NULL OR quiet.rule = alert_type)
-             AND (num_nonnulls(quiet.dept_id, quiet.lab_id, quiet.system_id) = 0
-                  OR quiet.system_id = incident.system_id
-                  OR quiet.lab_id = COALESCE(incident.lab_id, systems.lab_id)
-                  OR quiet.dept_id = COALESCE(incident.dept_id, systems.dept_id))) END AS silenced_until,
+       CASE WHEN resolved_at IS NULL THEN mute.why ELSE muted END AS muted, repeats,
+       COALESCE(incident.message, alert_rules.note) AS note,
+       alert_rules.clear_threshold AS clear, silenced_until,
        (SELECT NULLIF(count(*), 0) FROM alert_covers WHERE alert_covers.alert_id = incident.alert_id)
        AS covered
 FROM alert_incidents AS incident
 LEFT JOIN systems ON systems.system_id = incident.system_id
 LEFT JOIN alert_rules ON alert_rules.rule_id = incident.rule_id
+LEFT JOIN LATERAL (
+    SELECT max(quiet.ends_at) AS silenced_until FROM maintenance AS quiet
+    WHERE mode = 'silence' AND quiet.starts_at <= now() AND quiet.ends_at > now()
+      AND (quiet.rule IS NULL OR quiet.rule = alert_type)
+      AND (num_nonnulls(quiet.dept_id, quiet.lab_id, quiet.system_id) = 0
+           OR quiet.system_id = incident.system_id
+           OR quiet.lab_id = COALESCE(incident.lab_id, systems.lab_id)
+           OR quiet.dept_id = COALESCE(incident.dept_id, systems.dept_id))
+) AS silence ON resolved_at IS NULL
+LEFT JOIN labmon_alerts_muted(now(), ARRAY(
+    SELECT alert_id FROM alert_incidents WHERE resolved_at IS NULL AND fired_at IS NOT NULL
+)) AS mute USING (alert_id)
 """
 
 # What touches a department, a lab or a system: what is about it, and what has one of its systems under it.
@@ -121,7 +130,7 @@ def standing(
         connection,
         f"{_SELECT} WHERE resolved_at IS NULL AND {_WITHIN} AND (%(pending)s OR fired_at IS NOT NULL) "
         "AND (%(severity)s::text IS NULL OR incident.severity = %(severity)s) "
-        "ORDER BY state, array_position('{critical,warning,info}', incident.severity), "
+        "ORDER BY fired_at IS NULL, array_position('{critical,warning,info}', incident.severity), "
         "acknowledged_at IS NOT NULL, COALESCE(fired_at, since) DESC, alert_id",
         {"pending": pending, "severity": severity},
         scope,
@@ -231,10 +240,10 @@ def acknowledge(
 
 
 def unacknowledge(connection: Connection[Any], alerts: Sequence[int], who: str, now: datetime) -> list[int]:
-    """Take acknowledgements back: notifications are repeated again. In the caller's transaction.
+    """Take acknowledgements back: notifications are repeated and escalated again.
 
-    Returns those of the numbers that were acknowledged and are still firing; those that ended with their
-    acknowledgement stay over.
+    In the caller's transaction. Returns those of the numbers that were acknowledged and are still firing;
+    those that ended with their acknowledgement stay over.
     """
     rows = connection.execute(
         """
@@ -252,7 +261,14 @@ def unacknowledge(connection: Connection[Any], alerts: Sequence[int], who: str, 
         """,
         {"alerts": [one for one in alerts if abs(one) < 2**63], "who": who, "now": now},
     ).fetchall()
-    return [row[0] for row in rows]
+    done = [row[0] for row in rows]
+    connection.execute(
+        "UPDATE deliveries SET state = 'held', settled_at = NULL, error = 'no longer acknowledged' "
+        "WHERE state = 'withdrawn' AND escalate_at IS NOT NULL AND error LIKE 'acknowledged by %%' "
+        "AND alert ->> 'alert_id' = ANY(%s)",
+        [[str(one) for one in done]],
+    )
+    return done
 
 
 def _read(

@@ -50,7 +50,10 @@ def _verdict(
             return RoutingDecision(target, False, f"{_named(name, touched)} {verb} not in its {name}s")
     if alert.state == "resolved" and not target.resolved:
         return RoutingDecision(target, False, "it does not receive resolved alerts (resolved = false)")
-    return RoutingDecision(target, True, ", ".join(reasons) or "it receives every alert")
+    why = ", ".join(reasons) or "it receives every alert"
+    return RoutingDecision(
+        target, True, f"{why}, if nobody acknowledges it within {target.after}" if target.after else why
+    )
 
 
 def _named(name: str, numbers: Iterable[int]) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import timedelta
+from math import inf
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import msgspec
@@ -18,6 +19,7 @@ from labmon.config.units import Seconds, decode
 from labmon.errors import UsageError
 from labmon.messages import Id, Line, Readings, Severity
 from labmon.store.inventory.maintenance import Scope
+from labmon.store.metrics.kinds import bounds_of
 from labmon.text import near, nearest, read_toml
 
 # fmt: off
@@ -27,6 +29,7 @@ Kind = Literal[
 ]
 # fmt: on
 KINDS: tuple[str, ...] = get_args(Kind)
+CHOICES: dict[str, tuple[str, ...]] = {"kind": KINDS, "severity": get_args(Severity)}
 HINTS = {
     "name": "Small letters, digits and _, such as cpu_high",
     "kind": f"There are: {', '.join(KINDS)}",
@@ -169,12 +172,62 @@ def limits(connection: Connection[Any], system: int) -> list[Limit]:
     return [Limit(*row) for row in rows]
 
 
+_OF_A_KIND: dict[str, tuple[float, float, str]] = {
+    "rate": (0, 1e6, "hours"),
+    "changed": (0, inf, "percent"),
+    "no_data": (0, inf, "seconds"),
+    "lab_down": (0, 100, "percent"),
+    "network_down": (0, 100, "percent"),
+    "queue_backlog": (0, inf, "messages"),
+    "collector_down": (0, inf, "seconds"),
+    "spool_full": (0, 100, "percent"),
+}
+"""Between what the value of a rule of each kind is, and what it is."""
+
+
+def bounds(rule: Rule) -> tuple[float, float, str] | None:
+    """The smallest and the largest value that the rule can meet, and what they are of; None for a kind
+    without a limit."""
+    if rule.kind == "threshold" and rule.metric is not None:
+        return *bounds_of(rule.metric), rule.metric
+    return _OF_A_KIND.get(rule.kind)
+
+
+def check_bounds(rule: Rule) -> None:
+    """Raise UsageError for a limit that no value can be beyond, or none short of: the rule would never fire,
+    or never end. One that is not enabled may say what it likes."""
+    found = bounds(rule)
+    if found is None or not rule.enabled:
+        return
+    least, most, what = found
+    between = f"from {least:g} to {most:g}" if most < inf else f"{least:g} or more"
+    upwards, inclusive = rule.comparison.startswith(">"), rule.comparison.endswith("=")
+    end = most if upwards else least  # a value at this end is the last that can fire it
+    beyond = rule.threshold > end if upwards else rule.threshold < end
+    if beyond or (rule.threshold == end and not inclusive):
+        raise UsageError(
+            f"rule {rule.name}: {what} is {between}, so it is never {rule.comparison} {rule.threshold:g} "
+            "and the rule would never fire"
+        )
+    if not least <= rule.threshold <= most:
+        raise UsageError(
+            f"rule {rule.name}: {what} is {between}, so it is always {rule.comparison} {rule.threshold:g} "
+            "and the rule would always fire"
+        )
+    if rule.clear is not None and not least <= rule.clear <= most:
+        raise UsageError(
+            f"rule {rule.name}: {what} is {between}, so it is never back at `clear` = {rule.clear:g} and the "
+            "alert would never end"
+        )
+
+
 def put(connection: Connection[Any], rule: Rule, number: int | None = None) -> int:
     """Write a rule over the one of this number; without a number over that of its name and scope, if any.
 
     In the caller's transaction; returns its number. Raises UsageError for a department, lab or system that
-    does not exist, and for a name and scope that another rule has.
+    does not exist, for a name and scope that another rule has, and as `check_bounds`.
     """
+    check_bounds(rule)
     values = {_COLUMNS.get(name, name): getattr(rule, name) for name in Rule.__struct_fields__}
     values |= {"span": rule.span or OVER_A_SPAN.get(rule.kind)}
     values["clear_hold"] = rule.hold if rule.clear_for is None else rule.clear_for
@@ -269,7 +322,8 @@ def _in_words(said: str) -> str:
     if not key:
         return said
     if key in HINTS:
-        return f"{key}: {HINTS[key]}"
+        typed = re.fullmatch(r"Invalid enum value '(.*)'", said)
+        return f"{key}: {HINTS[key]}{near(typed[1], CHOICES.get(key, ())) if typed else ''}"
     if re.search(r"float` [<>]=", said):
         return f"{key}: expected a number between -1e15 and 1e15"
     return f"{key}: {in_words(said)}"

@@ -94,14 +94,19 @@ def _faults_of_collecting(loaded: "Loaded") -> Iterator[str]:
 
 
 def _faults_of_targets(loaded: "Loaded") -> Iterator[str]:
-    """What the notification services say of the URLs of the targets."""
+    """What the notification services say of the URLs of the targets, and whether their templates render."""
     from labmon.alerts.notify.notifier import open_sender
+    from labmon.app.alerts import templates
 
     for target in loaded.config.notify.targets:
         try:
             open_sender(target, loaded.config.notify)
+            if target.template:
+                templates.check(loaded.config, target.template, None)
         except ConfigError as error:
             yield f"{loaded.sources['notify.targets']}: {error}"
+        except UsageError as error:
+            yield f"{loaded.sources['notify.targets']}: [[notify.targets]] {target.name!r}: template: {error}"
 
 
 def _faults_of_ranges(loaded: "Loaded") -> Iterator[str]:

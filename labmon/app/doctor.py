@@ -10,7 +10,7 @@ from labmon import files
 from labmon.app.open import open_broker, open_spool, open_store
 from labmon.errors import Exit, LabmonError, PermissionNeeded
 from labmon.messages import utcnow
-from labmon.readable import ago, span
+from labmon.readable import ago, plural, span
 
 if TYPE_CHECKING:
     from labmon.brokers.base import Depth
@@ -44,6 +44,7 @@ def examine(config: "Config") -> list[Finding]:
     """Check everything; nothing is changed. An error in a check is a finding, and ends only that check."""
     findings: list[Finding] = []
     depths: dict[str, Depth] = {}
+    refused: list[str] = []
     with ExitStack() as stack:
         opened: list[Store] = []
         usable: list[Store] = []  # has the tables that the other checks read
@@ -58,8 +59,11 @@ def examine(config: "Config") -> list[Finding]:
             ("state", lambda: _state(config.state)),
             ("database", database),
             ("alerts", lambda: _alerts(usable[0]) if usable else iter(())),
-            ("queue", lambda: _queue(config, opened[0] if opened else None, depths)),
-            ("workers", lambda: _workers(usable[0], config.queue, depths) if usable else iter(())),
+            ("queue", lambda: _queue(config, opened[0] if opened else None, depths, refused)),
+            (
+                "workers",
+                lambda: _workers(usable[0], config.queue, {} if refused else depths) if usable else iter(()),
+            ),
             ("spool", lambda: _spool(config)),
             ("scan", lambda: _scan()),
             ("collect", lambda: _collect(config.collect, config.state)),
@@ -145,12 +149,15 @@ def _alerts(store: "Store") -> Iterator[Finding]:
         text = f"{waiting:,} not published to the queue since {ago(since)}. Start labmon consume"
         yield Finding("alerts", PROBLEM, text, Exit.SOME_FAILED)
     for place, text, times, last in errors:
-        detail = f"{place}: {text} ({times:,} times, last {ago(last)} ago)"
+        detail = f"{place}: {text} ({plural(times, 'time')}, last {ago(last)} ago)"
         yield Finding("alerts", PROBLEM, detail, Exit.STORE)
 
 
-def _queue(config: "Config", store: "Store | None", depths: "dict[str, Depth]") -> Iterator[Finding]:
-    """Fills `depths` for the check of the workers."""
+def _queue(
+    config: "Config", store: "Store | None", depths: "dict[str, Depth]", refused: list[str]
+) -> Iterator[Finding]:
+    """Fills `depths` for the check of the workers, and `refused` where the server takes no messages: then
+    workers have no consumers there either."""
     settings = config.queue
     with open_broker(config, store) as broker:
         missing = [queue for queue in settings.names if not broker.is_declared(queue)]
@@ -159,6 +166,9 @@ def _queue(config: "Config", store: "Store | None", depths: "dict[str, Depth]") 
             yield Finding("queue", NOTE, text)
         else:
             depths |= {queue: broker.depth(queue) for queue in settings.names}
+            if refusal := broker.first_refusal(settings.names):
+                refused.append(str(refusal))
+                yield Finding("queue", PROBLEM, f"takes no messages: {refusal}", refusal.exit_code)
             yield from _depths(settings, depths)
         for line in broker.advice():
             yield Finding("queue", NOTE, line)
@@ -167,7 +177,7 @@ def _queue(config: "Config", store: "Store | None", depths: "dict[str, Depth]") 
 def _depths(settings: "QueueConfig", depths: "Mapping[str, Depth]") -> Iterator[Finding]:
     waiting = sum(depth.ready for depth in depths.values())
     over = [queue for queue, depth in depths.items() if depth.ready > settings.depth_critical]
-    text = f"{settings.type}: {waiting:,} messages waiting"
+    text = f"{settings.type}: {plural(waiting, 'message')} waiting"
     if over:
         text += f"; over [queue] depth_critical: {', '.join(over)}. Add workers: labmon consume --workers N"
         yield Finding("queue", PROBLEM, text, Exit.BROKER)
@@ -175,7 +185,7 @@ def _depths(settings: "QueueConfig", depths: "Mapping[str, Depth]") -> Iterator[
         yield Finding("queue", OK, text)
     for queue, depth in depths.items():
         if depth.dead:
-            text = f"{depth.dead:,} dead letters in {queue}. See: labmon dead-letters list {queue}"
+            text = f"{plural(depth.dead, 'dead letter')} in {queue}. See: labmon dead-letters list {queue}"
             yield Finding("queue", NOTE, text)
 
 
@@ -211,7 +221,7 @@ def _spool(config: "Config") -> Iterator[Finding]:
     full = found.messages and found.max_bytes and found.bytes >= SPOOL_FULL * found.max_bytes
     if found.messages:
         since = f" since {ago(found.oldest_at)}" if found.oldest_at else ""
-        text = f"{found.messages:,} messages waiting{since}"
+        text = f"{plural(found.messages, 'message')} waiting{since}"
         if full:
             share = 100 * found.bytes / found.max_bytes
             text += f", {share:.0f} % of [spool] max_bytes: the oldest are dropped next"
@@ -252,7 +262,7 @@ def _collect(settings: "CollectConfig", state: "StateConfig") -> Iterator[Findin
         check_file(state.path)
     more_keys = load_ssh_config(settings).names_keys
     login = Logins.load(settings, more_keys=more_keys).of(HostOptions())
-    means = [f"{len(login.keys)} keys"] if login.keys else []
+    means = [plural(len(login.keys), "key")] if login.keys else []
     means += ["a password"] if login.password is not None else []
     means += ["keys of the ssh_config for some machines"] if more_keys else []
     yield Finding("collect", OK, f"logs in as {login.user} with {' and '.join(means)}")
@@ -294,7 +304,6 @@ def _failing(store: "Store") -> Iterator[Finding]:
                 see = "See: labmon alerts deliveries --state waiting"
                 yield Finding("notify", PROBLEM, f"{text}. {see}", Exit.SOME_FAILED)
         if failed := deliveries.recent(connection, state="failed", limit=1000):
-            text = (
-                f"{len(failed):,} notifications failed for good. See: labmon alerts deliveries --state failed"
-            )
-            yield Finding("notify", PROBLEM, text, Exit.SOME_FAILED)
+            text = f"{plural(len(failed), 'notification')} failed for good"
+            see = "See: labmon alerts deliveries --state failed"
+            yield Finding("notify", PROBLEM, f"{text}. {see}", Exit.SOME_FAILED)

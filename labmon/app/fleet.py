@@ -61,7 +61,8 @@ class Selection:
             machines = [one for one in machines if one.system_id in self.systems]
             if missing := set(self.systems) - {one.system_id for one in machines}:
                 raise UsageError(
-                    f"there is no system {min(missing)} with an address. See: labmon systems list"
+                    f"there is no system {min(missing)} to measure: none with an address, or it is retired, "
+                    "ignored or in quarantine. See: labmon systems list --all"
                 )
         return machines
 

@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from labmon.errors import UsageError
+from labmon.text import near
 
 if TYPE_CHECKING:
     from labmon.brokers.base import Broker
@@ -48,7 +49,9 @@ def ingest_settings(config: "Config") -> "IngestSettings":
     """What the handlers of messages read."""
     from labmon.ingest.settings import IngestSettings
 
-    return IngestSettings(config.queue, config.consume, config.events, config.retention, config.notify)
+    return IngestSettings(
+        config.queue, config.consume, config.events, config.retention, config.notify, config.dashboard
+    )
 
 
 def worker_settings(config: "Config") -> "WorkerSettings":
@@ -104,7 +107,9 @@ def open_sink(
 def named_queue(name: str, config: "Config") -> str:
     """A queue by its name or by how it begins: "metrics" is enough for metrics_queue. Raises UsageError."""
     names = config.queue.names
-    near = [known for known in names if known == name] or [known for known in names if known.startswith(name)]
-    if len(near) != 1:
-        raise UsageError(f"there is no queue {name!r}. There are: {', '.join(names)}")
-    return near[0]
+    begun = [known for known in names if known == name] or [
+        known for known in names if known.startswith(name)
+    ]
+    if len(begun) != 1:
+        raise UsageError(f"there is no queue {name!r}. There are: {', '.join(names)}{near(name, names)}")
+    return begun[0]

@@ -4,20 +4,53 @@ import getpass
 from typing import TYPE_CHECKING, Any
 
 from labmon.errors import UsageError
-from labmon.fleet import no_department
+from labmon.text import nearest
 
 if TYPE_CHECKING:
+    from labmon.config.tables import Config
     from labmon.pg import Connection
     from labmon.store.inventory.maintenance import Scope
 
+LARGEST = 2**31 - 1
+"""Of the numbers of departments."""
 
-def check_dept(connection: "Connection[Any]", dept: int | None) -> None:
-    """Raise UsageError, with the nearest number, for a department that there is not; None is all of them."""
+
+def dept_id(connection: "Connection[Any]", dept: str | None) -> int | None:
+    """The number of a department named by number, name or code; None is all of them.
+
+    Raises UsageError, with the nearest one, for what there is not.
+    """
     from labmon.store.inventory.departments import departments
 
-    known = [one.dept_id for one in departments(connection)] if dept is not None else []
-    if dept is not None and dept not in known:
-        raise UsageError(no_department(dept, known))
+    if dept is None:
+        return None
+    known = departments(connection)
+    text = dept.strip().casefold()
+    found = [one for one in known if text == str(one.dept_id)] or [
+        one for one in known if text in ((one.name or "").casefold(), (one.code or "").casefold()) and text
+    ]
+    if len(found) > 1:
+        numbers = ", ".join(str(one.dept_id) for one in found)
+        raise UsageError(f"several departments are called {dept!r}: name one by its number: {numbers}")
+    if not found:
+        names = [name for one in known for name in (str(one.dept_id), one.name, one.code) if name]
+        raise UsageError(
+            f"there is no department {dept}{nearest(dept, names) or '. See: labmon departments list'}"
+        )
+    return found[0].dept_id
+
+
+def dept_number(config: "Config", dept: str) -> int:
+    """The same for what works without a database: a number is taken as it is. Raises also StoreError."""
+    from labmon.app.open import open_store
+
+    text = dept.strip()
+    if text.isascii() and text.isdigit() and 0 < int(text[:20]) <= LARGEST:
+        return int(text)
+    with open_store(config) as store, store.transaction() as connection:
+        number = dept_id(connection, dept)
+    assert number is not None
+    return number
 
 
 def lab_id(connection: "Connection[Any]", lab: str | None) -> int | None:
@@ -28,17 +61,15 @@ def lab_id(connection: "Connection[Any]", lab: str | None) -> int | None:
     return None if lab is None else find_lab(lab, labs.names(connection))
 
 
-def scope(connection: "Connection[Any]", dept: int | None, lab: str | None, system: int | None) -> "Scope":
+def scope(connection: "Connection[Any]", dept: str | None, lab: str | None, system: str | None) -> "Scope":
     """What it applies to. Raises UsageError for more than one of these, and for what there is not."""
-    from labmon.store.inventory import systems
+    from labmon.app.names import resolve_system
     from labmon.store.inventory.maintenance import Scope
 
     if sum(one is not None for one in (dept, lab, system)) > 1:
         raise UsageError("only one of --dept, --lab and --system can be given")
-    if system is not None:
-        systems.check_known(connection, [system])
-    check_dept(connection, dept)
-    return Scope(dept, lab_id(connection, lab), system)
+    number = None if system is None else resolve_system(connection, system)
+    return Scope(dept_id(connection, dept), lab_id(connection, lab), number)
 
 
 def current_user() -> str:

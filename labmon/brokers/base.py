@@ -22,6 +22,7 @@ from typing import Any, Self
 from uuid import uuid4
 
 from labmon.closing import Closing
+from labmon.errors import BrokerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +167,17 @@ class Broker(Closing):
     def advice(self) -> list[str]:
         """What the administrator of this server should know or do, a line each. Changes nothing."""
         return []
+
+    def refusal(self, queue: str) -> BrokerError | None:
+        """Why the server takes no message for this queue at the moment, though it answers; None when it does.
+
+        For a queue that was declared. Changes nothing.
+        """
+        return None
+
+    def first_refusal(self, queues: Sequence[str]) -> BrokerError | None:
+        """That of the first of these queues that has one."""
+        return next((found for queue in queues if (found := self.refusal(queue))), None)
 
     @abstractmethod
     def publish(self, queue: str, messages: Sequence[Message]) -> None:

@@ -65,6 +65,23 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _config_first(args: list[str]) -> list[str]:
+    """The command line with `--config PATH` in front, wherever it stands before a `--`."""
+    first: list[str] = []
+    rest: list[str] = []
+    left = iter(args)
+    for one in left:
+        if one == "--":
+            rest += [one, *left]
+        elif one == "--config":
+            first += [one, *(value for value in [next(left, None)] if value is not None)]
+        elif one.startswith("--config="):
+            first.append(one)
+        else:
+            rest.append(one)
+    return first + rest
+
+
 @contextmanager
 def _reader_may_leave() -> Iterator[None]:
     """A reader (head, less) that has what it wanted is no error."""
@@ -82,10 +99,10 @@ class Root(TyperGroup):
         super().__init__(**options)
         use_plain_help(self)
 
-    def make_context(self, *args: Any, **options: Any) -> Any:
+    def make_context(self, info_name: Any, args: list[str], *more: Any, **options: Any) -> Any:
         """Parse the command line, which prints --help and --version."""
         with _reader_may_leave():
-            return super().make_context(*args, **options)
+            return super().make_context(info_name, _config_first(args), *more, **options)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""

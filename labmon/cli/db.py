@@ -10,7 +10,7 @@ from labmon.app.open import open_store
 from labmon.cli.options import FormatOption, Quiet, flag, load
 from labmon.cli.output import Format, print_rows, say
 from labmon.errors import AlreadyRunning, UsageError
-from labmon.readable import span
+from labmon.readable import plural, span
 
 app = typer.Typer(no_args_is_help=True, help="Migrate, inspect and maintain the database.")
 
@@ -82,8 +82,8 @@ def maintain(ctx: typer.Context, quiet: Quiet = False) -> None:
             return
     if not quiet:
         say(
-            f"{done.summed_up} buckets summed up, {len(done.packed)} days packed, "
-            f"{len(done.dropped)} partitions dropped"
+            f"{plural(done.summed_up, 'bucket')} summed up, {plural(len(done.packed), 'day')} packed, "
+            f"{plural(len(done.dropped), 'partition')} dropped"
         )
     for name in done.postponed:
         say(f"{name} is in use: postponed to the next run")
@@ -107,7 +107,7 @@ def pack(ctx: typer.Context, day: Day, quiet: Quiet = False) -> None:
     if done is None:
         raise UsageError(f"{day:%Y-%m-%d} is in use, or not summed up yet. Try: labmon db maintain")
     if not quiet:
-        say(f"{done} readings packed")
+        say(f"{plural(done, 'reading')} packed")
 
 
 @app.command()
@@ -121,4 +121,4 @@ def unpack(ctx: typer.Context, day: Day, quiet: Quiet = False) -> None:
     with open_store(load(ctx)) as store, store.transaction() as connection:
         done = pack.unpack(connection, day.date())
     if not quiet:
-        say(f"{done} readings unpacked" if done else f"{day:%Y-%m-%d} is not packed")
+        say(f"{plural(done, 'reading')} unpacked" if done else f"{day:%Y-%m-%d} is not packed")

@@ -67,6 +67,9 @@ def _name(param: Any) -> str:
 
 def _plain(text: str) -> str:
     text = text.rstrip(".")
+    if found := re.fullmatch(r"(?:Value error, )?'(.*)' is not one of (.*)", text):
+        values = re.findall(r"'(.*?)'", found[2])
+        return f"{found[1]!r} is not one of its values, {', '.join(values)}{near(found[1], values)}"
     for pattern, words in _WORDS:
         if re.fullmatch(pattern, text):
             return re.sub(pattern, words, text)

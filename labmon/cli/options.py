@@ -4,13 +4,16 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
 from labmon import logs
 from labmon.app.open import open_store
+from labmon.cli import complete
 from labmon.cli.output import Format
+from labmon.cli.times import with_unit
 from labmon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +39,11 @@ def setting(name: str, metavar: str, help: str, *names: str, **more: Any) -> Any
     return option(name, metavar, help, *names, **{"show_default": "config"} | more)
 
 
+def lasting(name: str, help: str, *names: str, **more: Any) -> Any:
+    """An option with a duration, in a unit."""
+    return option(name, "TIME", help, *names, callback=with_unit, **more)
+
+
 def flag(name: str, help: str, *names: str, **more: Any) -> Any:
     """An option without a value: `--name`, or `--name/--no-name`."""
     return typer.Option(name, *names, help=help, **{"show_default": False} | more)
@@ -46,9 +54,22 @@ def choices(kind: Iterable[str]) -> str:
     return "|".join(kind)
 
 
-Dept = Annotated[int | None, numeric("--dept", "N", "The department's number.")]
-Lab = Annotated[str | None, option("--lab", "LAB", "The lab's name or number.")]
-System = Annotated[int | None, numeric("--system", "ID", "The system's ID.")]
+class NewAs(StrEnum):
+    """What becomes of a machine that a scan finds for the first time."""
+
+    active = "active"
+    quarantine = "quarantine"
+
+
+Dept = Annotated[
+    str | None,
+    option("--dept", "DEPT", "The department's number, name or code.", autocompletion=complete.departments),
+]
+Lab = Annotated[str | None, option("--lab", "LAB", "The lab's name or number.", autocompletion=complete.labs)]
+CALLED = "ID, address, host name (its first labels are enough) or MAC address."
+System = Annotated[
+    str | None, option("--system", "SYSTEM", f"The system: {CALLED}", autocompletion=complete.systems)
+]
 
 From = Annotated[str | None, option("--from", "TIME", "Begin: a time, or 2h for two hours ago.")]
 To = Annotated[str | None, option("--to", "TIME", "End, not included.", show_default="now")]
@@ -56,12 +77,30 @@ To = Annotated[str | None, option("--to", "TIME", "End, not included.", show_def
 Limit = Annotated[
     int, numeric("--limit", "N", "Maximum number of rows, newest first.", "-n", show_default=True)
 ]
-LabName = Annotated[str, typer.Argument(metavar="LAB", help="The lab's name or number.")]
-SystemID = Annotated[int, typer.Argument(min=1, max=LARGEST, metavar="ID", help="The system's ID.")]
+LabName = Annotated[
+    str, typer.Argument(metavar="LAB", help="The lab's name or number.", autocompletion=complete.labs)
+]
+SystemName = Annotated[
+    str, typer.Argument(metavar="SYSTEM", help=f"The system: {CALLED}", autocompletion=complete.systems)
+]
+Systems = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SYSTEM",
+        help=f"Systems: {CALLED} Also lab:NAME, dept:NAME, or @FILE with one a line.",
+        show_default=False,
+        autocompletion=complete.systems,
+    ),
+]
 
 QueueEnabled = Annotated[
     bool | None,
-    flag("--queue-enabled/--no-queue", "Publish to the queue, or store directly.", show_default="config"),
+    flag(
+        "--queue/--no-queue",
+        "Publish to the queue, or store directly.",
+        "--queue-enabled",
+        show_default="config",
+    ),
 ]
 QueueHost = Annotated[str | None, setting("--queue-host", "HOST", "The broker's host.")]
 Quiet = Annotated[bool, flag("--quiet", "Print only warnings and errors.", "-q")]

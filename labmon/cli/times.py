@@ -11,22 +11,33 @@ from labmon.readable import shown
 
 
 def moment(text: str) -> datetime:
-    """A date, a date and time, a time of today, or how long ago ("2h", "7d"). Without a zone: local time.
+    """A date and time, one of them, `now`, `yesterday 08:00`, or how long ago ("2h", "1w").
 
-    Raises UsageError.
+    Without a zone: local time. Raises UsageError.
     """
+    words = " ".join(text.casefold().split())
+    if re.fullmatch(r"[\d.]+", words) and len(words) != len("20260301"):
+        raise UsageError(
+            f"{text!r} has no unit: for how long ago write {words}m, {words}h, {words}d or {words}w"
+        )
     try:
-        if re.fullmatch(r"[\d.]+\s*[smhd]", text.strip()):
-            return datetime.now(UTC) - timedelta(seconds=Seconds.parse(text))
-        if re.fullmatch(r"\d\d:\d\d", text.strip()):
-            text = f"{date.today()} {text.strip()}"
+        if words == "now":
+            return datetime.now(UTC)
+        if re.fullmatch(r"[\d.]+\s*[smhdw]", words):
+            return datetime.now(UTC) - timedelta(seconds=Seconds.parse(words))
+        if day := re.fullmatch(r"(?:(today|yesterday)(?: |$))?(\d\d:\d\d(?::\d\d)?)?", words):
+            at_day = date.today() - timedelta(days=day[1] == "yesterday")
+            text = f"{at_day} {day[2] or '00:00'}" if words else ""
         at = datetime.fromisoformat(text.strip())
+        if re.fullmatch(r"[\dW-]+", text.strip()):  # a day: its first moment, wherever the clocks are changed
+            return datetime.fromtimestamp(at.timestamp(), UTC)
         _check_exists(at)
+        _check_once(at)
         return at.astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f'{text!r} is not a time, such as 2026-03-01, "2026-03-01 14:30", 2026-03-01T14:30Z, 14:30 '
-            "(today), or 2h (two hours ago)"
+            '(today), "yesterday 08:00", now, or 2h (two hours ago; also m, d, w)'
         ) from error
 
 
@@ -43,6 +54,22 @@ def _check_exists(at: datetime) -> None:
         f"{at:%Y-%m-%d %H:%M} does not exist: the clocks go from {first:%H:%M} to {past:%H:%M} on that day. "
         "Choose a time before or after, or give its zone, such as 2026-03-01T14:30Z"
     )
+
+
+def _check_once(at: datetime) -> None:
+    """Raise UsageError for a local time that comes twice, since the clocks are put back after it."""
+    if at.tzinfo is not None:
+        return
+    first, second = (at.replace(fold=fold).astimezone() for fold in (0, 1))
+    if first.utcoffset() != second.utcoffset():
+        raise UsageError(
+            f"{at:%Y-%m-%d %H:%M} comes twice on that day, since the clocks are put back. Say which one: "
+            f"{_with_offset(first)} is the first, {_with_offset(second)} the second"
+        )
+
+
+def _with_offset(at: datetime) -> str:
+    return at.isoformat(timespec="seconds" if at.second or at.microsecond else "minutes")
 
 
 def period(begin: str | None, end: str | None) -> tuple[datetime | None, datetime | None]:
@@ -65,6 +92,14 @@ def unknown_zone() -> str:
         return "" if file.is_file() else name
     except (OSError, ValueError):
         return name
+
+
+def with_unit(text: str | None) -> str | None:
+    """A duration as an option has it. Raises UsageError for a number without a unit, but 0."""
+    if text is None or not re.fullmatch(r"[\d.]+", text.strip()) or not text.strip("0. "):
+        return text
+    text = text.strip()
+    raise UsageError(f"{text!r} has no unit: write {text}s, {text}m, {text}h or {text}d")
 
 
 def duration(text: str, option: str) -> timedelta:

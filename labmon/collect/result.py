@@ -31,6 +31,8 @@ class Target:
     name: str | None = None
     inventory: str = ""  #: the database whose number `system_id` is, see `Fleet`
     is_name: bool = False
+    user: str | None = None  #: the account there, where it is not the usual one
+    key_file: str | None = None  #: the private key, the same
 
     def __post_init__(self) -> None:
         if not (self.is_name or is_address(self.address)):
@@ -48,6 +50,8 @@ class Target:
             machine.name,
             inventory,
             is_name=not is_address(machine.address),
+            user=machine.user,
+            key_file=machine.key,
         )
 
     def __str__(self) -> str:

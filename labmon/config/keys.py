@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from labmon.config.tables import Config
 from labmon.config.units import Bytes, Seconds, Workers
-from labmon.masking import MASK, mask_url
+from labmon.masking import MASK, mask_path, mask_url
 
 SEED_NAMES = {
     "QUEUE_ENABLED": "queue.enabled",
@@ -54,7 +54,7 @@ class Key:
         if self.secret and isinstance(value, list):
             return ", ".join(f"{one.name} ({MASK})" for one in value) or "[]"
         if self.secret and value:
-            value = mask_url(str(value))
+            value = mask_path(str(value)) if self.table == "heartbeat" else mask_url(str(value))
         return to_toml(value)
 
 

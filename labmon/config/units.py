@@ -5,17 +5,17 @@ from typing import Any
 
 
 class Seconds(float):
-    """A duration in seconds. Written as a number of seconds or as "250ms", "30s", "5m", "24h", "7d"."""
+    """A duration in seconds. Written as a number of seconds or as "250ms", "30s", "5m", "24h", "7d", "2w"."""
 
-    UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+    UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
     LONGEST = 3650 * 86400.0  # longer ones overflow in C's timeouts
 
     @classmethod
     def parse(cls, value: object) -> "Seconds":
         """Raises ValueError for anything else, negative durations included."""
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", str(value).strip())
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)?", str(value).strip())
         if isinstance(value, bool) or not match:
-            raise ValueError('expected a duration such as "30s", "5m", "24h" or "7d"')
+            raise ValueError('expected a duration such as "30s", "5m", "24h", "7d" or "2w"')
         seconds = float(match[1]) * cls.UNITS[match[2] or "s"]
         if seconds > cls.LONGEST:
             raise ValueError("expected a duration of at most ten years")

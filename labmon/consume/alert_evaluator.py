@@ -43,7 +43,7 @@ class AlertEvaluator:
         self._depths = depths
         self._spool = spool
         self._publisher = OutboxPublisher(partial(open_broker, queue, store_url=store.url), queue.alert_queue)
-        self._notifier = Notifier(settings.notify)
+        self._notifier = Notifier(settings.notify, dashboard=settings.dashboard.url)
 
     def evaluate(self) -> None:
         """Evaluate every rule once. Raises StoreError."""
@@ -71,12 +71,13 @@ class AlertEvaluator:
         """Notify the targets, until stopped."""
         self._notifier.run(self._store, stop)
 
-    def run_once(self, stop: Event) -> None:
+    def run_once(self, stop: Event) -> int:
         """Evaluate, publish, store what was published, and notify, for a process that does not stay: each
-        target is tried once. Raises LabmonError."""
+        target is tried once. Returns how many alerts a failing target was not notified of. Raises
+        LabmonError."""
         self.evaluate()
         with self._store.session("alerts") as connection:
             if self._publisher.forward_all(connection):
                 queues = [self._settings.queue.alert_queue]
                 WorkerThreads.of(self._settings, queues, self._store, stop, until_empty=True).run()
-            self._notifier.send_all(connection, stop)
+            return self._notifier.send_all(connection, stop)

@@ -1,7 +1,8 @@
 """Who asks, what they may do, and the record of what they did."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from labmon.dashboard import accounts
 from labmon.dashboard.accounts import Actor
 from labmon.dashboard.context import Context, Uses
 from labmon.dashboard.security import csrf, local, passwords
+from labmon.dashboard.security.turns import Crowded
 from labmon.dashboard.web import Problem
 from labmon.store.accounts import audit, sessions, tokens, users
 from labmon.store.accounts.roles import ROLES, Role
@@ -150,10 +152,20 @@ def cookie_name(request: Request) -> str:
     return "__Host-labmon_session" if request.url.scheme == "https" else "labmon_session"
 
 
-async def pause(request: Request, context: Context, name: str) -> None:
-    """Wait before `log_in` where somebody guesses the passwords of that name. Holds no thread meanwhile."""
-    if seconds := context.limiter.pause(_typed(name), address_of(request)):
+@asynccontextmanager
+async def login_turn(request: Request, context: Context, name: str) -> AsyncIterator[None]:
+    """Wait for the turn to `log_in`, longer where somebody guesses the passwords of that name; hold it within
+    the block. Holds no thread meanwhile. Raises Problem 429."""
+    name, address = _typed(name), address_of(request)
+    if seconds := context.limiter.pause(name, address):
         await asyncio.sleep(seconds)
+    source, is_last = context.limiter.place(name, address)
+    try:
+        async with context.turns.turn(source, is_last=is_last):
+            yield
+    except Crowded:
+        text = "too many people are logging in at this moment. Try again in a few seconds"
+        raise Problem(429, text, headers={"retry-after": "5"}) from None
 
 
 def _typed(name: str) -> str:

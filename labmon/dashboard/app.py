@@ -16,6 +16,7 @@ from labmon.dashboard import api
 from labmon.dashboard.access import Viewer, viewer
 from labmon.dashboard.api import document, health, metrics, problems
 from labmon.dashboard.api.accounts import account
+from labmon.dashboard.api.strict import strict
 from labmon.dashboard.context import Context
 from labmon.dashboard.live.live import Live
 from labmon.dashboard.pages import pages, public, static
@@ -64,10 +65,14 @@ def create_app(context: Context) -> Dashboard:
     for kind in problems.HANDLED:
         app.add_exception_handler(kind, _answer)
     context.live = Live(context)
-    known: dict[str, Any] = {"dependencies": [Depends(viewer)], "responses": problems.DOCUMENTED}
+    known: dict[str, Any] = {
+        "dependencies": [Depends(viewer), Depends(strict)],
+        "responses": problems.DOCUMENTED,
+    }
     for module in api.MODULES:
         app.include_router(module.router, prefix=API, **known)
-    app.include_router(account.open_router, prefix=API, responses=problems.DOCUMENTED)
+    anybody: dict[str, Any] = {"dependencies": [Depends(strict)], "responses": problems.DOCUMENTED}
+    app.include_router(account.open_router, prefix=API, **anybody)
     app.include_router(metrics.router, **known)
     app.include_router(health.router)
     app.include_router(pages.router)

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
+from labmon import pg
 from labmon.app.open import open_broker
 from labmon.config.tables import Config
+from labmon.dashboard.asking import Asking, NoAnswer
 from labmon.dashboard.security.limiter import LoginLimiter
 from labmon.dashboard.security.local import is_own
+from labmon.dashboard.security.turns import Turns
 from labmon.errors import StoreUnavailable
 from labmon.store.pool import Store
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0
 """Seconds for the answer to each statement. Then everything says that the database is away."""
+
+READY = 0.8
+"""Seconds for the answer to whether the database is there: who watches us waits for a second."""
 
 RETRY_AFTER = 1.0
 """Seconds until a database that is away is asked again."""
@@ -46,6 +52,7 @@ class Context:
     live: Any = None
     """The hub of `live`, set by `create_app`."""
     limiter: LoginLimiter = field(default_factory=LoginLimiter)
+    turns: Turns = field(default_factory=Turns)
     is_own: Callable[[MutableMapping[str, Any]], bool] = is_own
     """Whether the connection of an ASGI scope is from the account that started the dashboard."""
     local_csrf: str = field(default_factory=secrets.token_urlsafe)
@@ -53,6 +60,10 @@ class Context:
     _away: str = ""
     _retry_at: float = 0.0
     _probe: threading.Lock = field(default_factory=threading.Lock)
+    _asking: Asking[None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._asking = Asking("ready", self._ask)
 
     @contextmanager
     def transaction(self) -> "Iterator[Connection[Any]]":
@@ -78,6 +89,17 @@ class Context:
         finally:
             if probing:
                 self._probe.release()
+
+    def check(self) -> None:
+        """Ask whether the database is there. Raises StoreError within `READY` seconds."""
+        try:
+            self._asking.answer(READY)
+        except NoAnswer:
+            raise StoreUnavailable(f"{pg.where(self.store.url)}: no answer so far") from None
+
+    def _ask(self) -> None:
+        with self.transaction() as connection:
+            connection.execute("SELECT 1")
 
     def broker(self) -> "AbstractContextManager[Broker]":
         """The configured broker, for one request. Raises BrokerError and StoreError."""

@@ -2,9 +2,10 @@
 
 import json
 import re
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import Response
 
 from labmon.text import foreign
@@ -48,6 +49,25 @@ class Json(Response):
 
     def render(self, content: Any) -> bytes:
         return encoded(content)
+
+
+class Prepared(Protocol):
+    """JSON that many are sent."""
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def body_gzip(self) -> bytes: ...
+
+
+def prepared(request: Request, found: Prepared) -> Response:
+    """It as a response, compressed where the browser takes that."""
+    headers = {"vary": "accept-encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"] = "gzip"
+        return Response(found.body_gzip, media_type="application/json", headers=headers)
+    return Response(found.body, media_type="application/json", headers=headers)
 
 
 class Problem(Exception):

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import msgspec
+
 from labmon import pg
 from labmon.alerts import deliveries
 from labmon.alerts.received import record_alerts
@@ -43,6 +45,7 @@ from labmon.store.metrics.pack import known_already
 from labmon.store.metrics.record import record_metrics
 
 T = TypeVar("T")
+M = TypeVar("M", Metrics, Alert, SystemStatus | Facts)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -120,6 +123,7 @@ def _store_discoveries(
     found, rejected = _decoded(bodies, decode_discovery)
     _reject_future(found, rejected, now + skew)
     about = {place: one for place, one in found.items() if isinstance(one, SystemStatus | Facts)}
+    _redirect(connection, about)
     kept = _kept(found, rejected)
     systems.record_discoveries(connection, [one for one in kept if isinstance(one, Discovery)])
     record_scans(connection, [one for one in kept if isinstance(one, ScanFinished)])
@@ -143,6 +147,7 @@ def _store_metrics(
                 f"collected_at {one.collected_at.isoformat()} is older than [retention] raw, {keep}"
             )
     _reject_future(found, rejected, now + skew)
+    _redirect(connection, found)
     _reject_unknown(found, rejected, systems.known(connection, _systems(found)))
     try:
         _record_new(connection, _kept(found, rejected), now)
@@ -170,13 +175,16 @@ def _store_alerts(
     """Alerts about machines that the inventory knows: kept, and queued for the targets that are notified."""
     found, rejected = _decoded(bodies, lambda body: decode(Alert, body))
     _reject_future(found, rejected, now + skew)
+    _redirect(connection, found)
     _reject_unknown(found, rejected, systems.hold(connection, _systems(found)))
     new = record_alerts(connection, _kept(found, rejected))
+    # Nobody is notified of what other programs say of a machine that people took out; but that it is over.
+    muted = systems.unwatched(connection, {one.system_id for one in new if one.state == "firing"})
     notified = [
-        (verdict.target.name, alert, about)
+        (verdict.target, alert, about)
         for alert, about in zip(new, deliveries.whereabouts(connection, new), strict=True)
         for verdict in route(alert, about.departments, about.labs, targets)
-        if verdict.notified
+        if verdict.notified and not (alert.state == "firing" and alert.system_id in muted)
     ]
     deliveries.add(connection, notified)
     return rejected
@@ -205,6 +213,14 @@ def _reject_future(found: Mapping[int, AnyMessage], rejected: dict[int, Rejectio
 
 def _systems(found: Mapping[int, Metrics | Alert | SystemStatus | Facts]) -> set[int]:
     return {one.system_id for one in found.values()}
+
+
+def _redirect(connection: Connection[Any], found: dict[int, M]) -> None:
+    """What is about a system that was merged into another one is about that one."""
+    if now_part_of := systems.merged(connection, _systems(found)):
+        for place, one in found.items():
+            if whole := now_part_of.get(one.system_id):
+                found[place] = msgspec.structs.replace(one, system_id=whole)
 
 
 def _reject_unknown(

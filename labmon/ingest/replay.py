@@ -11,6 +11,7 @@ from labmon.errors import StoreError
 from labmon.ingest.handlers import handlers
 from labmon.ingest.settings import IngestSettings
 from labmon.pg import Rollback
+from labmon.readable import plural
 from labmon.store import events
 from labmon.store.pool import Store
 
@@ -67,7 +68,7 @@ def replay(
                     raise Rollback(attempt)
         except pg.Error as error:
             raise StoreError(
-                f"{queue}: the replay stopped after {done.messages} messages: {pg.one_line(error)}"
+                f"{queue}: the replay stopped after {plural(done.messages, 'message')}: {pg.one_line(error)}"
             ) from error
         if not batches:
             break

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec import UNSET
+
 from labmon.messages import Discovery
 from labmon.scan.virtual_mac import is_virtual
 
@@ -55,8 +57,10 @@ class Host:
         """The first answer without the port or reason: what the message says."""
         return self.seen.partition("/")[0]
 
-    def discovery(self, scan_id: int, dept_id: int) -> Discovery:
+    def discovery(self, scan_id: int, dept_id: int, *, waits: bool = False) -> Discovery:
         """The message for this host. Raises ValueError when its address has a zone.
+
+        `waits`: if it is new, it is for quarantine.
 
         Without a virtual MAC: it belongs to a service of several routers, and would make one machine of all
         whose MAC it is.
@@ -69,4 +73,5 @@ class Host:
             mac_address=None if self.mac is None or is_virtual(self.mac) else self.mac,
             discovered_at=self.seen_at,
             scan_type=self.scan_type,
+            new_as="quarantine" if waits else UNSET,
         )

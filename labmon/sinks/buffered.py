@@ -12,6 +12,7 @@ from labmon.brokers.base import Message
 from labmon.config.tables import QueueConfig
 from labmon.errors import Exit, LabmonError
 from labmon.messages import AnyMessage, encode
+from labmon.readable import plural
 from labmon.sinks.base import queue_of
 from labmon.sinks.priority import Priorities
 from labmon.sinks.spool.spool import Spool, SpooledBatch, SpoolError
@@ -194,9 +195,9 @@ class BufferedSink(ABC):
         for queue, reason in self._refused.items():
             parts.append(f"Messages for {queue} stay in the spool: {reason}. See: labmon spool list")
         if foreign:
-            parts.append(
-                f"{foreign:,} messages in the spool are about another database. See: labmon spool list"
-            )
+            be = "is" if foreign == 1 else "are"
+            about = f"{plural(foreign, 'message')} in the spool {be} about another database"
+            parts.append(f"{about}. See: labmon spool list")
         return _sentences(parts) or None
 
     def _next_batch(self, after: int) -> SpooledBatch | None:
@@ -235,9 +236,8 @@ class BufferedSink(ABC):
             self._spool.append(queue, batch, database=database)
         except SpoolError as error:
             count = sum(map(len, self._waiting.values()))
-            raise SpoolError(
-                f"{count:,} messages were neither {self.DELIVERED} nor kept: {error}; {self._trouble}"
-            ) from error
+            lost = f"{plural(count, 'message')} {'was' if count == 1 else 'were'}"
+            raise SpoolError(f"{lost} neither {self.DELIVERED} nor kept: {error}; {self._trouble}") from error
         self.spooled += len(batch)
 
     def _contact(self, queue: str = "", database: str = "", batch: Sequence[Message] = ()) -> bool:

@@ -8,6 +8,7 @@ from labmon.brokers.base import Message
 from labmon.errors import LabmonError, StoreError, StoreForbidden
 from labmon.ingest.handlers import handlers
 from labmon.ingest.settings import IngestSettings
+from labmon.readable import plural
 from labmon.sinks.buffered import BufferedSink, QueueRefused
 from labmon.sinks.spool.spool import Spool
 from labmon.store.identity import database_id
@@ -54,7 +55,7 @@ class DirectSink(BufferedSink):
             raise error
         if reasons := self._nonsense:
             self._nonsense = []
-            raise StoreError(f"{len(reasons)} messages could not be stored: {reasons[0]}")
+            raise StoreError(f"{plural(len(reasons), 'message')} could not be stored: {reasons[0]}")
 
     def _open(self) -> None:
         self._opened()

@@ -44,7 +44,20 @@ class TimelyConnection(Connection[Any]):
             # psycopg comes back ten times a second with nothing that is ready
             if not ready and time.monotonic() > deadline:
                 self.pgconn.finish()
-                raise OperationalError(f"no answer for {seconds:.0f} seconds")
+                raise OperationalError(f"no answer for {seconds:g} seconds")
+
+
+def connect(url: str, *, name: str, answer_within: float) -> Connection[Any]:
+    """A connection outside the pool, each statement of which commits by itself. Raises as `pg.connect`."""
+    given = pg.settings(url, name=name, timeout=answer_within)
+    connection = TimelyConnection.connect(given, autocommit=True)
+    connection.answer_within = answer_within
+    try:
+        pg.prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def configure(connection: Connection[Any], answer_within: float) -> None:

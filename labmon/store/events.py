@@ -89,7 +89,7 @@ def _system_of(body: bytes) -> int | None:
 
 _OF = """
     queue = %(queue)s AND received_at >= %(first)s AND received_at < %(past)s
-    AND (%(system)s::integer IS NULL OR %(system)s = ANY (systems))
+    AND (%(system)s::integer IS NULL OR systems && (SELECT labmon_parts(ARRAY[%(system)s::integer])))
 """
 
 
@@ -99,7 +99,8 @@ def count(
     """How many messages came to a queue in first <= time < past, of all systems or of one."""
     row = connection.execute(
         "SELECT COALESCE(sum(CASE WHEN %(system)s::integer IS NULL THEN cardinality(systems) "
-        "ELSE cardinality(array_positions(systems, %(system)s)) END), 0) "
+        "ELSE (SELECT count(*) FROM unnest(systems) AS one "
+        "WHERE one = ANY ((SELECT labmon_parts(ARRAY[%(system)s::integer]))::integer[])) END), 0) "
         f"FROM event_batches WHERE {_OF}",
         {"queue": queue, "first": first, "past": past, "system": system},
     ).fetchone()
@@ -125,7 +126,7 @@ def page(
             SELECT received_at, ctid::text AS place, CASE WHEN %(system)s::integer IS NULL THEN bodies ELSE (
                 SELECT array_agg(body ORDER BY n)
                 FROM unnest(systems, bodies) WITH ORDINALITY AS one (system_id, body, n)
-                WHERE system_id = %(system)s
+                WHERE system_id = ANY ((SELECT labmon_parts(ARRAY[%(system)s::integer]))::integer[])
             ) END AS bodies
             FROM event_batches
             WHERE {_OF} AND received_at >= %(after)s AND (received_at, ctid) > (%(after)s, %(place)s::tid)
@@ -155,7 +156,8 @@ def newest(
                 WHERE (%(queue)s::text IS NULL OR queue = %(queue)s)
                   AND received_at >= COALESCE(%(first)s::timestamptz, '-infinity')
                   AND received_at < COALESCE(%(past)s::timestamptz, 'infinity')
-                  AND (%(system)s::integer IS NULL OR one.system_id = %(system)s)
+                  AND (%(system)s::integer IS NULL
+                       OR one.system_id = ANY ((SELECT labmon_parts(ARRAY[%(system)s::integer]))::integer[]))
                 ORDER BY received_at DESC, n DESC LIMIT %(limit)s
             ) newest ORDER BY received_at, n
             """,

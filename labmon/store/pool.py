@@ -45,6 +45,7 @@ class Store(Closing):
         self._embedded = None if database.url else Embedded(state.path)
         self.url = self._embedded.url if self._embedded else database.url
         self._pool: ConnectionPool[Connection[Any]] | None = None
+        self._is_patient = answer_within is None
         timeout = float(database.connect_timeout)
         try:
             with _translated(self.url), pg.connect(self.url, name="labmon", timeout=timeout) as first:
@@ -79,20 +80,42 @@ class Store(Closing):
         """
         if self._pool is None:
             raise StoreError("the store is closed")
-        with _translated(self.url), self._pool.connection() as connection, connection.transaction():
+        with (
+            _translated(self.url),
+            self._with_reason(),
+            self._pool.connection() as connection,
+            connection.transaction(),
+        ):
             yield connection
 
     @contextmanager
-    def session(self, name: str) -> Iterator[Connection[Any]]:
+    def _with_reason(self) -> Iterator[None]:
+        """Raise what the server says where the pool, which only knows that none came, waited in vain.
+
+        Not for those behind whom a person waits: a server that says nothing would cost them more time.
+        """
+        try:
+            yield
+        except PoolTimeout:
+            if self._is_patient:
+                pg.connect(self.url, name="labmon", timeout=2).close()
+            raise
+
+    @contextmanager
+    def session(self, name: str, *, answer_within: float | None = None) -> Iterator[Connection[Any]]:
         """A connection outside the pool, each statement of which commits by itself: for locks and to listen.
 
-        `name` is what `pg_stat_activity` shows. Raises as `transaction` does.
+        `name` is what `pg_stat_activity` shows. `answer_within`: seconds for each answer; None is for ever.
+        Raises as `transaction` does.
         """
-        with (
-            _translated(self.url),
-            pg.connect(self.url, name=f"labmon {name}", autocommit=True) as connection,
-        ):
-            yield connection
+        called = f"labmon {name}"
+        with _translated(self.url):
+            if answer_within is None:
+                connection = pg.connect(self.url, name=called, autocommit=True)
+            else:
+                connection = deadline.connect(self.url, name=called, answer_within=answer_within)
+            with connection:
+                yield connection
 
     def close(self) -> None:
         """Give the connections back, and stop the embedded server if no other process uses it. Idempotent."""
@@ -131,15 +154,8 @@ def _translated(url: str) -> Iterator[None]:
         if pg.is_refusal(error):
             raise StoreRefused(f"{said}. Check [database] url (LABMON_DATABASE_URL)") from error
         if pg.is_away(error):
-            raise StoreUnavailable(f"{said}.{_cure(error, said)} See [database] url") from error
+            step = pg.next_step(error, said)
+            raise StoreUnavailable(
+                " ".join(filter(None, [f"{said}.", step, "See [database] url"]))
+            ) from error
         raise
-
-
-def _cure(error: psycopg.Error, said: str) -> str:
-    if pg.is_full(said):
-        return (
-            " It has no connection left: see in pg_stat_activity which clients have them, lower [database] "
-            "pool_size or the number of workers, or raise max_connections (of the role or database: "
-            "CONNECTION LIMIT)."
-        )
-    return "" if error.sqlstate else " Is it running?"

@@ -59,7 +59,7 @@ def test_from_a_rule_to_an_alert_to_its_end(site):
     assert "acknowledged" in lab.run("alerts", "ack", first, "-m", "I know").stderr
     shown = lab.run("alerts", "show", first).stdout
     assert "I know" in shown and "it is used" in shown and "ram_percent" in shown
-    assert "seen by" in lab.run("alerts", "list").stdout
+    assert "acknowledged by" in lab.run("alerts", "list").stdout
 
     lab.run("alerts", "rules", "set", "used", "--above", "100")
     lab.run("collect", "--all")

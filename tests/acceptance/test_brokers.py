@@ -74,7 +74,7 @@ def test_a_message_of_the_guide_sent_by_another_client_is_stored(shared_broker, 
     del without["system_id"]
     for body in (SEED_METRICS.decode(), json.dumps(without)):
         FOREIGN[lab.environ["QUEUE_TYPE"]](shared_broker, lab.environ, body)
-    assert "1 stored, 1 to the dead letters" in lab.run("consume", "--until-empty").stderr
+    assert "1 stored, 1 to the dead letters" in lab.run("consume", "--until-empty", code=6).stderr
     with psycopg.connect(lab.environ["LABMON_DATABASE_URL"]) as connection:
         assert connection.execute("SELECT system_id, logged_in_users FROM metrics").fetchall() == [(42, 3)]
     (letter,) = json.loads(lab.run("dead-letters", "list", "metrics", "-f", "json").stdout)

@@ -164,7 +164,7 @@ def test_dead_letters_are_a_warning_of_queue_depth(lab, stored):
     lab.run("setup-queues")
     lab.run("queue-depth", code=0)
     stored.execute("SELECT labmon_publish('metrics_queue', 'not json')")
-    lab.run("consume", "--until-empty")
+    lab.run("consume", "--until-empty", code=Exit.SOME_FAILED)
     rows = json.loads(lab.run("queue-depth", "-f", "json", code=1).stdout)
     by_queue = {row["queue"]: (row["level"], row["advice"]) for row in rows}
     assert by_queue["metrics_queue"] == ("warning", "labmon dead-letters list metrics_queue")

@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from labmon.config.load import load
 from tests.acceptance.conftest import LABMON
 from tests.acceptance.test_every import machines, service  # noqa: F401
 from tests.support import machine as machines_of_their_own
@@ -118,7 +120,7 @@ def test_every_story_is_run_by_a_test():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("story", ["scan", "collect", "facts", "queue", "alerts"])
+@pytest.mark.parametrize("story", ["scan", "systems", "collect", "facts", "queue", "alerts"])
 def test_a_story_is_run_as_written_with_nothing_but_labmon(machine, story):  # findings C2
     machine.run("mkdir -p /etc/labmon && touch /etc/labmon/config.toml")
     machine.run(SSHD)
@@ -292,4 +294,12 @@ def test_the_sql_in_the_readme_is_that_of_the_files():
 
 
 def test_the_target_in_the_readme_of_alerts_is_that_of_the_file():
-    assert blocks("alerts", "toml") == [(EXAMPLES / "alerts/notify.toml").read_text()]
+    shown, *more = blocks("alerts", "toml")
+    assert shown == (EXAMPLES / "alerts/notify.toml").read_text()
+    for block in more:
+        config = load(environ={}, flags=_flags(tomllib.loads(block))).config
+        assert config.heartbeat.url or config.notify.targets
+
+
+def _flags(document):
+    return {f"{table}.{key}": value for table, keys in document.items() for key, value in keys.items()}

@@ -163,7 +163,7 @@ def test_messages_of_the_guide_put_in_by_plain_sql_are_stored(stored_lab, databa
         ("metrics_queue", json.dumps(without)),
     ]:
         database.execute(publish, [queue, body])
-    said = lab.run("consume", "--until-empty").stderr
+    said = lab.run("consume", "--until-empty", code=6).stderr
     assert "metrics_queue: 1 stored, 1 to the dead letters" in said
 
     (metrics,) = database.execute(

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from labmon.errors import Exit
 from tests.support.receiver import Receiver
 
 READING = '{"system_id": %s, "collected_at": "2026-01-01T00:00:%02dZ", "metrics": {"cpu_percent": 5}}'
@@ -88,7 +89,7 @@ def test_a_backlog_is_told_although_nobody_consumes(broker_lab, publish):
         broker_lab.run("queue-depth", "--alert")
         broker_lab.run("queue-depth", "--alert")
         assert receiver.alerts == [(0, "queue_backlog:metrics_queue", "firing")]
-        broker_lab.run("consume", "--until-empty", "--queue", "metrics")
+        broker_lab.run("consume", "--until-empty", "--queue", "metrics", code=Exit.SOME_FAILED)
         broker_lab.run("queue-depth", "--alert", code=1)  # of the dead letters that they have become
         time.sleep(1.1)
         broker_lab.run("queue-depth", "--alert", code=1)
@@ -97,7 +98,9 @@ def test_a_backlog_is_told_although_nobody_consumes(broker_lab, publish):
 
 def test_dead_letters_are_listed_shown_replayed_and_dropped(broker_lab, publish):
     publish("not json", READING % (7, 1), READING % (8, 2), READING % (1, 3))
-    assert "1 stored, 3 to the dead letters" in broker_lab.run("consume", "--until-empty").stderr
+    said = broker_lab.run("consume", "--until-empty", code=Exit.SOME_FAILED).stderr
+    assert "1 stored, 3 to the dead letters" in said
+    assert "done in part: 3 messages to the dead letters. See: labmon dead-letters list metrics_queue" in said
 
     letters = dead(broker_lab)
     assert len(letters) == 3
@@ -123,7 +126,7 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(broker_lab, publish)
 
     assert "--yes" in broker_lab.run("dead-letters", "purge", "metrics", code=2).stderr
     assert (
-        "1 dead letters deleted"
+        "1 dead letter deleted"
         in broker_lab.run("dead-letters", "purge", "metrics", "--yes", "--reason", "unknown").stderr
     )
     assert [one["reason"].split(":")[0] for one in dead(broker_lab)] == ["undecodable"]
@@ -131,7 +134,7 @@ def test_dead_letters_are_listed_shown_replayed_and_dropped(broker_lab, publish)
 
 def test_what_a_sender_wrote_does_not_act_on_the_terminal(broker_lab, publish):
     publish('{"system_id": "\x1b[31mred\x07"}')
-    broker_lab.run("consume", "--until-empty")
+    broker_lab.run("consume", "--until-empty", "--quiet", code=Exit.SOME_FAILED)
     (letter,) = dead(broker_lab)
     for arguments in (["list", "metrics"], ["show", "metrics", letter["id"]]):
         out = broker_lab.run("dead-letters", *arguments).stdout
@@ -142,7 +145,7 @@ def test_what_a_sender_wrote_does_not_act_on_the_terminal(broker_lab, publish):
 def test_an_old_measurement_expires_when_told_so(broker_lab, publish):
     publish(READING % (1, 1))
     time.sleep(1.2)
-    done = broker_lab.run("consume", "--until-empty", LABMON_QUEUE_TTL="1s")
+    done = broker_lab.run("consume", "--until-empty", code=Exit.SOME_FAILED, LABMON_QUEUE_TTL="1s")
     assert "metrics_queue: 0 stored, 1 to the dead letters" in done.stderr
     assert [one["reason"] for one in dead(broker_lab)] == ["expired"]
 
@@ -163,8 +166,8 @@ def test_the_doctor_says_what_is_in_place_and_what_is_not(broker_lab, publish):
         "collect",
     }
     publish("not json")
-    broker_lab.run("consume", "--until-empty")
-    assert "1 dead letters in metrics_queue" in findings()["queue", "note"]
+    broker_lab.run("consume", "--until-empty", code=Exit.SOME_FAILED)
+    assert "1 dead letter in metrics_queue" in findings()["queue", "note"]
     away = {"QUEUE_HOST": "127.0.0.1", "QUEUE_PORT": "1"}
     broker_lab.run("scan", "127.0.0.1", "--dept", "1", "--queue-enabled", **away)
     found = findings(code=4, **away)

@@ -9,6 +9,7 @@ from labmon.app.open import open_store
 from labmon.brokers import open_broker
 from labmon.brokers.base import Message
 from labmon.config.load import load
+from labmon.errors import Exit
 from labmon.messages import Alert, encode, utcnow
 from tests.support.receiver import Receiver
 
@@ -35,8 +36,11 @@ def dripping(lab, request):
 
 # findings A13, D3
 def test_a_run_of_cron_ends_and_says_who_was_not_notified(lab, dripping):
-    said = lab.run("consume", "--until-empty", timeout=60).stderr
+    said = lab.run("consume", "--until-empty", timeout=60, code=Exit.SOME_FAILED).stderr
     assert "slow could not be notified: no answer within 2 s" in said
+    assert "done in part: 1 alert not notified. See: labmon alerts deliveries" in said
+    said = lab.run("consume", "--until-empty", "--quiet", timeout=60, code=Exit.SOME_FAILED).stderr
+    assert "done in part: 1 alert not notified" in said  # which waits for its next attempt
 
 
 # findings A13

@@ -343,7 +343,7 @@ def test_a_mistyped_database_gets_no_reading_of_the_right_one(lab, own_postgres_
     assert "Messages waiting in the spool: 1" in done.stderr
     lab.run("consume", "--until-empty", LABMON_DATABASE_URL=wrong)
     done = lab.run("collect", "--host", "127.0.0.8", code=None, LABMON_DATABASE_URL=wrong)
-    assert "1 messages in the spool are about another database. See: labmon spool list" in done.stderr
+    assert "1 message in the spool is about another database. See: labmon spool list" in done.stderr
     lab.run("consume", "--until-empty", LABMON_DATABASE_URL=wrong)
     with psycopg.connect(wrong) as connection:
         assert connection.execute("SELECT status FROM systems").fetchall() == [("discovered",)]

@@ -34,6 +34,20 @@ def test_what_one_tab_acknowledges_the_other_sees_and_a_note_with_script_stays_t
         expect(other.locator("#alerts tbody tr").first).to_contain_text("Firing")
 
 
+def test_the_link_of_a_mail_shows_that_alert_alone_until_another_view_is_chosen(page, store_url):
+    rows = page.locator("#alerts tbody tr")
+    with psycopg.connect(store_url) as connection:
+        for system in (1, 2):
+            fire(connection, system, "ram_high", "warning")
+        (number,) = connection.execute("SELECT max(alert_id) FROM alert_incidents").fetchone()
+    page.goto(f"/alerts?alert={number}")
+    expect(rows).to_have_count(1)
+    expect(page.locator("#alerts-sub")).to_have_text(f"Alert {number}")
+    page.get_by_role("button", name="All", exact=True).click()
+    expect(rows).to_have_count(3)
+    assert "alert=" not in page.url
+
+
 def test_many_alerts_are_acknowledged_at_once_and_filtered_by_state(page, store_url):
     with psycopg.connect(store_url) as connection:
         for system in (1, 2, 4):

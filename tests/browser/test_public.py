@@ -1,13 +1,18 @@
 """Free seats for everybody, and the report that is sent by mail."""
 
+import re
 import subprocess
+import time
 
 import psycopg
 import pytest
 from playwright.sync_api import expect
 
+from labmon.store.migrate import migrate
 from tests.browser.conftest import fill
+from tests.support.clock import clock
 from tests.support.dashboard import LABMON, Dashboard
+from tests.support.frozen import frozen
 
 pytestmark = pytest.mark.browser
 
@@ -49,6 +54,44 @@ def test_free_seats_are_for_everybody_without_a_name_of_a_system(open_house, bro
         assert codes[0] == 200 and codes[-1] == 429
         refused = anybody.get("/public/labs.txt")
         assert int(refused.headers["retry-after"]) <= 60
+
+
+def test_while_the_database_is_away_what_is_known_is_shown_with_its_age(
+    own_postgres_server, browsing, chromium
+):
+    with psycopg.connect(own_postgres_server.socket_conninfo("postgres")) as connection:
+        migrate(connection)
+    url = own_postgres_server.url("postgres")
+    fill(url)
+    with (
+        Dashboard(url, LABMON_DASHBOARD_PUBLIC="true") as dashboard,
+        dashboard.browser() as anybody,
+        browsing.page(dashboard.url) as page,
+    ):
+        assert anybody.get("/public/labs.txt").text == "A-101 1 of 2 free\n"
+        assert anybody.get("/public/labs.json").json()["old"] is False
+        with frozen(own_postgres_server.pid):
+            deadline = time.monotonic() + 60
+            while not (found := anybody.get("/public/labs.json")).json()["old"]:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+            body = found.json()
+            assert body["age_seconds"] >= 15 and body["labs"][0]["free"] == 1
+            assert found.headers["cache-control"] == "public, max-age=2"
+            begun = clock()
+            text = anybody.get("/public/labs.txt").text
+            assert clock() - begun < 2
+            assert re.fullmatch(r"A-101 1 of 2 free \(\d+ s ago\)\n", text)
+            page.goto("/public/labs")
+            expect(page.get_by_role("status")).to_contain_text(re.compile(r"As of \d+ s ago"))
+            expect(page.get_by_role("article").first).to_contain_text("1 of 2 free")
+        deadline = time.monotonic() + 60
+        while anybody.get("/public/labs.json").json()["old"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        page.reload()
+        expect(page.get_by_role("article").first).to_contain_text("1 of 2 free")
+        expect(page.get_by_role("status")).to_have_count(0)
 
 
 def test_there_are_no_public_pages_unless_they_are_switched_on(dashboard):

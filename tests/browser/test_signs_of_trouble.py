@@ -97,3 +97,21 @@ def test_the_filter_finds_exactly_what_follows_an_equals_sign(page):
 def test_the_overview_counts_what_needs_somebody(page):
     page.goto("/")
     expect(page.locator("#sub")).to_contain_text("1 critical or down")
+
+
+def test_the_filter_is_left_with_enter_and_the_keys_work_again(page):
+    page.goto("/systems")
+    expect(page.locator("#shown")).to_contain_text("4")
+    page.keyboard.press("/")
+    expect(page.locator("#filter")).to_be_focused()
+    page.keyboard.type("pc-2?")
+    expect(page.locator("#filter")).to_have_value("pc-2?")
+    page.keyboard.press("Backspace")
+    expect(page.locator("#shown")).to_have_text("1 of 4")
+    page.keyboard.press("Enter")
+    expect(page.locator("#filter")).not_to_be_focused()
+    page.keyboard.press("?")
+    expect(page.locator("dialog")).to_contain_text("Filter the list")
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    expect(page.locator("#shown")).to_have_text("1 of 4")

@@ -63,7 +63,7 @@ class Receiver:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 one = Received(time.monotonic(), self.path, self.headers, body)
                 if limit is not None and len(body) > limit:
                     receiver.refused.append(one)

@@ -96,6 +96,7 @@ discoveries = st.builds(
     mac_address=st.none() | macs,
     discovered_at=moments,
     scan_type=lines,
+    new_as=st.just(msgspec.UNSET) | st.just("quarantine"),
 )
 finishes = st.builds(
     ScanFinished,
@@ -477,3 +478,12 @@ def test_a_time_that_cannot_be_in_utc_is_undecodable(text):
     body = json.dumps(json.loads(SEED_METRICS) | {"collected_at": text}).encode()
     with pytest.raises(Undecodable, match="`collected_at` is no time in UTC"):
         decode(Metrics, body)
+
+
+def test_a_discovery_asks_for_quarantine_or_says_nothing_of_it():
+    found = decode(Discovery, SEED_DISCOVERY)
+    assert "new_as" not in json.loads(encode(found))
+    asked = msgspec.structs.replace(found, new_as="quarantine")
+    assert decode(Discovery, encode(asked)) == asked
+    with pytest.raises(Undecodable, match="new_as"):
+        decode(Discovery, encode(asked).replace(b'"quarantine"', b'"active"'))

@@ -6,13 +6,16 @@ Apprise says yes or no; the reason is in what its plug-in logs. A no is retried,
 import difflib
 import logging
 import re
+import threading
 from typing import Any
 
 import apprise
 from apprise.manager_plugins import NotificationManager
+from apprise.plugins.email import base as mail
 
 from labmon.alerts.notify.notification import Notification
 from labmon.alerts.notify.sender import SendFailed, within
+from labmon.alerts.notify.templates.parts import Rendered
 from labmon.errors import ConfigError
 
 logging.getLogger("apprise").propagate = False  # what it logs becomes the reason of a failure
@@ -24,6 +27,19 @@ TYPES = {
     "resolved": apprise.NotifyType.SUCCESS,
 }
 
+_plain = threading.local()
+"""`text`: of the mail that this thread is sending."""
+
+_from_html: Any = mail.convert_between  # type: ignore[attr-defined]
+
+
+def _plain_part(*arguments: Any, **more: Any) -> Any:
+    """Of a mail in HTML, Apprise makes the plain part by itself. Ours is written for people."""
+    return getattr(_plain, "text", None) or _from_html(*arguments, **more)
+
+
+mail.convert_between = _plain_part  # type: ignore[attr-defined]
+
 REFUSED = re.compile(r"\berror[ =:]+(?:400|413|414|422)\b")
 """How a plug-in logs that a service did not like the contents (RFC 9110, 15.5)."""
 
@@ -32,8 +48,11 @@ class AppriseSender:
     """Sends to one target through Apprise. Raises ConfigError for a url that Apprise cannot read.
 
     Redirects are not followed: they would carry the alerts to whatever address an answer names. A text longer
-    than the service takes is split into several.
+    than the service takes is split into several. A mail has the text twice, plain and as HTML, unless the url
+    asks for `format=text`.
     """
+
+    resend = 0.0
 
     def __init__(self, name: str, url: str, timeout: float = 10.0) -> None:
         # Without a limit of its own Apprise sends in our thread; with one, in a pool that is waited for when
@@ -47,22 +66,28 @@ class AppriseSender:
             service.overflow_mode = apprise.OverflowMode.SPLIT
         self._timeout = timeout
         self._service = apprise.Apprise(service, asset=asset)
+        self._html_size = (
+            service.body_maxlen if isinstance(service, mail.NotifyEmail) and "format=text" not in url else 0
+        )
         shown = service.url(privacy=True)
         words = re.split(r"[/:@?&=,]+", url) + re.split(r"[/:@?&=,]+", service.url(privacy=False))
         self._secrets = sorted({w for w in words if len(w) > 3 and w not in shown}, key=len, reverse=True)
 
     def send(self, notification: Notification) -> None:
         """Send it. Raises SendFailed, with what Apprise logged as the reason."""
-        within(self._timeout, lambda: self._send(notification))
+        rendered, severity = notification.rendered, notification.severity
+        within(self._timeout, lambda: self._send(rendered, severity))
 
-    def _send(self, notification: Notification) -> None:
+    def _send(self, rendered: Rendered, severity: str) -> None:
+        html = rendered.html if rendered.html and len(rendered.html) < self._html_size else None
+        _plain.text = rendered.text if html else None
         try:
             result = self._service.notify(
-                title=f"[labmon] {notification.title}",
-                body=notification.text,
-                notify_type=TYPES[notification.severity],
+                title=f"[labmon] {rendered.title}",
+                body=html or rendered.text,
+                notify_type=TYPES[severity],
                 # Else a service that speaks HTML, as mail does, runs our lines into one, names and all.
-                body_format=apprise.NotifyFormat.TEXT,
+                body_format=apprise.NotifyFormat.HTML if html else apprise.NotifyFormat.TEXT,
             )
             logged = [entry.message for entry in result.logs()]
         except Exception as error:  # a plug-in's bug, of over a hundred

@@ -1,36 +1,41 @@
 """What a target is sent at once: one or many alerts, as data for programs and as text for people."""
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Self
 
 import msgspec
 
 from labmon.alerts.deliveries import Delivery
-from labmon.messages import KEY_CHANGED, Alert
+from labmon.alerts.notify.facts import Style, ack_command, for_programs, for_texts, state
+from labmon.alerts.notify.templates.parts import Rendered, TemplateFault
+
+logger = logging.getLogger(__name__)
 
 LISTED = 30
 """Alerts that a text names one by one; the others are counted."""
 
-NAMED = 12
-"""Systems that a text names of those under one alert."""
-
 SEVERITIES = ("critical", "warning", "info")
 
+PLAIN = Style()
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Notification:
     """The newest state of each alert that waits for a target, the worst first."""
 
     target: str
     current: tuple[Delivery, ...]
     superseded: tuple[Delivery, ...]  #: about the same, and older
+    style: Style = PLAIN
 
     @classmethod
-    def of(cls, target: str, deliveries: Sequence[Delivery]) -> Self:
+    def of(cls, target: str, deliveries: Sequence[Delivery], style: Style = PLAIN) -> Self:
         """From what waits, oldest first."""
         newest: dict[Any, Delivery] = {}
         superseded = []
@@ -40,7 +45,7 @@ class Notification:
                 superseded.append(newest[key])
             newest[key] = one
         current = sorted(newest.values(), key=_rank)
-        return cls(target, tuple(current), tuple(superseded))
+        return cls(target, tuple(current), tuple(superseded), style)
 
     def halves(self) -> "tuple[Notification, Notification] | None":
         """Two notifications of half the alerts each; None for one alert."""
@@ -52,7 +57,7 @@ class Notification:
     def _of(self, current: tuple[Delivery, ...]) -> "Notification":
         alerts = {_identity(one) for one in current}
         superseded = tuple(one for one in self.superseded if _identity(one) in alerts)
-        return Notification(self.target, current, superseded)
+        return Notification(self.target, current, superseded, self.style)
 
     @property
     def ids(self) -> list[int]:
@@ -72,12 +77,14 @@ class Notification:
         return next((one for one in SEVERITIES if one in began), "resolved")
 
     @property
-    def title(self) -> str:
+    def summary(self) -> str:
         """One line that says what matters on a phone's screen."""
         if len(self.current) == 1:
-            one = self.current[0]
-            return f"{_state(one.alert)}: {one.alert.rule or one.alert.alert_type} on {one.about}"
-        counts = Counter(_state(one.alert) for one in self.current)
+            one = for_texts(self.current[0], self.style)
+            mount = f" {one['mount']}" if one["mount"] else ""
+            value = f", {one['value']}" if one["value"] else ""
+            return f"{one['state']}: {one['rule']} on {one['about']}{mount}{value}"
+        counts = Counter(state(one.alert) for one in self.current)
         summary = ", ".join(
             f"{counts[state]} {state}" for state in (*SEVERITIES, "resolved") if counts[state]
         )
@@ -85,29 +92,54 @@ class Notification:
         place = next(iter(places)) if len(places) == 1 else None
         return f"{summary} in {place}" if place else summary
 
+    def values(self) -> dict[str, Any]:
+        """What a template knows: text, numbers, lists. The alerts beyond `LISTED` are counted in `more`."""
+        alerts = [for_texts(one, self.style) for one in self.current[:LISTED]]
+        numbers = sorted(one["alert_id"] for one in alerts if one["ack_command"])
+        return {
+            "target": self.target,
+            "title": self.summary,
+            "severity": self.severity,
+            "alerts": alerts,
+            "more": len(self.current) - len(alerts),
+            "ack_command": ack_command(numbers),
+            "url": self.style.link(self.current[0].alert.alert_id if len(self.current) == 1 else None),
+        }
+
+    @cached_property
+    def rendered(self) -> Rendered:
+        """Title and texts by the target's template, or by the built-in one where that does not render:
+        `problem` says so, and the log."""
+        from labmon.alerts.notify.templates.process import read, render_apart
+        from labmon.alerts.notify.templates.render import render
+
+        values = self.values()
+        if not self.style.template:
+            return render(values)
+        try:
+            return render_apart(values, read(self.style.template))
+        except TemplateFault as fault:
+            problem = f"sent with the built-in text: template {self.style.template}: {fault}"
+            logger.warning("%s: %s", self.target, problem)
+            return replace(render(values), problem=problem)
+
     @property
-    def text(self) -> str:
-        """A line for each alert, with its value, threshold and time."""
-        lines = [_line(one) for one in self.current[:LISTED]]
-        if len(self.current) > LISTED:
-            lines.append(f"and {len(self.current) - LISTED} more: labmon alerts list")
-        return "\n".join(lines)
+    def problem(self) -> str | None:
+        """Why it was sent with the built-in text; None: it was not, or nobody asked for a text."""
+        rendered: Rendered | None = self.__dict__.get("rendered")
+        return (rendered.problem or None) if rendered else None
 
     def body(self, now: datetime) -> dict[str, Any]:
-        """The JSON for programs: each alert as it was published, with the names of its subject and place."""
+        """The JSON for programs: each alert as it was published, with what `for_programs` adds."""
         return {
             "version": 1,
             "id": self.key,
             "target": self.target,
-            "title": self.title,
+            "title": self.rendered.title,
+            "text": self.rendered.text,
             "sent_at": now,
             "alerts": [
-                {
-                    **msgspec.to_builtins(one.alert),
-                    "about": one.about,
-                    "place": one.place,
-                }
-                for one in self.current
+                msgspec.to_builtins(one.alert) | for_programs(one, self.style) for one in self.current
             ],
         }
 
@@ -121,41 +153,3 @@ def _identity(one: Delivery) -> Any:
 def _rank(one: Delivery) -> tuple[bool, int, datetime]:
     alert = one.alert
     return alert.state == "resolved", SEVERITIES.index(alert.severity), alert.at
-
-
-def _state(alert: Alert) -> str:
-    return "resolved" if alert.state == "resolved" else alert.severity
-
-
-def _line(one: Delivery) -> str:
-    alert = one.alert
-    still = "still " if alert.repeat and alert.state == "firing" else ""
-    place = f", {one.place}" if one.place and one.place != one.about else ""
-    is_fact = alert.alert_type == KEY_CHANGED
-    values = "" if is_fact else f"{alert.value:g} (threshold {alert.threshold:g}), "
-    parts = [
-        f"{_state(alert)}: {still}{alert.rule or alert.alert_type} on {one.about}{place}: "
-        f"{values}{_times(alert)}"
-    ]
-    if alert.covers:
-        more = max(0, (alert.covered or 0) - NAMED, len(alert.covers) - NAMED)
-        named = ", ".join(alert.covers[:NAMED]) + (f" and {more} more" if more else "")
-        parts.append(f"  systems: {named}")
-    parts += [f"  {said}" for said in (alert.reason, alert.note) if said]
-    return "\n".join(parts)
-
-
-def _times(alert: Alert) -> str:
-    """The beginning; for a resolved alert also the end."""
-    if not alert.since:
-        return _when(alert.at)
-    return (
-        f"{_when(alert.since)} to {_when(alert.at)}"
-        if alert.state == "resolved"
-        else f"since {_when(alert.since)}"
-    )
-
-
-def _when(moment: datetime) -> str:
-    """The time in the zone of this machine."""
-    return f"{moment.astimezone():%Y-%m-%d %H:%M %Z}"

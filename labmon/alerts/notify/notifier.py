@@ -6,12 +6,14 @@ target has a thread of its own, so that a slow target delays no other.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -20,6 +22,7 @@ from psycopg import Connection
 from labmon import backoff
 from labmon.alerts import deliveries
 from labmon.alerts.deliveries import Waiting
+from labmon.alerts.notify.facts import Style
 from labmon.alerts.notify.notification import Notification
 from labmon.alerts.notify.sender import Sender, SendFailed
 from labmon.config.tables import NotifyConfig, NotifyTarget
@@ -49,7 +52,11 @@ MAX_REQUESTS = 64
 
 def open_sender(target: NotifyTarget, settings: NotifyConfig) -> Sender:
     """The sender for a target's url. Raises ConfigError for a url that nothing here understands."""
-    if target.url.startswith(("http://", "https://")):
+    if target.is_alertmanager:
+        from labmon.alerts.notify.alertmanager import AlertmanagerSender
+
+        return AlertmanagerSender(target.url, float(settings.timeout))
+    if target.is_web:
         from labmon.alerts.notify.webhook import WebhookSender
 
         return WebhookSender(target.url, target.secret, float(settings.timeout))
@@ -67,6 +74,7 @@ class _Outcome:
     failure: SendFailed | None
     failures_before: int
     last: bool = False  #: of this round
+    problem: str | None = None  #: with the target's template
 
     @property
     def ids(self) -> list[int]:
@@ -78,20 +86,31 @@ class Notifier:
     """Sends to all targets of one configuration. Raises ConfigError for a url that no sender understands."""
 
     def __init__(
-        self, settings: NotifyConfig, *, open: Callable[[NotifyTarget, NotifyConfig], Sender] = open_sender
+        self,
+        settings: NotifyConfig,
+        *,
+        dashboard: str = "",
+        open: Callable[[NotifyTarget, NotifyConfig], Sender] = open_sender,
     ) -> None:
+        """`dashboard` is its address in the browser, for links; empty: there is none."""
         self._settings = settings
         self._senders = {target.name: open(target, settings) for target in settings.targets}
-        self._without_ends = {target.name for target in settings.targets if not target.resolved}
+        self._targets = {target.name: target for target in settings.targets}
+        self._styles = {target.name: Style.of(target, dashboard) for target in settings.targets}
         self._under_way: set[str] = set()
+        self._unsent = 0
         self._done: SimpleQueue[_Outcome] = SimpleQueue()
+        self._away: set[str] = set()  #: those that could not be sent again what still fires
+        self._resent: dict[str, float] = {}  #: when what still fires was last sent, by the monotonic clock
 
     def run(self, store: Store, stop: threading.Event) -> None:
         """Send until `stop` is set, whenever no other process does."""
         only_one(store, WORK, lambda connection: self._watch(connection, stop), stop)
 
-    def send_all(self, connection: Connection[Any], stop: threading.Event | None = None) -> None:
+    def send_all(self, connection: Connection[Any], stop: threading.Event | None = None) -> int:
         """Send whatever waits, without waiting for more to group, and return when each target was tried once.
+
+        Returns how many alerts did not arrive since their target fails, be it since an earlier attempt.
 
         A target that failed, or asked for a pause, is left alone until its time has come, whichever process
         met that. Says in the log when another process is sending and this one therefore cannot.
@@ -101,9 +120,11 @@ class Notifier:
             if found:
                 names = ", ".join(one.target for one in found)
                 logger.warning("alerts wait for %s: another labmon process is sending notifications", names)
-            return
+            return 0
+        self._unsent = 0
         try:
             self._send_found(connection, found, stop)
+            return self._unsent
         finally:
             release(connection, WORK)
 
@@ -115,8 +136,15 @@ class Notifier:
             if one.not_before and one.not_before > now:
                 left = (one.not_before - now).total_seconds()
                 logger.warning("alerts wait for %s, which failed: retry in %.0f s", one.target, left)
+                self._unsent += len(deliveries.waiting_for(connection, one.target, limit=MOST))
             else:
                 self._start(connection, one)
+        self._wait(connection, stop)
+        self._resend(connection)
+        self._wait(connection, stop)
+
+    def _wait(self, connection: Connection[Any], stop: threading.Event | None) -> None:
+        """Until nothing is under way any more."""
         while self._under_way and not (stop and stop.is_set()):
             with suppress(Empty):
                 self._settle(connection, self._done.get(timeout=POLL))
@@ -134,6 +162,7 @@ class Notifier:
                     self._start(connection, one)
                 else:
                     pause = min(pause, left)
+            self._resend(connection)
             if self._under_way:
                 with suppress(Empty):
                     self._settle(connection, self._done.get(timeout=POLL / 5))
@@ -162,7 +191,13 @@ class Notifier:
         # Read first: what arrives while these are checked has its turn next time.
         found = deliveries.waiting_for(connection, one.target, limit=MOST)
         with connection.transaction():
-            over = deliveries.withdraw(connection, one.target, ends=one.target not in self._without_ends)
+            target = self._targets.get(one.target)
+            over = deliveries.withdraw(
+                connection,
+                one.target,
+                ends=target is None or target.resolved,
+                only_known=bool(target and target.after),
+            )
             held = deliveries.hold(connection, one.target)
         if over:
             logger.info("%s: %d alerts no longer need a notification", one.target, len(over))
@@ -179,15 +214,33 @@ class Notifier:
         sender = self._senders.get(one.target)
         if not fresh or sender is None:
             return
-        notification = Notification.of(one.target, fresh)
-        self._under_way.add(one.target)
+        notification = Notification.of(one.target, fresh, self._styles[one.target])
+        self._in_background(one.target, lambda: self._send(sender, notification, one.failures))
+
+    def _in_background(self, target: str, send: Callable[[], None]) -> None:
+        """The only thing under way for this target until its last outcome is settled."""
+        self._under_way.add(target)
         # A daemon: whatever a mail server does must not keep the process alive.
-        threading.Thread(
-            target=self._send,
-            args=[sender, notification, one.failures],
-            name=f"labmon-notify-{one.target}",
-            daemon=True,
-        ).start()
+        threading.Thread(target=send, name=f"labmon-notify-{target}", daemon=True).start()
+
+    def _resend(self, connection: Connection[Any]) -> None:
+        """Send again what still fires, to the targets that forget it otherwise."""
+        for target, sender in self._senders.items():
+            before = self._resent.get(target, -math.inf)
+            if not sender.resend or target in self._under_way or time.monotonic() < before + sender.resend:
+                continue
+            self._resent[target] = time.monotonic()
+            firing = deliveries.still_firing(connection, target)
+            if firing:
+                notification = Notification.of(target, firing, self._styles[target])
+                self._in_background(target, partial(self._keep_up, sender, notification))
+
+    def _keep_up(self, sender: Sender, notification: Notification) -> None:
+        target, failure = notification.target, _attempt(sender, notification)
+        if failure and target not in self._away:
+            logger.warning("%s: what still fires could not be sent again: %s", target, failure)
+        (self._away.add if failure else self._away.discard)(target)
+        self._done.put(_Outcome(notification.target, (), None, 0, last=True))
 
     def _send(self, sender: Sender, notification: Notification, before: int) -> None:
         """One round: what a target refuses for its size or contents is sent in halves.
@@ -203,7 +256,7 @@ class Notifier:
             failure = _attempt(sender, part)
             if failure is None:
                 accepted = True
-                self._done.put(_Outcome(target, (part,), None, before))
+                self._done.put(_Outcome(target, (part,), None, before, problem=part.problem))
             elif failure.refused and (halves := part.halves()):
                 parts[:0] = halves
                 failure = None if requests < MAX_REQUESTS else SendFailed(str(failure))
@@ -220,6 +273,8 @@ class Notifier:
             self._under_way.discard(target)
         if not outcome.parts:
             return
+        if failure:
+            self._unsent += len(outcome.ids)
         if failure and not failure.again:
             self._give_up(connection, target, outcome.ids, str(failure))
         elif failure:
@@ -233,7 +288,7 @@ class Notifier:
             with connection.transaction():
                 sent = [one.delivery_id for part in outcome.parts for one in part.current]
                 superseded = [one.delivery_id for part in outcome.parts for one in part.superseded]
-                deliveries.settle(connection, sent, "sent")
+                deliveries.settle(connection, sent, "sent", outcome.problem)
                 deliveries.settle(connection, superseded, "superseded")
                 deliveries.reached(connection, target, _now(connection))
             logger.info("%s: notified of %d alerts", target, len(sent))

@@ -24,6 +24,10 @@ class SendFailed(Exception):
 class Sender(Protocol):
     """The connection to one target. Threads may share it."""
 
+    @property
+    def resend(self) -> float:
+        """Seconds after which what still fires is to be sent again, though nothing is new; 0: never."""
+
     def send(self, notification: Notification) -> None:
         """Return when the target has taken it. Raises SendFailed, and nothing else."""
 

@@ -9,15 +9,14 @@ import email.utils
 import hashlib
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC
 
 import msgspec
-import requests
 
-from labmon import __version__
 from labmon.alerts.notify.notification import Notification
 from labmon.alerts.notify.sender import SendFailed, within
+from labmon.http_request import RequestFailed, request
 from labmon.messages import utcnow
 
 HEADER = "Labmon-Signature"
@@ -38,11 +37,41 @@ def signature(secret: str, body: bytes, at: int) -> str:
     return f"t={at},v1={digest}"
 
 
-class WebhookSender:
-    """Posts notifications to one address. Certificates are checked, redirects are not followed.
+def post_json(
+    url: str,
+    body: bytes,
+    timeout: float,
+    *,
+    headers: Mapping[str, str] | None = None,
+    auth: tuple[str, str] | None = None,
+    now: float,
+) -> None:
+    """Post it. Raises SendFailed unless the answer is one of 2xx. `now`: seconds since the epoch."""
+    try:
+        code, after = request(
+            "POST",
+            url,
+            timeout,
+            body=body,
+            headers={"Content-Type": "application/json"} | dict(headers or {}),
+            auth=auth,
+        )
+    except RequestFailed as error:
+        raise SendFailed(str(error), again=error.again) from error
+    if 200 <= code < 300:
+        return
+    said = f"it answered {code}"
+    if 300 <= code < 400:
+        raise SendFailed(f"{said}, a redirect, which is not followed", again=False)
+    raise SendFailed(
+        said, again=code in AGAIN or code >= 500, after=_wished_pause(after, now), refused=code in REFUSED
+    )
 
-    A redirect would carry what was signed for one address to another.
-    """
+
+class WebhookSender:
+    """Posts notifications to one address."""
+
+    resend = 0.0
 
     def __init__(
         self, url: str, secret: str, timeout: float, *, clock: Callable[[], float] = time.time
@@ -54,61 +83,23 @@ class WebhookSender:
 
     def send(self, notification: Notification) -> None:
         """Post it. Raises SendFailed unless the answer is one of 2xx."""
-        within(self._timeout, lambda: self._post(notification))
-
-    def _post(self, notification: Notification) -> None:
         body = msgspec.json.encode(notification.body(utcnow()))
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": f"labmon/{__version__}",
-            "Idempotency-Key": notification.key,
-        }
+        headers = {"Idempotency-Key": notification.key}
         if self._secret:
             headers[HEADER] = signature(self._secret, body, int(self._clock()))
-        try:
-            with requests.post(
-                self._url,
-                data=body,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,  # the answer is not read, however long it is
-            ) as answer:
-                code, after = answer.status_code, answer.headers.get("Retry-After", "")
-        except requests.exceptions.SSLError as error:
-            raise SendFailed(f"its certificate is not accepted: {_cause(error)}") from error
-        except requests.exceptions.Timeout as error:
-            raise SendFailed(f"no answer within {self._timeout:g} s") from error
-        except requests.exceptions.ConnectionError as error:
-            raise SendFailed(f"no connection: {_cause(error)}") from error
-        except (requests.exceptions.RequestException, ValueError) as error:
-            raise SendFailed(f"not an address to post to: {type(error).__name__}", again=False) from error
-        if 200 <= code < 300:
-            return
-        said = f"it answered {code}"
-        if 300 <= code < 400:
-            raise SendFailed(f"{said}, a redirect, which is not followed", again=False)
-        raise SendFailed(
-            said,
-            again=code in AGAIN or code >= 500,
-            after=self._wished_pause(after),
-            refused=code in REFUSED,
+        within(
+            self._timeout,
+            lambda: post_json(self._url, body, self._timeout, headers=headers, now=self._clock()),
         )
 
-    def _wished_pause(self, header: str) -> float:
-        """Seconds, from a Retry-After of either kind (RFC 9110, section 10.2.3); 0 for what is neither."""
-        if header.isascii() and header.isdigit():
-            return min(float(header), MAX_AFTER)
-        try:
-            at = email.utils.parsedate_to_datetime(header)
-            seconds = at.replace(tzinfo=at.tzinfo or UTC).timestamp() - self._clock()
-        except (ValueError, OverflowError):
-            return 0.0
-        return min(max(seconds, 0.0), MAX_AFTER)
 
-
-def _cause(error: BaseException) -> str:
-    """The innermost reason, which names no address: that may hold a token."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__ or error
-    return getattr(error, "strerror", None) or getattr(error, "reason", None) or type(error).__name__
+def _wished_pause(header: str, now: float) -> float:
+    """Seconds, from a Retry-After of either kind (RFC 9110, section 10.2.3); 0 for what is neither."""
+    if header.isascii() and header.isdigit():
+        return min(float(header), MAX_AFTER)
+    try:
+        at = email.utils.parsedate_to_datetime(header)
+        seconds = at.replace(tzinfo=at.tzinfo or UTC).timestamp() - now
+    except (ValueError, OverflowError):
+        return 0.0
+    return min(max(seconds, 0.0), MAX_AFTER)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from labmon.app.names import resolve_system
 from labmon.app.open import open_store
 from labmon.errors import UsageError
 from labmon.table import Column
@@ -39,7 +40,7 @@ class DryRun:
     notified: "list[NotifyTarget]"
 
 
-def dry_run(config: "Config", rule: str | None, system: int | None, to: str | None) -> DryRun:
+def dry_run(config: "Config", rule: str | None, system: str | None, to: str | None) -> DryRun:
     """Which targets would be notified if this rule fired now; a test message without a rule.
 
     `to` names a single target. Nothing is sent. Raises UsageError for what there is not.
@@ -49,7 +50,8 @@ def dry_run(config: "Config", rule: str | None, system: int | None, to: str | No
 
     targets = _chosen(config.notify.targets, to)
     with open_store(config) as store, store.transaction() as connection:
-        made = example(connection, rule, system)
+        number = None if system is None else resolve_system(connection, system)
+        made = example(connection, rule, number)
     if rule is None and to is not None:
         rows = [TargetRow(to, True, "named by --to")]
     else:

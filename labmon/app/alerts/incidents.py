@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from labmon.alerts.units import amount as amount
 from labmon.messages import KEY_CHANGED
-from labmon.readable import ago, shown, span
+from labmon.readable import ago, shown
 from labmon.table import Column
 
 if TYPE_CHECKING:
@@ -45,26 +46,18 @@ class IncidentRow:
 
 
 def _state(one: "Incident") -> str:
-    if one.state == "firing" and one.acknowledged_by:
-        return f"seen by {one.acknowledged_by}"
-    return f"{one.state}, muted" if one.state == "firing" and one.muted else one.state
+    match one.state:
+        case "acknowledged":
+            return f"acknowledged by {one.acknowledged_by}"
+        case "silenced" if one.silenced_until:
+            return f"silenced until {one.silenced_until.astimezone():%m-%d %H:%M}"
+        case "muted":
+            return f"muted: {one.muted}"
+    return one.state
 
 
 def _amount(one: "Incident", value: float | None) -> str | None:
     return None if value is None or one.alert_type == KEY_CHANGED else amount(one.kind, one.metric, value)
-
-
-def amount(kind: str, metric: str | None, value: float) -> str:
-    """A value of a rule in its unit."""
-    if kind in ("no_data", "collector_down"):
-        return span(value)
-    if kind == "rate":
-        return f"{value:.0f} h" if value < 1000 else "never"
-    if kind in ("lab_down", "network_down", "spool_full") or (metric or "").endswith("_percent"):
-        return f"{value:.4g} %"
-    if (metric or "").endswith("_bytes"):
-        return f"{value / 2**30:.1f} GiB"
-    return f"{value:.4g} °C" if (metric or "").endswith("_celsius") else f"{value:.6g}"
 
 
 LIST = [
@@ -101,7 +94,7 @@ def facts(one: "Incident") -> list[tuple[str, str | None]]:
     return [
         ("alert", f"{one.alert_type}, {one.severity}"),
         ("about", about),
-        ("state", one.state + (f" ({one.reason})" if one.reason else "")),
+        ("state", _state(one) + (f" ({one.reason})" if one.reason else "")),
         ("metric", one.metric),
         ("value", _amount(one, one.value)),
         ("now", _amount(one, one.value_now)),

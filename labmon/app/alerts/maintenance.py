@@ -1,7 +1,7 @@
 """What `labmon maintenance` does, and how it lists maintenance and silences."""
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ class MaintenanceRow:
     scope: str
     rule: str | None
     active: bool
+    always: bool
     begins: datetime | None
     until: datetime | None
     weekly: str | None
@@ -35,6 +36,11 @@ class MaintenanceRow:
     def of(cls, one: "Maintenance") -> "MaintenanceRow":
         values = {field.name: getattr(one, field.name) for field in fields(cls)}
         return cls(**values | {"scope": str(one.scope)})
+
+    @property
+    def ends(self) -> str | None:
+        """When it ends, as people read it."""
+        return when(self.until) if self.until else "never" if self.always else None
 
 
 def when(at: datetime) -> str:
@@ -50,11 +56,20 @@ COLUMNS = [
     Column("active", "Now", lambda active: "on" if active else "-"),
     Column("begins", "From", when),
     Column("until", "Until", when),
+    Column("always", "Always", lambda always: "yes" if always else "no", extra=True),
     Column("weekly", "Weekly", gives=True),
     Column("timezone", "Zone", extra=True),
     Column("said_by", "By", extra=True),
     Column("comment", "Comment", gives=True),
 ]
+
+
+TABLE = [
+    replace(one, field="ends", show=str) if one.field == "until" else one
+    for one in COLUMNS
+    if one.field != "always"
+]
+"""What people read; programs read `COLUMNS`."""
 
 
 def plan(

@@ -156,6 +156,7 @@ def collect_once(
             raise UsageError(none_selected(selection, fleet, setup.fleet.place))
         yield Started(due, run.resting)
         if not due.now:
+            setup.heartbeat.request()
             return
         with (
             held(state_dir, selection, run.machines),
@@ -180,6 +181,8 @@ def collect_once(
                 counters.save()
                 run.retries.save()
                 run.facts.save()
+    if not (sink.spooled or stop.is_set()):
+        setup.heartbeat.request()
     yield Finished(due, results, sink.rejected, sink.spooled, key_changes, run.other_accounts)
 
 
@@ -202,8 +205,9 @@ def none_selected(selection: Selection, fleet: Fleet, place: str) -> str:
     if selection.lab is not None and fleet.machines:
         return f"lab {selection.lab} has no machine with an address. See: labmon labs set --help"
     return (
-        f"no machine to measure: the inventory of {place} is empty. Find some with: "
-        "labmon scan 10.30.5.0/24 --dept 1, or see [database] url if it should not be this one"
+        f"no machine to measure: the inventory of {place} has none. Find some with: "
+        "labmon scan 10.30.5.0/24 --dept 1; let in what waits with: labmon systems accept --all; or see "
+        "[database] url if it should not be this one"
     )
 
 

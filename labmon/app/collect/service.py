@@ -286,6 +286,8 @@ class _Service:
         if time.monotonic() - self._read_at >= REFRESH:
             self._read_at = time.monotonic()
             self._read_inventory()
+        if sink.works:
+            self._setup.heartbeat.request_soon()
         following = self._run.due()
         collector.update(self._run.targets(following))
         self._events.append(RoundFinished(over, due, sink.lost(), sink.spooled, len(following.now)))
@@ -364,6 +366,11 @@ class _RetryingSink:
     def spooled(self) -> int:
         """How many wait on the disk."""
         return self._sink.spooled
+
+    @property
+    def works(self) -> bool:
+        """True when all that was sent has arrived, at the last try."""
+        return not self._error and not self._sink.spooled
 
     def lost(self) -> int:
         """How many more were rejected since the last call."""

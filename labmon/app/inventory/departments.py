@@ -1,6 +1,6 @@
 """Departments as `labmon departments` reads and lists them."""
 
-from ipaddress import ip_network
+from ipaddress import ip_interface, ip_network
 
 from labmon.errors import UsageError
 from labmon.table import Column
@@ -12,6 +12,10 @@ COLUMNS = [
     Column("name", "Name"),
     Column("subnets", "Subnets", lambda subnets: ", ".join(subnets) or "-"),
     Column("systems", "Systems", right=True),
+    Column("new_as", "New as", extra=True),
+    Column(
+        "quarantined", "Quarantined", lambda number: str(number) if number else "-", right=True, extra=True
+    ),
 ]
 
 
@@ -28,3 +32,9 @@ def network(text: str) -> str:
         return str(ip_network(text.strip(), strict=False))
     except ValueError:
         raise UsageError(f"--subnet {text[:60]!r} is not a network, such as 10.30.5.0/24") from None
+
+
+def host_in(text: str, network: str) -> str:
+    """The address with its length where `text` is not the network itself but a machine in it, else ""."""
+    interface = ip_interface(text.strip())
+    return "" if interface.ip == ip_network(network).network_address else str(interface)

@@ -1,15 +1,18 @@
 """What `labmon labs` does, and how it lists labs."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from labmon.app.alerts.maintenance import described
 from labmon.app.alerts.rules import condition
+from labmon.app.names import resolve_systems
+from labmon.app.scope import current_user
 from labmon.errors import UsageError
 from labmon.fleet import Lab, find_lab, labs_called, no_department
 from labmon.table import Column
-from labmon.text import foreign, is_name
+from labmon.text import foreign, is_address, is_name
 
 if TYPE_CHECKING:
     from labmon.pg import Connection
@@ -47,14 +50,18 @@ def set_lab(
 ) -> ChangedLab:
     """Make a lab or change it, in the caller's transaction. Raises UsageError.
 
-    `add` and `remove` are addresses, ranges and IDs; `notice` gets a line for each where no system is.
+    `add` and `remove` are addresses, ranges and what `resolve_systems` takes; `notice` gets a line for each
+    where no system is.
     """
     from labmon.store.inventory import departments as inventory
     from labmon.store.inventory import labs
+    from labmon.store.inventory.life import steps
 
     known = [one for one in labs.names(connection) if dept in (None, one.dept_id)]
     made = not labs_called(lab, known)
     if made:
+        if remove and not add:
+            find_lab(lab, known)  # raises, with the nearest name: nothing can be taken out of a new lab
         if dept is None:
             raise UsageError(f"there is no lab {lab!r}. To make it, give its department: --dept N")
         there = [one.dept_id for one in inventory.departments(connection)]
@@ -66,10 +73,16 @@ def set_lab(
         dept = next(one.dept_id for one in known if one.lab_id == lab_id)
     if name is not None:
         labs.rename(connection, lab_id, _checked_name(name))
-    leaving = _systems_at(connection, remove, dept, notice)
+    leaving = _systems_at(connection, remove, dept, lambda text: None)
     coming = _systems_at(connection, add, dept, notice)
-    removed = labs.take_out(connection, leaving, lab_id)
-    added = labs.place(connection, coming, lab_id)
+    with steps.step(connection, [*leaving, *coming], "labs set", current_user()):
+        removed = labs.take_out(connection, leaving, lab_id)
+        added = labs.place(connection, coming, lab_id)
+    if remove and not removed:
+        notice(
+            f"nothing removed: none of these systems is in lab {lab_id}. "
+            f"See: labmon systems list --lab {lab_id}"
+        )
     (now,) = [one for one in labs.labs(connection, dept=dept) if one.lab_id == lab_id]
     return ChangedLab(now, made, added, removed)
 
@@ -109,15 +122,15 @@ def _checked_name(text: str) -> str:
 def _systems_at(
     connection: "Connection[Any]", texts: Sequence[str], dept: int, notice: Callable[[str], None]
 ) -> list[int]:
-    """The IDs of the department's systems at these addresses, and of those named by ID. Raises UsageError."""
+    """The IDs of the department's systems at these addresses, and of those named. Raises UsageError."""
     from labmon.scan.targets import address
     from labmon.scan.targets.target_set import parse
-    from labmon.store.inventory import labs, systems
+    from labmon.store.inventory import labs
 
-    ids = [int(text) for text in texts if text.isdecimal()]
-    systems.check_known(connection, ids)
+    called = [text for text in texts if not _is_range(text)]
+    ids = resolve_systems(connection, called)
     for text in texts:
-        if not text.isdecimal():
+        if text not in called:
             asked = parse([text], max_hosts=2**32, force=True).spans
             spans = [(address.text(first), address.text(last)) for first, last in asked]
             found = labs.within(connection, spans, dept=dept)
@@ -126,3 +139,9 @@ def _systems_at(
                 notice(f"no system of department {dept} is at {text} so far. Find them with: {find}")
             ids += found
     return ids
+
+
+def _is_range(text: str) -> bool:
+    """True for an address, a network or a range such as 10.30.5.10-40: not for a name, a number or a MAC."""
+    first = re.split(r"[/-]", text, maxsplit=1)[0]
+    return is_address(first) and not text.isdecimal()

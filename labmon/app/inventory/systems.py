@@ -1,5 +1,7 @@
 """Systems, scans and changes as `labmon systems` lists them."""
 
+import re
+
 from labmon.errors import UsageError
 from labmon.readable import ago, percent, shown, span, volume
 from labmon.table import Column
@@ -26,6 +28,8 @@ COLUMNS = [
     Column("mac_address", "MAC", extra=True),
     Column("seat_column", "Seat column", right=True, extra=True),
     Column("seat_row", "Seat row", right=True, extra=True),
+    Column("ssh_user", "Account", extra=True),
+    Column("ssh_key", "Key", extra=True),
     Column("status_error", "Error", absent="", gives=True, extra=True),
 ]
 
@@ -42,6 +46,9 @@ MEANING = {
     "timed out": "it is there, and did not finish within the deadline",
     "failed": "it is there, and something else went wrong",
     "maintenance": "set by an administrator; until labmon systems set ID --status active",
+    "retired": "kept with its history, and not measured; until labmon systems restore ID",
+    "ignored": "no lab PC, and passed over; until labmon systems restore ID",
+    "quarantined": "found by a scan, and not let in yet: labmon systems accept ID",
 }
 
 HISTORY = [
@@ -93,6 +100,22 @@ def checked_hostname(text: str) -> str:
     if not is_name(text):
         raise UsageError(f"--hostname '{foreign(text)[:60]}' is no name for a machine, such as pc-17")
     return text.strip()
+
+
+def checked_account(text: str) -> str:
+    """An account on a machine. Raises UsageError."""
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}\$?", text):
+        raise UsageError(f"--user '{foreign(text)[:60]}' is no account, such as monitor")
+    return text
+
+
+def checked_key(text: str) -> str:
+    """The file of a private key, by its whole path or from the home. Raises UsageError."""
+    if not (text.startswith(("/", "~")) and text.isprintable() and len(text) <= 1000):
+        raise UsageError(
+            f"--key '{foreign(text)[:60]}' is no whole path of a private key, such as ~/.ssh/lab_ed25519"
+        )
+    return text
 
 
 def status_called(text: str) -> str:

@@ -1,13 +1,16 @@
 """`labmon consume`: the workers and what runs beside them, put together once."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from labmon.alerts.evaluate import EVERY
+from labmon.app.heartbeat import HeartbeatUrl
 from labmon.brokers import open_broker
 from labmon.consume.alert_evaluator import AlertEvaluator
 from labmon.consume.background import BackgroundTasks, Task
@@ -19,6 +22,7 @@ from labmon.consume.worker_stats import ProcessInfo, WorkerStats
 from labmon.consume.worker_threads import WorkerThreads
 from labmon.errors import AlreadyRunning
 from labmon.messages import utcnow
+from labmon.readable import plural
 from labmon.sinks.spool.spool import Spool
 from labmon.store import housekeeping
 from labmon.store.pool import Store
@@ -32,6 +36,9 @@ DEPTHS_INTERVAL = 2.0
 
 HOUSEKEEPING_INTERVAL = 60.0
 """Seconds between two rounds of housekeeping. Several processes take turns by its lock."""
+
+HEARTBEAT_INTERVAL = 60.0
+"""Seconds between two requests of the heartbeat."""
 
 RESTART_INTERVAL = 30.0
 """Seconds until a task that should have run until the end, and did not, is begun anew."""
@@ -50,6 +57,14 @@ class Workers(Protocol):
         """How many messages were stored and how many rejected, by queue."""
 
 
+@dataclass
+class Team:
+    """The workers, and what became of the notifications."""
+
+    workers: Workers
+    unsent: int = 0  #: alerts that targets were not notified of at the end of a run with `until_empty`
+
+
 @contextmanager
 def workers(
     settings: WorkerSettings,
@@ -59,11 +74,12 @@ def workers(
     stop: threading.Event,
     *,
     until_empty: bool = False,
-) -> Iterator[Workers]:
+    heartbeat: HeartbeatUrl | None = None,
+) -> Iterator[Team]:
     """The workers of these queues, with what runs beside them for as long as the block lasts.
 
     The process that serves the alert queue also evaluates the alert rules; with `until_empty` once, at the
-    end.
+    end. After that it requests the heartbeat.
     """
     ingest = settings.ingest
     depths = QueueDepths(ingest.queue.names, partial(open_broker, ingest.queue, store_url=store.url))
@@ -100,11 +116,26 @@ def workers(
     if ingest.queue.alert_queue in queues:
         evaluator = AlertEvaluator(ingest, store, lambda: dict(depths.known), spool)
         if not until_empty:
-            tasks += _alert_tasks(evaluator)
+            tasks += _alert_tasks(evaluator, heartbeat, lambda: bool(depths.known))
+    team = Team(made)
     with BackgroundTasks(tasks):
-        yield made
+        yield team
         if evaluator and until_empty and not stop.is_set():
-            evaluator.run_once(stop)
+            team.unsent = evaluator.run_once(stop)
+            if heartbeat:
+                heartbeat.request()
+
+
+def shortfall(team: Team) -> str:
+    """What this run did not do, and where to look; "" when it did everything."""
+    dead = {queue: rejected for queue, (_, rejected) in team.workers.tally().items() if rejected}
+    wrong = []
+    if dead:
+        total = plural(sum(dead.values()), "message")
+        wrong.append(f"{total} to the dead letters. See: labmon dead-letters list {next(iter(dead))}")
+    if team.unsent:
+        wrong.append(f"{plural(team.unsent, 'alert')} not notified. See: labmon alerts deliveries")
+    return "; ".join(wrong)
 
 
 def run(made: Workers, stop: threading.Event, draw: Callable[[], None]) -> None:
@@ -129,9 +160,20 @@ def run(made: Workers, stop: threading.Event, draw: Callable[[], None]) -> None:
     made.run(on_tick)
 
 
-def _alert_tasks(evaluator: AlertEvaluator) -> list[Task]:
+def _alert_tasks(
+    evaluator: AlertEvaluator, heartbeat: HeartbeatUrl | None, queue_answers: Callable[[], bool]
+) -> list[Task]:
+    requested = -math.inf
+
+    def evaluate(_: threading.Event) -> None:
+        nonlocal requested
+        evaluator.evaluate()
+        if heartbeat and queue_answers() and time.monotonic() >= requested + HEARTBEAT_INTERVAL:
+            requested = time.monotonic()
+            heartbeat.request_soon()
+
     return [
-        Task("alerts", EVERY, lambda _: evaluator.evaluate()),
+        Task("alerts", EVERY, evaluate),
         Task("publish alerts", RESTART_INTERVAL, evaluator.publish),
         Task("notify", RESTART_INTERVAL, evaluator.notify),
     ]

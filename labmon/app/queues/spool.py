@@ -12,6 +12,7 @@ from labmon.app.open import ingest_settings, open_broker, open_spool, open_store
 from labmon.errors import UsageError
 from labmon.readable import ago, shown, span
 from labmon.table import Column
+from labmon.text import near
 
 if TYPE_CHECKING:
     from labmon.config.tables import Config
@@ -172,7 +173,8 @@ class Selected:
     def check_queue(self) -> None:
         """Raises UsageError when neither the configuration nor the spool has a queue of this name."""
         if self._queue is not None and self._queue not in self._queues:
-            raise UsageError(f"there is no queue {self._queue!r}. There are: {', '.join(self._queues)}")
+            known = f"There are: {', '.join(self._queues)}{near(self._queue, self._queues)}"
+            raise UsageError(f"there is no queue {self._queue!r}. {known}")
 
     def drop(self) -> int:
         """Delete them for good. Returns how many."""

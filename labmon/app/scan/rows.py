@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from labmon.readable import plural
 from labmon.table import Column
 from labmon.text import foreign
 
@@ -58,10 +59,16 @@ COLUMNS = [
 def answered(hosts: "list[Host]", targets: "Targets") -> str:
     """How many answered, and of how many where that is known."""
     if not targets.on_link:
-        return f"{len(hosts)} of {len(targets)} addresses answered"
-    asked = [f"{len(targets)} addresses"] if targets else []
+        return f"{len(hosts)} of {plural(len(targets), 'address', 'addresses')} answered"
+    asked = [plural(len(targets), "address", "addresses")] if targets else []
     asked += dict.fromkeys(f"{one} on {one.device}" for one in targets.on_link)
     return f"{len(hosts)} of {', '.join(asked)} answered"
+
+
+def retired(change: "Change") -> str:
+    """Which machine it is that should not be there any more: "system 2 (pc-2) is retired"."""
+    called = f" ({change.hostname})" if change.hostname else ""
+    return foreign(f"system {change.system_id}{called} is retired")
 
 
 def words(change: "Change") -> str:

@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from labmon.app import address_lock
 from labmon.app.fleet import known_database
+from labmon.app.inventory import life
 from labmon.app.open import open_sink, open_store
 from labmon.app.scan import range
 from labmon.config.tables import Config
+from labmon.errors import UsageError
 from labmon.messages import ScanFinished, new_scan_id, utcnow
 from labmon.scan.host import Host
 from labmon.scan.progress import Progress
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from labmon.store.inventory.scans import ScanRecord
     from labmon.store.pool import Store
 
-CHANGES = ("found", "moved", "gone", "shared", "unshared")
+CHANGES = ("found", "moved", "gone", "shared", "unshared", "answered")
 """Kinds of changes that a scan reports."""
 
 
@@ -40,6 +42,7 @@ class ScanRequest:
     method: Method = "auto"
     force: bool = False  #: large ranges, others' networks, and answers that prove no machine
     dry_run: bool = False  #: store nothing
+    new_as: Literal["active", "quarantine"] | None = None  #: None: as the department says
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class ScanChanges:
     record: "ScanRecord"
     before: datetime | None  #: when the last whole scan of this range began
     changes: "list[Change]"
+    waiting: int = 0  #: systems of the department in quarantine
 
 
 @dataclass
@@ -144,7 +148,8 @@ class Scan:
 
     def _send(self, host: Host, sink: Sink) -> None:
         if not host.zone:
-            sink.send(host.discovery(self._scan_id, self._request.dept))
+            waits = self._request.new_as == "quarantine"
+            sink.send(host.discovery(self._scan_id, self._request.dept, waits=waits))
 
     def _finished(self, started_at: datetime, finished_at: datetime, unproven: set[str]) -> ScanFinished:
         progress = self._sweep.progress
@@ -168,7 +173,13 @@ class Scan:
         with store.transaction() as connection:
             outcome = scans.outcome(connection, self._scan_id)
             changes = history.changes(connection, scan_id=self._scan_id, kinds=list(CHANGES))
-        return ScanChanges(*outcome, changes) if outcome else None
+            waiting = life.quarantined(connection, dept=self._request.dept)
+            if self._request.new_as == "active":
+                new = {one.system_id for one in changes if one.change == "found"}
+                let_in = [one for one in waiting if one in new]
+                life.accept(connection, let_in, life.ourselves())
+                waiting = [one for one in waiting if one not in new]
+        return ScanChanges(*outcome, changes, len(waiting)) if outcome else None
 
 
 @contextmanager
@@ -178,6 +189,11 @@ def open_scan(config: Config, request: ScanRequest, *, notice: Callable[[str], N
     `notice` gets a line when messages go to the spool. Raises UsageError for a range that may not be scanned,
     AlreadyRunning when another scan is asking some of it, and StoreError.
     """
+    if request.new_as == "active" and config.queue.enabled:
+        raise UsageError(
+            "--new-as active lets systems in after they were stored, which a queue leaves to others. "
+            "Use --no-queue, or afterwards: labmon systems accept"
+        )
     with ExitStack() as stack:
         store: Store | None = None
         if not request.targets:

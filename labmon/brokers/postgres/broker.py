@@ -11,11 +11,12 @@ from typing import Any
 
 from psycopg import Connection
 
+from labmon import pg
 from labmon.brokers.base import Broker, DeadLetter, Depth, Ids, Message
 from labmon.brokers.kept import KeptConnection
 from labmon.brokers.postgres.consumer import PostgresConsumer
 from labmon.brokers.postgres.session import LOCK_CLASS, PostgresEndpoint, notify, storable, utc
-from labmon.errors import BrokerRefused
+from labmon.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
 SCHEMA_VERSION = 2
 """What `labmon_queue_version()` says in the `schema.sql` beside this file."""
@@ -52,6 +53,15 @@ class PostgresBroker(Broker):
                     "INSERT INTO labmon_queue_name (queue) VALUES (%s) ON CONFLICT DO NOTHING", (queue,)
                 )
                 return made or added.rowcount > 0
+
+    def refusal(self, queue: str) -> BrokerError | None:
+        try:
+            with self._connection() as session:
+                if not pg.is_read_only(session):
+                    return None
+        except BrokerError as error:
+            return error
+        return BrokerUnavailable(f"{self._server.name}: read-only. {pg.WRITABLE}")
 
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         if not messages:

@@ -57,7 +57,7 @@ class PostgresEndpoint:
                 ) from error
             text = f"{self.name}: {pg.one_line(error)}"
             if pg.is_away(error):
-                raise BrokerUnavailable(f"{text}. Is the server running?") from error
+                raise BrokerUnavailable(f"{text}. {pg.next_step(error, text)}".rstrip()) from error
             if error.sqlstate == _FORBIDDEN:
                 raise BrokerForbidden(f"{text}. {self._grant(text)}") from error
             raise BrokerRefused(f"{text}. Check [queue] and [database] url") from error

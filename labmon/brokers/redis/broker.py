@@ -32,6 +32,7 @@ from labmon.brokers.redis.entries import (
 )
 from labmon.brokers.redis.reclaim import connected
 from labmon.brokers.redis.scripts import load
+from labmon.errors import BrokerError, BrokerForbidden
 
 FIND_DEAD, PURGE, REQUEUE = (load(name) for name in ("find_dead", "purge", "requeue"))
 
@@ -69,6 +70,18 @@ class RedisBroker(Broker):
         """What the server may lose by the way it is set up, and the way out."""
         with self._connection("") as connection:
             return [f"{self._server.name}: {line}" for _, line in durability_warnings(connection)]
+
+    def refusal(self, queue: str) -> BrokerError | None:
+        """Asks for the group that is there already. The server refuses that like any other change while it is
+        a replica, has too few replicas, has no memory, or cannot save."""
+        try:
+            with self._connection(queue) as connection:
+                connection.create_group(lane(queue, False), GROUP)
+        except BrokerForbidden:
+            return None  # an account that only publishes or only looks
+        except BrokerError as error:
+            return error
+        return None
 
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         with self._connection(queue) as connection:

@@ -201,6 +201,14 @@ class RedisEndpoint:
                 return BrokerUnavailable(f"{text}. Was it stopped, or does it want [queue] tls?")
             case ConnectionError() | TimeoutError():
                 return BrokerUnavailable(f"{text}. Is the server running?")
+        if said.startswith("NOREPLICAS"):
+            return BrokerUnavailable(
+                f"{text}. Start its replicas, or lower min-replicas-to-write: redis-cli INFO replication"
+            )
+        if said.startswith("MISCONF"):
+            return BrokerUnavailable(
+                f"{text}. Until it can save to its disk, it takes none: make room, or mend permissions"
+            )
         if isinstance(error, _AWAY) or _AWAY_CODES.search(said):
             return BrokerUnavailable(f"{text}. Look at the server's log")
         if _FORBIDDEN.search(said):

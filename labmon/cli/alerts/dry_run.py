@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from labmon.cli import complete
 from labmon.cli.options import FormatOption, System, flag, load, option
 from labmon.cli.output import Format, print_rows, say
 from labmon.errors import Exit
@@ -13,9 +14,15 @@ def test(
     ctx: typer.Context,
     rule: Annotated[
         str | None,
-        typer.Argument(metavar="RULE", help="The rule's name or ID. Without one: a test message."),
+        typer.Argument(
+            metavar="RULE",
+            help="The rule's name or ID. Without one: a test message.",
+            autocompletion=complete.rules,
+        ),
     ] = None,
-    to: Annotated[str | None, option("--to", "TARGET", "Only this target.")] = None,
+    to: Annotated[
+        str | None, option("--to", "TARGET", "Only this target.", autocompletion=complete.targets)
+    ] = None,
     system: System = None,
     why: Annotated[
         bool, flag("--why/--no-why", "Show why each target is notified, or is not.", show_default=True)

@@ -8,7 +8,8 @@ import typer
 from labmon.app.alerts.incidents import HISTORY, LIST, STEPS, IncidentRow, check_rule, facts
 from labmon.app.audit import record
 from labmon.app.scope import current_user, scope
-from labmon.cli.alerts import deliveries, dry_run, rules
+from labmon.cli import complete
+from labmon.cli.alerts import deliveries, dry_run, rules, template
 from labmon.cli.options import (
     Comment,
     Dept,
@@ -19,6 +20,7 @@ from labmon.cli.options import (
     System,
     connected,
     flag,
+    lasting,
     option,
 )
 from labmon.cli.output import Format, print_facts, print_rows, say
@@ -26,17 +28,20 @@ from labmon.cli.times import duration
 from labmon.errors import UsageError
 from labmon.readable import shown
 from labmon.table import Column
-from labmon.text import foreign
+from labmon.text import foreign, near
 
 if TYPE_CHECKING:
     from labmon.alerts.incidents import Incident
 
 app = typer.Typer(no_args_is_help=True, help="List, acknowledge, silence and configure alerts.")
 app.add_typer(rules.app, name="rules")
+app.add_typer(template.app, name="template")
 app.command("deliveries")(deliveries.deliveries)
 app.command("test")(dry_run.test)
 
-RuleName = Annotated[str | None, option("--rule", "RULE", "The alert rule's name.")]
+RuleName = Annotated[
+    str | None, option("--rule", "RULE", "The alert rule's name.", autocompletion=complete.rules)
+]
 
 
 def _print(rows: "list[Incident]", columns: list[Column], form: Format, nothing: str = "") -> None:
@@ -65,7 +70,8 @@ def list_(
     from labmon.alerts import incidents
 
     if severity not in (None, "info", "warning", "critical"):
-        raise UsageError(f"--severity {severity}: expected info, warning or critical")
+        levels = ("info", "warning", "critical")
+        raise UsageError(f"--severity {severity}: expected info, warning or critical{near(severity, levels)}")
     with connected(ctx) as connection:
         about = scope(connection, dept, lab, system)
         rows = incidents.standing(connection, about, rule=rule, severity=severity, pending=pending)
@@ -176,7 +182,7 @@ def silence(
     dept: Dept = None,
     lab: Lab = None,
     system: System = None,
-    length: Annotated[str, option("--for", "TIME", "How long: 30m, 2h, 7d.", show_default=True)] = "2h",
+    length: Annotated[str, lasting("--for", "How long: 30m, 2h, 7d.", show_default=True)] = "2h",
     comment: Comment = None,
     quiet: Quiet = False,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from labmon.app.alerts.maintenance import COLUMNS, MaintenanceRow, described, find, plan, planned, when
+from labmon.app.alerts.maintenance import COLUMNS, TABLE, MaintenanceRow, described, find, plan, planned, when
 from labmon.app.audit import record
 from labmon.app.scope import scope
 from labmon.cli.confirm import confirm
@@ -20,6 +20,7 @@ from labmon.cli.options import (
     choices,
     connected,
     flag,
+    lasting,
     option,
 )
 from labmon.cli.output import Format, print_rows, say
@@ -47,7 +48,7 @@ def add(
     everything: Annotated[bool, flag("--all", "All systems.")] = False,
     begin: Annotated[str | None, option("--from", "TIME", "Begin.", show_default="now")] = None,
     end: Annotated[str | None, option("--to", "TIME", "End. Only --weekly needs none.")] = None,
-    length: Annotated[str | None, option("--for", "TIME", "Duration: 90m, 2h, 7d.")] = None,
+    length: Annotated[str | None, lasting("--for", "Duration: 90m, 2h, 7d.")] = None,
     weekly: Annotated[
         str | None, option("--weekly", "HOURS", 'Every week: "Mon-Thu 18:00-08:00, Fri 18:00-Mon 8:00".')
     ] = None,
@@ -105,6 +106,9 @@ def add(
         following = f", next {when(made.begins)}" if made.begins and not made.active else ""
         until = f", until {when(made.until)}" if made.until and made.active else ""
         state = "on now" if made.active else "not yet on"
+        if made.always and not made.until:
+            end = f"To end it: labmon maintenance remove {made.maintenance_id}"
+            until = f". Its hours are the whole week, so it never ends. {end}"
         say(f"maintenance {made.maintenance_id} of {about}: {state}{until}{following}")
 
 
@@ -120,7 +124,8 @@ def list_(
 
     with connected(ctx) as connection:
         rows = [MaintenanceRow.of(one) for one in maintenance.maintenances(connection, utcnow(), over=over)]
-    print_rows(COLUMNS, rows, form, "no maintenance. Add one with: labmon maintenance add --lab 3 --for 2h")
+    columns = TABLE if form is Format.table else COLUMNS
+    print_rows(columns, rows, form, "no maintenance. Add one with: labmon maintenance add --lab 3 --for 2h")
 
 
 @app.command()

@@ -8,38 +8,50 @@ import typer
 from labmon.app.alerts import rules
 from labmon.app.audit import record
 from labmon.app.scope import scope
+from labmon.cli import complete
 from labmon.cli.confirm import confirm
-from labmon.cli.options import Dept, FormatOption, Lab, Quiet, System, Yes, connected, flag, option
+from labmon.cli.options import Dept, FormatOption, Lab, Quiet, System, Yes, connected, flag, lasting, option
 from labmon.cli.output import Format, print_rows, say
 from labmon.errors import UsageError
+from labmon.readable import plural
 from labmon.text import NotText, decode, read_text
 
 app = typer.Typer(no_args_is_help=True, help="Configure the rules that raise alerts.")
 
-Metric = Annotated[str | None, option("--metric", "METRIC", "The metric: cpu_percent, disk_percent, ...")]
+Metric = Annotated[
+    str | None,
+    option(
+        "--metric", "METRIC", "The metric: cpu_percent, disk_percent, ...", autocompletion=complete.metrics
+    ),
+]
 Above = Annotated[float | None, option("--above", "N", "Fire when the value is above N.")]
 Below = Annotated[float | None, option("--below", "N", "Fire when the value is below N.")]
 Clear = Annotated[
     float | None, option("--clear", "N", "Clear when the value is back at N. Without it: at the limit.")
 ]
-For = Annotated[str | None, option("--for", "TIME", "How long it must last before the alert fires: 5m.")]
+For = Annotated[str | None, lasting("--for", "How long it must last before the alert fires: 5m.")]
 ClearFor = Annotated[
     str | None,
-    option("--clear-for", "TIME", "How long it must be back before the alert ends; as --for if absent."),
+    lasting("--clear-for", "How long it must be back before the alert ends; as --for if absent."),
 ]
 Repeat = Annotated[
     str | None,
-    option("--repeat", "TIME", "Notify again after this time, doubled each time; 0: notify once."),
+    lasting("--repeat", "Notify again after this time, doubled each time; 0: notify once."),
 ]
 Steady = Annotated[
     str | None,
-    option("--steady", "TIME", "For no_data: only systems that were on for this long without a break."),
+    lasting("--steady", "For no_data: only systems that were on for this long without a break."),
 ]
 Severity = Annotated[str | None, option("--severity", "info|warning|critical", "The alert's severity.")]
 Note = Annotated[str | None, option("--note", "TEXT", "What to do about it; part of the notification.")]
 Enabled = Annotated[bool | None, flag("--enable/--disable", "Switch the rule on or off.")]
 Which = Annotated[
-    str, typer.Argument(metavar="RULE", help="The rule's name, or its ID if several have that name.")
+    str,
+    typer.Argument(
+        metavar="RULE",
+        help="The rule's name, or its ID if several have that name.",
+        autocompletion=complete.rules,
+    ),
 ]
 
 
@@ -117,7 +129,10 @@ def add(
 @app.command("set")
 def set_(
     ctx: typer.Context,
-    which: Annotated[list[str], typer.Argument(metavar="RULE", help="The rules' names or IDs.")],
+    which: Annotated[
+        list[str],
+        typer.Argument(metavar="RULE", help="The rules' names or IDs.", autocompletion=complete.rules),
+    ],
     above: Above = None,
     below: Below = None,
     clear: Clear = None,
@@ -159,7 +174,11 @@ def remove(ctx: typer.Context, which: Which, yes: Yes = False, quiet: Quiet = Fa
     with connected(ctx) as connection:
         number, rule = stored.find(connection, which)
         firing = len(incidents.standing(connection, rule=rule.name))
-        ends = f" Up to {firing} alerts end that are firing now." if firing else ""
+        ends = (
+            f" Up to {plural(firing, 'alert')} that {'is' if firing == 1 else 'are'} firing now will end."
+            if firing
+            else ""
+        )
         confirm(f"Remove rule {number}, {rule.name}, {rule.scope}?{ends}", yes=yes)
         stored.remove(connection, number)
         record(connection, "rules.remove", f"rule {number} {rule.name}", {"scope": str(rule.scope)})
@@ -194,13 +213,13 @@ def import_(
         gone = rules.others(connection, kept) if replace else {}
         if gone:
             names = ", ".join(gone.values())
-            confirm(f"Remove {len(gone)} rules that are not in {file}: {names}?", yes=yes)
+            confirm(f"Remove {plural(len(gone), 'rule')} not in {file}: {names}?", yes=yes)
         for one in gone:
             stored.remove(connection, one)
         record(connection, "rules.import", str(file), {"rules": len(kept), "removed": len(gone)})
     if not quiet:
         removed = f", {len(gone)} removed" if gone else ""
-        say(f"{len(kept)} rules read from {file}{removed}")
+        say(f"{plural(len(kept), 'rule')} read from {file}{removed}")
 
 
 def _read(file: Path) -> str:

@@ -10,8 +10,11 @@ import typer
 
 from labmon.app.collect import rows as rows
 from labmon.app.fleet import Selection
+from labmon.app.names import system_numbers
+from labmon.app.scope import dept_number
 from labmon.cli.collect import view as view
 from labmon.cli.options import (
+    CALLED,
     Dept,
     FormatOption,
     Lab,
@@ -21,8 +24,8 @@ from labmon.cli.options import (
     destination,
     flag,
     interactive,
+    lasting,
     load,
-    numeric,
     option,
     setting,
 )
@@ -39,7 +42,7 @@ SHORTEST = 5.0
 """Seconds between two rounds at least: measuring must not become the machine's load."""
 
 All = Annotated[bool, flag("--all", "All systems in the inventory.")]
-Systems = Annotated[list[int] | None, numeric("--system", "ID", "The system's ID.")]
+Systems = Annotated[list[str] | None, option("--system", "SYSTEM", f"The system: {CALLED}")]
 Hosts = Annotated[
     list[str] | None,
     option("--host", "HOST", "An address or name. Printed but not stored if it is not in the inventory."),
@@ -50,16 +53,17 @@ Port = Annotated[int | None, setting("--port", "N", "The SSH port.", min=1, max=
 RetryAll = Annotated[bool, flag("--retry-all", "Also retry machines that failed and are being skipped.")]
 Every = Annotated[
     str | None,
-    option(
+    lasting(
         "--every",
-        "TIME",
         "Repeat at this interval, such as 60s, until SIGTERM; SIGHUP reloads configuration and inventory.",
     ),
 ]
 Concurrency = Annotated[
     int | None, setting("--concurrency", "N", "Number of machines measured at the same time.", min=1)
 ]
-Deadline = Annotated[str | None, setting("--deadline", "TIME", "Time limit per machine, such as 20s.")]
+Deadline = Annotated[
+    str | None, lasting("--deadline", "Time limit per machine, such as 20s.", show_default="config")
+]
 Jump = Annotated[str | None, setting("--jump", "HOST,...", "Bastions on the way.", "-J")]
 PrintAuthorizedKey = Annotated[
     bool,
@@ -134,9 +138,16 @@ def collect(
         for line in authorized_key.authorized_lines(configure().collect, sources, probe, say):
             typer.echo(line)
         return
-    selection = Selection(all_systems, dept, lab, tuple(system or ()), tuple(host or ()))
+    config = configure()
+    selection = Selection(
+        all_systems,
+        None if dept is None else dept_number(config, dept),
+        lab,
+        tuple(system_numbers(config, system or ())),
+        tuple(host or ()),
+    )
     if every is None:
-        _once(configure(), selection, retry=retry_all, form=form, quiet=quiet)
+        _once(config, selection, retry=retry_all, form=form, quiet=quiet)
         return
     if form is not Format.table:
         raise UsageError("collect: --every prints a line per round and no results; leave out --format")

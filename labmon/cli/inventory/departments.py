@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from labmon.app.audit import record
-from labmon.app.inventory.departments import COLUMNS, checked_name, network
-from labmon.cli.options import LARGEST, FormatOption, connected, flag, option
+from labmon.app.inventory.departments import COLUMNS, checked_name, host_in, network
+from labmon.cli.options import LARGEST, FormatOption, NewAs, choices, connected, flag, option
 from labmon.cli.output import Format, print_rows, say
 from labmon.errors import UsageError
 from labmon.text import foreign
@@ -34,6 +34,10 @@ def set_(
     subnet: Annotated[
         list[str] | None, option("--subnet", "CIDR", "A subnet. Replaces all earlier subnets.")
     ] = None,
+    new_as: Annotated[
+        NewAs | None,
+        option("--new-as", choices(NewAs), "What scans find is measured at once, or waits in quarantine."),
+    ] = None,
     no_subnets: Annotated[bool, flag("--no-subnets", "Remove all subnets.")] = False,
 ) -> None:
     """Make a department, or change it. `labmon scan --dept N` without addresses scans its subnets.
@@ -47,10 +51,14 @@ def set_(
     name = None if name is None else checked_name(name, "--name")
     code = None if code is None else checked_name(code, "--code")
     subnets = [] if no_subnets else [network(text) for text in subnet] if subnet else None
+    for text, taken in zip(subnet or (), subnets or (), strict=False):
+        if given := host_in(text, taken):
+            say(f"--subnet {given} is a machine's address: taken as its network, {taken}")
     with connected(ctx) as connection:
-        departments.set_department(connection, dept, name=name, code=code, subnets=subnets)
-        changed = {"name": name, "code": code, "subnets": subnets}
+        departments.set_department(connection, dept, name=name, code=code, subnets=subnets, new_as=new_as)
+        changed = {"name": name, "code": code, "subnets": subnets, "new_as": new_as}
         record(connection, "departments.set", f"department {dept}", changed)
         (now,) = departments.departments(connection, dept=dept)
     called = f", {foreign(now.name)}" if now.name else ""
-    say(f"department {dept}{called}: {', '.join(now.subnets) or 'no subnets'}")
+    waits = "; what scans find waits in quarantine" if now.new_as == "quarantine" else ""
+    say(f"department {dept}{called}: {', '.join(now.subnets) or 'no subnets'}{waits}")

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from labmon.cli.options import LARGEST, FormatOption, From, Limit, connected, flag, option
+from labmon.cli import complete
+from labmon.cli.options import CALLED, FormatOption, From, Limit, connected, flag, option
 from labmon.cli.output import Format, print_facts, print_rows, say
 from labmon.errors import UsageError
 
@@ -17,7 +18,12 @@ Where = Annotated[
 def facts(
     ctx: typer.Context,
     system: Annotated[
-        list[int] | None, typer.Argument(min=1, max=LARGEST, metavar="ID", help="Only these systems.")
+        list[str] | None,
+        typer.Argument(
+            metavar="SYSTEM",
+            help=f"Only these systems: {CALLED} Also lab:NAME, dept:NAME.",
+            autocompletion=complete.systems,
+        ),
     ] = None,
     where: Where = None,
     changed: Annotated[bool, flag("--changed", "List what changed instead, newest last.")] = False,
@@ -32,17 +38,16 @@ def facts(
     labmon systems facts --where os~Ubuntu --where "cpu_cores>8"
     """
     from labmon.app.inventory.facts import CHANGES, COLUMNS, MOUNTS, SUDOERS, conditions, facts_of_one, row
+    from labmon.app.names import resolve_systems
     from labmon.cli.times import moment
     from labmon.store.inventory import facts as store
-    from labmon.store.inventory import systems
 
     if from_ is not None and not changed:
         raise UsageError("--from is of --changed")
     wanted = conditions(where or ())
     first = None if from_ is None else moment(from_)
     with connected(ctx) as connection:
-        systems.check_known(connection, system or ())
-        ids = list(system) if system else None
+        ids = resolve_systems(connection, system) if system else None
         if changed:
             if wanted:
                 matching = set(store.matching(connection, wanted))
@@ -51,8 +56,8 @@ def facts(
             print_rows(CHANGES, rows, form, "no fact has changed")
             return
         found = store.facts(connection, ids=ids, conditions=wanted)
-        mounts = store.mounts(connection, system[0]) if system and len(system) == 1 else []
-    if form is not Format.table or len(system or ()) != 1 or not found:
+        mounts = store.mounts(connection, ids[0]) if ids and len(ids) == 1 else []
+    if form is not Format.table or len(ids or ()) != 1 or not found:
         nothing = "no such systems" if system or wanted else "no facts yet. They come with: labmon collect"
         print_rows(COLUMNS, map(row, found), form, nothing)
         return

@@ -6,10 +6,11 @@ import typer
 
 from labmon.app.audit import record
 from labmon.app.inventory import labs
-from labmon.app.scope import check_dept
+from labmon.app.scope import dept_id
 from labmon.cli.confirm import confirm
 from labmon.cli.options import Dept, FormatOption, LabName, Yes, connected, option
 from labmon.cli.output import Format, print_rows, say
+from labmon.readable import plural
 from labmon.text import foreign
 
 app = typer.Typer(no_args_is_help=True, help="List and change labs and the systems in them.")
@@ -25,8 +26,7 @@ def list_(
     from labmon.store.inventory import labs as inventory
 
     with connected(ctx) as connection:
-        check_dept(connection, dept)
-        rows = inventory.labs(connection, dept=dept)
+        rows = inventory.labs(connection, dept=dept_id(connection, dept))
     nothing = "no labs yet. Make one with: labmon labs set A-101 --dept 1 --add 10.30.5.0/24"
     print_rows(labs.COLUMNS, rows, form, nothing)
 
@@ -39,7 +39,7 @@ def set_(
     name: Annotated[str | None, option("--name", "NAME", "Rename the lab.")] = None,
     add: Annotated[
         list[str] | None,
-        option("--add", "SYSTEMS", "Systems to add: 10.30.5.0/25, 10.30.5.10-40, or the ID of one."),
+        option("--add", "SYSTEMS", "Systems to add: 10.30.5.0/25, 10.30.5.10-40, or the ID or name of one."),
     ] = None,
     remove: Annotated[
         list[str] | None, option("--remove", "SYSTEMS", "Systems to take out, written the same way.")
@@ -50,7 +50,15 @@ def set_(
     labmon labs set A-101 --dept 1 --add 10.30.5.0/25
     """
     with connected(ctx) as connection:
-        done = labs.set_lab(connection, lab, dept, name=name, add=add or [], remove=remove or [], notice=say)
+        done = labs.set_lab(
+            connection,
+            lab,
+            dept_id(connection, dept),
+            name=name,
+            add=add or [],
+            remove=remove or [],
+            notice=say,
+        )
         changed = {"name": name, "added": done.added or None, "removed": done.removed or None}
         action = "labs.add" if done.made else "labs.set"
         record(connection, action, f"lab {done.lab.lab_id} {done.lab.name}", changed)
@@ -61,7 +69,7 @@ def set_(
         f"{done.removed} removed" if done.removed else "",
     ]
     did = ", ".join(filter(None, changes))
-    what = f"{now.systems} system{'s' * (now.systems != 1)}"
+    what = plural(now.systems, "system")
     say(f"lab {now.lab_id}, {foreign(now.name)}: {what}{f' ({did})' if did else ''}")
 
 
@@ -76,9 +84,9 @@ def remove(
     from labmon.store.inventory import labs as inventory
 
     with connected(ctx) as connection:
-        found = labs.find(connection, lab, dept)
+        found = labs.find(connection, lab, dept_id(connection, dept))
         goes = [f"also removed: {text}" for text in labs.depending(connection, found.lab_id)]
         confirm(f"Remove lab {found.lab_id}, {found.name}?", yes=yes, consequences=goes)
         left = inventory.remove(connection, found.lab_id)
         record(connection, "labs.remove", f"lab {found.lab_id} {found.name}", {"systems": left})
-    say(f"lab {found.lab_id} removed; {left} systems are without a lab now")
+    say(f"lab {found.lab_id} removed; {plural(left, 'system')} without a lab now")

@@ -6,18 +6,21 @@ from typing import Annotated
 import typer
 
 from labmon.app.inventory.metrics import LATEST, MACHINE, SUMMARY, metric_called, number, sparkline
+from labmon.app.names import resolve_system
 from labmon.app.open import open_store
-from labmon.app.scope import check_dept, lab_id
+from labmon.app.scope import dept_id, lab_id
+from labmon.cli import complete
 from labmon.cli.options import (
     Dept,
     FormatOption,
     From,
     Lab,
-    SystemID,
+    SystemName,
     To,
     choices,
     connected,
     flag,
+    lasting,
     load,
     numeric,
     option,
@@ -33,7 +36,12 @@ app = typer.Typer(no_args_is_help=True, help="Show current and past readings.")
 NO_SYSTEMS = "no systems yet. Find some with: labmon scan 10.30.5.0/24 --dept 1"
 NOT_MEASURED = "none of them was measured lately. Measure with: labmon collect --all"
 
-Metric = Annotated[str, typer.Argument(metavar="METRIC", help="A metric: cpu_percent, or just cpu.")]
+Metric = Annotated[
+    str,
+    typer.Argument(
+        metavar="METRIC", help="A metric: cpu_percent, or just cpu.", autocompletion=complete.metrics
+    ),
+]
 
 
 @app.command()
@@ -57,9 +65,8 @@ def latest(
 
     usage = None if free is None else "free" if free else "busy"
     with connected(ctx) as connection:
-        check_dept(connection, dept)
-        lab_number = lab_id(connection, lab)
-        rows = latest.latest(connection, utcnow(), dept=dept, lab=lab_number, usage=usage)
+        number, lab_number = dept_id(connection, dept), lab_id(connection, lab)
+        rows = latest.latest(connection, utcnow(), dept=number, lab=lab_number, usage=usage)
     print_rows(LATEST, rows, form, f"no {usage} systems" if usage else NO_SYSTEMS)
     if form is Format.table and rows and all(row.collected_at is None for row in rows):
         say(NOT_MEASURED)
@@ -77,7 +84,7 @@ class Resolution(StrEnum):
 @app.command("range")
 def range_(
     ctx: typer.Context,
-    system: SystemID,
+    system: SystemName,
     metric: Metric = "cpu_percent",
     first: From = None,
     past: To = None,
@@ -98,7 +105,6 @@ def range_(
 ) -> None:
     """Show one metric of one system over time, by default of the last day."""
     from labmon.messages import utcnow
-    from labmon.store.inventory import systems
     from labmon.store.metrics import series
 
     metric = metric_called(metric)
@@ -110,9 +116,8 @@ def range_(
     config = load(ctx)
     chosen = resolution or series.resolution(begin, end, points, now, keep_5m=config.retention.rollup_5m)
     with open_store(config) as store, store.transaction() as connection:
-        if not systems.systems(connection, ids=[system]):
-            raise UsageError(f"there is no system {system}. See: labmon systems list")
-        rows = series.series(connection, system, metric, begin, end, str(chosen))
+        which = resolve_system(connection, system)
+        rows = series.series(connection, which, metric, begin, end, str(chosen))
     columns = [Column("at", "From" if chosen != "raw" else "At", shown)]
     if chosen == "raw":
         columns.append(Column("avg", metric, number, right=True))
@@ -122,7 +127,7 @@ def range_(
             Column(name, heading, str if name == "count" else number, right=True)
             for name, heading in headings.items()
         ]
-    print_rows(columns, rows, form, f"no readings of {metric} from system {system} in that time")
+    print_rows(columns, rows, form, f"no readings of {metric} from system {which} in that time")
     if form is Format.table and rows:
         say(f"{metric}, {chosen}: {sparkline([row.avg for row in rows])}")
 
@@ -133,7 +138,7 @@ def top(
     metric: Metric = "cpu_percent",
     over: Annotated[
         str | None,
-        option("--over", "TIME", "By the average of the last TIME: 24h.", show_default="newest reading"),
+        lasting("--for", "By the average of the last TIME: 24h.", show_default="newest reading"),
     ] = None,
     lowest: Annotated[bool, flag("--lowest", "Lowest values first.")] = False,
     dept: Dept = None,
@@ -147,13 +152,12 @@ def top(
 
     metric = metric_called(metric)
     with connected(ctx) as connection:
-        check_dept(connection, dept)
         rows = top.top(
             connection,
             metric,
             utcnow(),
-            over=duration(over, "--over") if over else None,
-            dept=dept,
+            over=duration(over, "--for") if over else None,
+            dept=dept_id(connection, dept),
             lab=lab_id(connection, lab),
             limit=limit,
             lowest=lowest,
@@ -178,8 +182,7 @@ def summary(
     from labmon.store.metrics import summary
 
     with connected(ctx) as connection:
-        check_dept(connection, dept)
-        rows = summary.summaries(connection, utcnow(), by_lab=by_lab, dept=dept)
+        rows = summary.summaries(connection, utcnow(), by_lab=by_lab, dept=dept_id(connection, dept))
     print_rows(SUMMARY, rows, form, NO_SYSTEMS)
     if form is Format.table and rows and not any(row.measured for row in rows):
         say(NOT_MEASURED)

@@ -7,34 +7,39 @@ from typing import Annotated
 
 import typer
 
-from labmon.app.audit import record
+from labmon.app.inventory.life import Changes, ourselves
+from labmon.app.inventory.life import set_ as set_systems
 from labmon.app.inventory.systems import (
     COLUMNS,
     HISTORY,
     MEANING,
     SCANS,
     SIZES,
+    checked_account,
     checked_hostname,
+    checked_key,
     seat_called,
     status_called,
 )
-from labmon.app.scope import check_dept, lab_id
-from labmon.cli.inventory import trust
+from labmon.app.names import resolve_system, resolve_systems
+from labmon.app.scope import dept_id, lab_id
+from labmon.cli import complete
+from labmon.cli.inventory import life, trust
 from labmon.cli.inventory.facts import Where, facts
 from labmon.cli.options import (
-    LARGEST,
     Dept,
     FormatOption,
     Lab,
     Limit,
-    SystemID,
+    SystemName,
+    Systems,
     choices,
     connected,
     flag,
     numeric,
     option,
 )
-from labmon.cli.output import Format, print_facts, print_rows, say
+from labmon.cli.output import Format, print_facts, print_rows
 from labmon.errors import UsageError
 from labmon.readable import shown
 from labmon.table import Column
@@ -43,6 +48,9 @@ from labmon.text import nearest
 app = typer.Typer(no_args_is_help=True, help="List, show and change the systems in the inventory.")
 app.command()(trust.trust)
 app.command()(facts)
+for command in (life.retire, life.ignore, life.restore, life.accept, life.merge, life.split, life.undo):
+    app.command()(command)
+app.command()(life.remove)
 
 
 class SetStatus(StrEnum):
@@ -58,19 +66,28 @@ def list_(
     dept: Dept = None,
     lab: Lab = None,
     status: Annotated[
-        list[str] | None, option("--status", "STATUS", "Only systems that are active, offline, refused, ...")
+        list[str] | None,
+        option(
+            "--status",
+            "STATUS",
+            "Only systems that are active, offline, refused, ...",
+            autocompletion=complete.statuses,
+        ),
     ] = None,
     gone: Annotated[
         bool | None,
         flag("--gone/--present", "Only systems that the last scan of their address did not find, or did."),
     ] = None,
     where: Where = None,
+    everything: Annotated[
+        bool, flag("--all", "Also systems that are retired, ignored or in quarantine.")
+    ] = False,
     form: FormatOption = Format.table,
 ) -> None:
     """List systems: status, since when, and newest readings.
 
     Measured is the time of the last successful measurement, Seen the last time that a scan or a measurement
-    found the machine.
+    found the machine. Retired, ignored and quarantined systems are hidden without --status or --all.
     """
     from labmon.app.inventory.facts import conditions
     from labmon.store.inventory import facts, systems
@@ -78,14 +95,14 @@ def list_(
     wanted = conditions(where or ())
     statuses = [status_called(text) for text in status or ()] or None
     with connected(ctx) as connection:
-        check_dept(connection, dept)
         rows = systems.stream(
-            connection,
-            dept=dept,
+            *(connection,),
+            dept=dept_id(connection, dept),
             lab=lab_id(connection, lab),
             ids=facts.matching(connection, wanted) if wanted else None,
             gone=gone,
             statuses=statuses,
+            everything=everything,
         )
         filtered = gone is not None or statuses or lab or dept or wanted
         hint = "no systems yet. Find some with: labmon scan 10.30.5.0/24 --dept 1"
@@ -95,7 +112,7 @@ def list_(
 @app.command("set")
 def set_(
     ctx: typer.Context,
-    system: Annotated[list[int], typer.Argument(min=1, max=LARGEST, metavar="ID", help="The systems' IDs.")],
+    system: Systems,
     lab: Lab = None,
     no_lab: Annotated[bool, flag("--no-lab", "Take them out of their lab.")] = False,
     status: Annotated[
@@ -105,8 +122,15 @@ def set_(
     port: Annotated[
         int | None, option("--port", "N", "Their SSH port. 0: [collect] port.", min=0, max=65535)
     ] = None,
+    user: Annotated[
+        str | None, option("--user", "NAME", "The account on them. Empty: as configured in [collect].")
+    ] = None,
+    key: Annotated[
+        str | None, option("--key", "PATH", "Their private key, the only one to try. Empty: as configured.")
+    ] = None,
     hostname: Annotated[
-        str | None, option("--hostname", "NAME", "The name of one system, until a scan finds another.")
+        str | None,
+        option("--hostname", "NAME", "The name of one system, until a scan finds another. Empty: none."),
     ] = None,
     shared_mac: Annotated[
         bool | None,
@@ -120,56 +144,45 @@ def set_(
         option("--seat", "COLUMN,ROW", "Where one system stands in its lab: from the left, from the front."),
     ] = None,
     no_seat: Annotated[bool, flag("--no-seat", "Take their seats away.")] = False,
+    form: FormatOption = Format.table,
 ) -> None:
     """Change what labmon cannot find out by itself.
 
-    labmon systems set 12 13 14 --lab A-101
+    labmon systems set 12 pc-13 10.30.5.14 --lab A-101
     """
-    from labmon.store.inventory import labs, statuses, systems
-
     if lab is not None and no_lab:
         raise UsageError("only one of --lab and --no-lab can be given")
-    if hostname is not None and len(system) > 1:
-        raise UsageError("--hostname names one system, and several are given")
-    hostname = None if hostname is None else checked_hostname(hostname)
-    if seat is not None and (len(system) > 1 or no_seat or no_lab):
+    if seat is not None and (no_seat or no_lab):
         raise UsageError("--seat takes the seat of one system, which is in a lab")
-    if (lab, status, port, hostname, shared_mac, seat) == (None,) * 6 and not (no_lab or no_seat):
+    if (lab, status, port, user, key, hostname, shared_mac, seat) == (None,) * 8 and not (no_lab or no_seat):
         raise UsageError(
-            "say what to change: --lab, --no-lab, --seat, --no-seat, --status, --port, --hostname "
-            "or --shared-mac"
+            "say what to change: --lab, --no-lab, --seat, --no-seat, --status, --port, --user, --key, "
+            "--hostname or --shared-mac"
         )
-    place = None if seat is None else seat_called(seat)
-    changes = {
-        "lab": "none" if no_lab else lab,
-        "seat": "none" if no_seat else seat,
-        "status": status and status.value,
-        "port": "as configured" if port == 0 else port,
-        "hostname": hostname,
-        "MAC": None if shared_mac is None else "shared" if shared_mac else "its own",
-    }
     with connected(ctx) as connection:
-        systems.check_known(connection, system)
-        if shared_mac:
-            systems.check_macs(connection, system)
-        if no_lab or lab is not None:
-            labs.place(connection, system, lab_id(connection, lab))
-        if status is not None:
-            statuses.set_status(connection, system, status.value)
-        systems.edit(connection, system, hostname=hostname, port=port, shared_mac=shared_mac)
-        for one in system if place or no_seat else ():
-            labs.seat(connection, one, place)
-        for one in dict.fromkeys(system):
-            record(connection, "systems.set", f"system {one}", changes)
-    did = ", ".join(f"{name} {value}" for name, value in changes.items() if value is not None)
-    which = ", ".join(map(str, dict.fromkeys(system)))
-    say(f"system{'s' if ',' in which else ''} {which}: {did}")
+        numbers = resolve_systems(connection, system)
+        if len(numbers) > 1 and (hostname is not None or seat is not None):
+            raise UsageError("--hostname and --seat are of one system, and several are given")
+        changes = Changes(
+            hostname=checked_hostname(hostname) if hostname else hostname,
+            lab_id=lab_id(connection, lab),
+            no_lab=no_lab,
+            seat=None if seat is None else seat_called(seat),
+            no_seat=no_seat,
+            port=port,
+            user=checked_account(user) if user else user,
+            key=checked_key(key) if key else key,
+            shared_mac=shared_mac,
+            status=None if status is None else status.value,
+        )
+        outcomes = set_systems(connection, numbers, changes, ourselves())
+    life.report(outcomes, form)
 
 
 @app.command()
 def history(
     ctx: typer.Context,
-    system: Annotated[int | None, typer.Argument(metavar="ID", help="Only this system.")] = None,
+    system: Annotated[str | None, typer.Argument(metavar="SYSTEM", help="Only this system.")] = None,
     scan: Annotated[
         int | None, numeric("--scan", "ID", "Only changes found by this scan.", min=0, max=2**63 - 1)
     ] = None,
@@ -181,7 +194,7 @@ def history(
     form: FormatOption = Format.table,
 ) -> None:
     """List what happened to the systems: found, moved, renamed, gone, back, and changes of status."""
-    from labmon.store.inventory import history, systems
+    from labmon.store.inventory import history
     from labmon.store.inventory import scans as scan_records
 
     for one in change or ():
@@ -191,9 +204,8 @@ def history(
         if scans:
             print_rows(SCANS, scan_records.recent(connection, limit=limit), form, "no scans yet")
             return
-        if system is not None:
-            systems.check_known(connection, [system])
-        rows = history.changes(connection, system_id=system, scan_id=scan, kinds=change, limit=limit)
+        number = None if system is None else resolve_system(connection, system)
+        rows = history.changes(connection, system_id=number, scan_id=scan, kinds=change, limit=limit)
         if not rows and scan is not None and scan_records.outcome(connection, scan) is None:
             raise UsageError(f"there is no scan {scan}. See: labmon systems history --scans")
     print_rows(HISTORY, rows, form, "no such changes" if change or scan else "nothing has happened yet")
@@ -202,7 +214,7 @@ def history(
 @app.command()
 def show(
     ctx: typer.Context,
-    system: SystemID,
+    system: SystemName,
     form: FormatOption = Format.table,
 ) -> None:
     """Show everything known about one system, and its history."""
@@ -210,11 +222,11 @@ def show(
     from labmon.store.inventory import facts, history, systems
 
     with connected(ctx) as connection:
-        systems.check_known(connection, [system])
-        (one,) = systems.systems(connection, ids=[system])
-        told = facts.facts(connection, ids=[system])
-        mounts = facts.mounts(connection, system)
-        happened = history.changes(connection, system_id=system, limit=20)
+        number = resolve_system(connection, system)
+        (one,) = systems.systems(connection, ids=[number])
+        told = facts.facts(connection, ids=[number])
+        mounts = facts.mounts(connection, number)
+        happened = history.changes(connection, system_id=number, limit=20)
     if form is not Format.table:
         columns = [Column(name, name) for name in asdict(one)]
         whole = SystemReport.of(one, told, mounts)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from labmon.app.scope import dept_number
 from labmon.cli.options import Dept, FormatOption, Lab, Yes, flag, load
 from labmon.cli.output import Format, notice, print_rows, say
 from labmon.errors import UsageError
@@ -38,11 +39,13 @@ def trust(
     from labmon.app.collect.setup import CollectSetup
     from labmon.app.collect.trust import COLUMNS, key_changes
 
-    setup = CollectSetup.of(load(ctx))
+    config = load(ctx)
+    setup = CollectSetup.of(config)
     named = bool(machines) or lab is not None or dept is not None
     if unseen and not named:
         raise UsageError("systems trust --next: say which machines, by ID, HOST, --lab or --dept")
-    with key_changes(setup, machines or [], lab, dept, unseen=unseen, notice=notice) as changes:
+    number = None if dept is None else dept_number(config, dept)
+    with key_changes(setup, machines or [], lab, number, unseen=unseen, notice=notice) as changes:
         if changes.rows or form is not Format.table:
             print_rows(COLUMNS, changes.rows, form)
         many, new = len(changes.wanted), len(changes.refused)

@@ -13,6 +13,7 @@ from labmon.cli.confirm import confirm
 from labmon.cli.options import FormatOption, QueueHost, Quiet, Yes, flag, load, option
 from labmon.cli.output import Format, print_rows, say, stdout
 from labmon.errors import UsageError
+from labmon.readable import plural
 from labmon.text import foreign
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def list_(
     if letters or form is not Format.table:
         print_rows(COLUMNS, [DeadLetterRow.of(letter) for letter in letters], form)
     if len(letters) < total:
-        say(f"{len(letters)} of {total} dead letters in {queue}")
+        say(f"{len(letters)} of {plural(total, 'dead letter')} in {queue}")
     elif not letters:
         say(f"no dead letters in {queue}")
 
@@ -133,10 +134,10 @@ def purge(
         going = broker.count_dead(queue, reason=reason)
         if going and not yes:
             which = f" whose reason starts with {reason!r}" if reason else ""
-            goes = f"{going:,} dead letters of {queue}{which} would be deleted for good"
+            goes = f"{plural(going, 'dead letter')} of {queue}{which} would be deleted for good"
             confirm("Delete them?", yes=False, consequences=[goes])
         count = broker.purge_dead(queue, reason=reason)
     record_apart(load(ctx), "dead_letters.discard", queue, {"count": count, "reason": reason}, say)
     if not quiet:
         which = f" with such a reason in {queue}" if reason else f" in {queue}"
-        say(f"{count:,} dead letters deleted from {queue}" if count else f"no dead letters{which}")
+        say(f"{plural(count, 'dead letter')} deleted from {queue}" if count else f"no dead letters{which}")

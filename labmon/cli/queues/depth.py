@@ -30,8 +30,11 @@ def setup_queues(
         lines = broker.set_up(config.queue.names, dry_run=dry_run)
         # Advice on what is not there yet would be about nothing.
         lines += [] if dry_run else broker.advice()
+        refusal = None if dry_run else broker.first_refusal(config.queue.names)
     for line in [] if quiet else lines:
         say(line)
+    if refusal:
+        raise refusal
 
 
 def queue_depth(
@@ -48,13 +51,13 @@ def queue_depth(
     """Show how many messages wait in each queue, and since when.
 
     Exit code like monitoring plugins: 0 ok, 1 warning (a queue is over [queue] depth_warning, or has dead
-    letters), 2 critical (over depth_critical). Backlog alerts come from the queue_backlog rule, normally
-    evaluated by `labmon consume`. With --alert this command evaluates it too, so cron can alert when no
-    worker is running:
+    letters), 2 critical (over depth_critical, or the broker takes no messages). Backlog alerts come from the
+    queue_backlog rule, normally evaluated by `labmon consume`. With --alert this command evaluates it too,
+    so cron can alert when no worker is running:
 
     labmon queue-depth --alert
     """
-    from labmon.consume.backlog import level
+    from labmon.consume.backlog import BacklogLevel, level
 
     if not math.isfinite(interval):
         raise UsageError(f"--interval {interval}: expected a number of seconds")
@@ -71,11 +74,15 @@ def queue_depth(
         if watch:
             _watch(look, config.queue, interval)
         depths = look()
+        refusal = broker.first_refusal(config.queue.names)
     if prometheus:
         typer.echo(exposition(depths), nl=False)
     else:
         print_rows(COLUMNS, queue_rows(depths, config.queue), form)
-    raise typer.Exit(max(level(depth, config.queue) for depth in depths.values()))
+    if refusal:
+        say(f"takes no messages: {refusal}")
+    worst = max(level(depth, config.queue) for depth in depths.values())
+    raise typer.Exit(BacklogLevel.critical if refusal else worst)
 
 
 def _watch(look: "Callable[[], dict[str, Depth]]", settings: "QueueConfig", interval: float) -> None:

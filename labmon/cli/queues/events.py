@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from labmon.app.names import past_system
 from labmon.app.open import named_queue, open_store
+from labmon.cli import complete
 from labmon.cli.options import FormatOption, From, Limit, System, To, load, option
 from labmon.cli.output import Format, print_rows, say
 from labmon.cli.times import period
@@ -26,7 +28,7 @@ def show(
     ctx: typer.Context,
     queue: Annotated[
         str | None,
-        option("--queue", "QUEUE", "Only messages from this queue."),
+        option("--queue", "QUEUE", "Only messages from this queue.", autocompletion=complete.queues),
     ] = None,
     first: From = None,
     past: To = None,
@@ -36,18 +38,22 @@ def show(
 ) -> None:
     """Show accepted messages, the newest last."""
     from labmon.store import events
+    from labmon.store.inventory.systems import check_known
 
     config = load(ctx)
     begin, end = period(first, past)
     with open_store(config) as store, store.transaction() as connection:
+        number = None if system is None else past_system(connection, system)
         rows = events.newest(
             connection,
             queue=named_queue(queue, config) if queue else None,
             first=begin,
             past=end,
-            system=system,
+            system=number,
             limit=limit,
         )
+        if not rows and number is not None:
+            check_known(connection, [number])
     if form is Format.table and not rows:
         say("no such events" if config.events.keep else "no events are kept: [events] keep is 0s")
         return

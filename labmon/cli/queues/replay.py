@@ -7,17 +7,23 @@ from typing import Annotated
 
 import typer
 
+from labmon.app.names import past_system
 from labmon.app.open import ingest_settings, named_queue, open_store
+from labmon.cli import complete
 from labmon.cli.options import From, Quiet, System, To, flag, interactive, load, option
 from labmon.cli.output import say, stderr
 from labmon.cli.times import period
 from labmon.errors import UsageError
+from labmon.readable import plural
 from labmon.signals import exit_code, stops_on_interrupt
 
 
 def replay(
     ctx: typer.Context,
-    queue: Annotated[str, option("--queue", "QUEUE", "The queue that the messages came from.")],
+    queue: Annotated[
+        str,
+        option("--queue", "QUEUE", "The queue that the messages came from.", autocompletion=complete.queues),
+    ],
     first: From = None,
     past: To = None,
     system: System = None,
@@ -34,6 +40,7 @@ def replay(
     from labmon.ingest import replay
     from labmon.messages import utcnow
     from labmon.store import events
+    from labmon.store.inventory.systems import check_known
 
     if first is None:
         raise UsageError("labmon replay: say from when on, such as --from 2026-03-01 or --from 2h")
@@ -45,7 +52,10 @@ def replay(
     stop = threading.Event()
     with open_store(config) as store, stops_on_interrupt(stop) as signals:
         with store.transaction() as connection:
-            total = events.count(connection, queue, begin, end, system=system)
+            number = None if system is None else past_system(connection, system)
+            total = events.count(connection, queue, begin, end, system=number)
+            if not total and number is not None:
+                check_known(connection, [number])
         with _progress(total, shown=interactive(quiet)) as progress:
             done = replay.replay(
                 store,
@@ -53,7 +63,7 @@ def replay(
                 queue,
                 begin,
                 end,
-                system=system,
+                system=number,
                 notify=notify,
                 dry_run=dry_run,
                 stop=stop,
@@ -63,7 +73,8 @@ def replay(
         say(f"{times} not stored: {reason}")
     if not quiet:
         would = "would be " if dry_run else ""
-        say(f"{queue}: {done.messages} of {total} messages {would}replayed, {done.rejected} not stored")
+        messages = f"{done.messages} of {plural(total, 'message')} {would}replayed"
+        say(f"{queue}: {messages}, {done.rejected} not stored")
     if signals:
         raise typer.Exit(exit_code(signals))
 

@@ -24,6 +24,7 @@ from labmon.cli.options import (
 )
 from labmon.cli.output import Format, print_facts, print_rows, say, stderr
 from labmon.errors import BrokerRefused, LabmonError, UsageError
+from labmon.readable import plural
 
 app = typer.Typer(no_args_is_help=True, help="Messages on disk that wait for the broker or the database.")
 
@@ -61,7 +62,10 @@ def list_(
     Messages about systems of another database stay in the spool until labmon uses that database again: its
     numbers mean other systems there.
     """
-    rows = spool.Selected(load(ctx), queue, other_database=other_database).rows(limit)
+    selected = spool.Selected(load(ctx), queue, other_database=other_database)
+    rows = selected.rows(limit)
+    if not rows:
+        selected.check_queue()
     if not rows and form is Format.table:
         say("no such messages in the spool" if queue or other_database else "the spool is empty")
         return
@@ -85,7 +89,7 @@ def drop(
     if not count and queue is not None:
         selected.check_queue()
     if count:
-        lost = [f"{count:,} messages that arrived nowhere else would be lost"]
+        lost = [f"{plural(count, 'message')} that arrived nowhere else would be lost"]
         confirm("Delete them for good?", yes=yes, consequences=lost)
     dropped = selected.drop()
     if not quiet:

@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labmon.app.scan.rows import COLUMNS, Found, answered
+from labmon.app.scope import dept_number
 from labmon.cli.options import (
     FormatOption,
+    NewAs,
     QueueEnabled,
     QueueHost,
     Quiet,
+    choices,
     destination,
     flag,
     interactive,
+    lasting,
     load,
-    numeric,
     option,
     setting,
 )
 from labmon.cli.output import Format, notice, print_rows, say
 from labmon.cli.scan.view import live, say_changes
 from labmon.errors import Exit
+from labmon.readable import plural
 from labmon.signals import exit_code, stops_on_interrupt
 from labmon.text import foreign
 
@@ -71,7 +75,8 @@ Names = Annotated[
     ),
 ]
 NameTimeout = Annotated[
-    str | None, setting("--name-timeout", "TIME", "Maximum wait for host names at the end of the scan.")
+    str | None,
+    lasting("--name-timeout", "Maximum wait for host names at the end of the scan.", show_default="config"),
 ]
 Force = Annotated[
     bool,
@@ -81,7 +86,9 @@ Force = Annotated[
 
 def scan(
     ctx: typer.Context,
-    dept: Annotated[int, numeric("--dept", "N", "The department that they belong to.")],
+    dept: Annotated[
+        str, option("--dept", "DEPT", "The department that they belong to: its number, name or code.")
+    ],
     targets: Ranges = None,
     type: ScanType = Type.auto,
     exclude: Excluded = None,
@@ -91,6 +98,15 @@ def scan(
     queue_enabled: QueueEnabled = None,
     queue_host: QueueHost = None,
     force: Force = False,
+    new_as: Annotated[
+        NewAs | None,
+        option(
+            "--new-as",
+            choices(NewAs),
+            "Measure new machines from now on, or have them wait for labmon systems accept.",
+            show_default="the department's",
+        ),
+    ] = None,
     dry_run: Annotated[bool, flag("--dry-run", "Print what is found and store nothing.")] = False,
     form: FormatOption = Format.table,
     quiet: Quiet = False,
@@ -112,12 +128,13 @@ def scan(
         },
     )
     request = ScanRequest(
-        dept,
+        dept_number(config, dept),
         tuple(targets or ()),
         tuple(exclude or ()),
         method=type.value,
         force=force,
         dry_run=dry_run,
+        new_as=None if new_as is None else new_as.value,
     )
     with open_scan(config, request, notice=notice) as opened:
         drawn = live(opened.progress, opened.hosts) if interactive(quiet) else nullcontext()
@@ -146,7 +163,7 @@ def _say(result: "ScanResult", config: "Config", dry_run: bool) -> None:
     seconds = (result.finished_at - result.started_at).total_seconds()
     stored = destination(config, config.queue.discovery_queue, result.sink)
     done = "not stored (--dry-run)" if dry_run else stored
-    lost = f"; {result.rejected} messages could not be stored" if result.rejected else ""
+    lost = f"; {plural(result.rejected, 'message')} could not be stored" if result.rejected else ""
     say(f"{answered(result.hosts, result.targets)} in {seconds:.1f} s; {done}{lost}")
     if not dry_run and result.link_local:
         say(f"not stored: {result.link_local} at link-local addresses, which mean nothing on another machine")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from labmon.app.scan.rows import COLUMNS, Found, words
+from labmon.app.scan.rows import COLUMNS, Found, retired, words
 from labmon.cli.output import say, stderr
 from labmon.readable import shown
 from labmon.table import table
@@ -63,7 +63,8 @@ def _drawn(progress: "Progress", hosts: "list[Host]", console: "Console") -> "Re
 
 def say_changes(result: "ScanChanges") -> None:
     """Print what is new, moved and gone since the scan before: counts, then a list."""
-    record, before, changes = result.record, result.before, result.changes
+    record, before = result.record, result.before
+    changes = [one for one in result.changes if one.change != "answered"]
     counted = f"{record.systems_new} new, {record.systems_moved} moved"
     if record.status != "completed":
         say(f"{counted}; which machines are gone, only a whole scan can tell")
@@ -73,6 +74,12 @@ def say_changes(result: "ScanChanges") -> None:
     else:
         when = shown(before)
         say(f"{counted}, {record.systems_gone} gone since the scan of {when}")
+    for one in result.changes:
+        if one.change == "answered":
+            say(f"{retired(one)}, and answered at {one.new_value}")
+    if result.waiting:
+        some = "1 system waits" if result.waiting == 1 else f"{result.waiting} systems wait"
+        say(f"{some} in quarantine. Let them in: labmon systems accept --dept {record.dept_id}")
     if before is None:
         return
     for one in changes[:LISTED]:

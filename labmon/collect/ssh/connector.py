@@ -43,6 +43,12 @@ class _Target(Protocol):
     @property
     def inventory(self) -> str: ...
 
+    @property
+    def user(self) -> str | None: ...
+
+    @property
+    def key_file(self) -> str | None: ...
+
 
 class Connector:
     """Opens sessions to machines. Close it when they are done: that ends the bastions' connections."""
@@ -107,7 +113,8 @@ class Connector:
     def plan(self, target: _Target) -> ConnectionPlan:
         """How the machine is reached; nothing is contacted. Raises ConfigError for a wrong ssh_config, and
         `HostFailed` when the host keys cannot be read."""
-        options = self._ssh_config.options(target.address, target.name, user=self._settings.user)
+        user = target.user or self._settings.user
+        options = self._ssh_config.options(target.address, target.name, user=user)
         port = target.port if target.port != USUAL_PORT else options.port or USUAL_PORT
         machine = HostIdentity.of(
             target.address,
@@ -117,13 +124,13 @@ class Connector:
             system_id=target.system_id,
             inventory=target.inventory,
         )
-        named = self._settings.user or options.user
+        named = user or options.user
         remembered = None if named else self._host_keys.account(machine)
         return ConnectionPlan(
             target.address,
             port,
             machine,
-            self._logins.of(options, remembered=remembered),
+            self._logins.of(options, user=target.user, remembered=remembered, key_file=target.key_file),
             self._networks,
             self._bastion(self._hops or self._hops_of(options)),
         )

@@ -76,16 +76,20 @@ class Logins:
         user: str | None = None,
         remembered: str | None = None,
         password: bool = True,
+        key_file: str | None = None,
     ) -> Login:
         """What a machine is offered: the settings' keys if they name any, else those of the ssh_config for
         it and then the agent's and the usual ones.
 
         `user` wins over the settings' account and that of the ssh_config; `remembered`, the account that let
-        labmon in before, counts where none of them names one. Raises ConfigError when there is no name.
+        labmon in before, counts where none of them names one. `key_file` is then the only key. Raises
+        ConfigError when there is no name.
         """
         keys = self._keys
         unusable: tuple[str, ...] = ()
-        if not self._only_these:
+        if key_file:
+            keys, unusable = self._identities((str(Path(key_file).expanduser()),))
+        elif not self._only_these:
             own, unusable = self._identities(options.identity_files)
             rest = () if options.identities_only and own else (*self._agent, *self._keys)
             keys = own + tuple(one for one in rest if one[1] not in [key for _, key in own])
@@ -114,7 +118,7 @@ class Logins:
                     found.append((file, key))
             if unusable and not found and files not in self._warned:
                 self._warned.add(files)
-                logger.warning("none of the ssh_config's keys can be used: %s", "; ".join(unusable))
+                logger.warning("none of a machine's own keys can be used: %s", "; ".join(unusable))
         return tuple(found), tuple(unusable)
 
     def _identity(self, path: Path) -> Key | str:

@@ -7,6 +7,7 @@ from labmon.config.tables.consume import ConsumeConfig
 from labmon.config.tables.dashboard import DashboardConfig
 from labmon.config.tables.database import DatabaseConfig
 from labmon.config.tables.events import EventsConfig
+from labmon.config.tables.heartbeat import HeartbeatConfig
 from labmon.config.tables.log import LogConfig
 from labmon.config.tables.notify import NotifyConfig, NotifyTarget
 from labmon.config.tables.queue import QueueConfig
@@ -22,6 +23,7 @@ __all__ = [
     "DashboardConfig",
     "DatabaseConfig",
     "EventsConfig",
+    "HeartbeatConfig",
     "LogConfig",
     "NotifyConfig",
     "NotifyTarget",
@@ -44,6 +46,7 @@ class Config(Struct, frozen=True, kw_only=True):
     events: EventsConfig = EventsConfig()
     retention: RetentionConfig = RetentionConfig()
     notify: NotifyConfig = NotifyConfig()
+    heartbeat: HeartbeatConfig = HeartbeatConfig()
     dashboard: DashboardConfig = DashboardConfig()
     spool: SpoolConfig = SpoolConfig()
     log: LogConfig = LogConfig()

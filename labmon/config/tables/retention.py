@@ -34,6 +34,7 @@ class RetentionConfig(Table, frozen=True, kw_only=True):
         Seconds, comment("The history of machines: found, moved, gone, changes of status.")
     ] = Seconds(1825 * 86400)
     alerts: Annotated[Seconds, comment("Alerts that are over.")] = Seconds(1825 * 86400)
+    audit: Annotated[Seconds, comment("The audit: who changed what.")] = Seconds(730 * 86400)
 
     def faults(self) -> Iterator[tuple[str, str]]:
         """A rollup is kept as long as its source, or late data would be added to a rollup that is gone."""

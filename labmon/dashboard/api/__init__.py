@@ -1,7 +1,7 @@
 """/api/v1: a folder for each subject, and in it a module for each kind of thing, with its `router`.
 
 accounts/   who is logged in; users, tokens, the audit
-fleet/      the overview, systems with their charts, labs, scans
+fleet/      the overview, systems with their charts, what people do with them, labs, scans
 alerts/     alerts, rules, maintenance
 queues/     queues and dead letters
 parameters, problems, document    what all requests, errors and descriptions share
@@ -22,6 +22,7 @@ MODULES = [
         "alerts.maintenance",
         "alerts.rules",
         "fleet.labs",
+        "fleet.life",
         "fleet.scans",
         "fleet.series",
         "fleet.summary",

@@ -1,6 +1,8 @@
 """What has changed since the last look, as server-sent events."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from threading import Lock
 from typing import Any
 
 from labmon.alerts import incidents
@@ -38,6 +40,8 @@ class Changes:
         self._marks: dict[int, tuple[Any, ...]] | None = None
         self._sent: dict[str, bytes] = {}
         self._problem: str | None = None
+        self._losses = 0
+        self._lock = Lock()
 
     def first(self) -> bytes:
         """What a new listener is sent at once: the overview and the queues, or why there are none."""
@@ -53,23 +57,33 @@ class Changes:
     def _sequence(self) -> int:
         return self._snapshot.sequence if self._snapshot else 0
 
-    def look(self) -> bytes:
-        """The events since the last look, all in one; b"" when nothing has changed. Never raises.
+    def look(self, send: Callable[[bytes], None]) -> None:
+        """Send the events since the last look, all in one; nothing when nothing has changed. Never raises.
 
         The database being away is an event `problem`, once; when it is back, `reset` says: fetch all again.
         """
+        losses = self._losses
         try:
             found = self._look()
         except (LabmonError, Error) as error:
-            detail = str(error)
-            if self._problem == detail:
-                return b""
-            self._problem = detail
-            return event("problem", web.encoded({"detail": detail}))
-        if self._problem is not None:
-            self._problem = None
-            return event("reset", b"{}", self._sequence) + found
-        return found
+            self.lost(str(error), send)
+            return
+        with self._lock:
+            if self._losses != losses:  # during this look: the next one shows whether it is back
+                return
+            if self._problem is not None:
+                self._problem = None
+                found = event("reset", b"{}", self._sequence) + found
+            if found:
+                send(found)
+
+    def lost(self, detail: str, send: Callable[[bytes], None]) -> None:
+        """Send that the database is away, unless that is known. Any thread may call it, during a look too."""
+        with self._lock:
+            self._losses += 1
+            if self._problem is None:
+                self._problem = detail
+                send(event("problem", web.encoded({"detail": detail})))
 
     def _look(self) -> bytes:
         events = []

@@ -144,16 +144,29 @@ class _Looking(threading.Thread):
         threading.Thread(target=self._listen, name="live wake-up", daemon=True).start()
         while not self._ended.is_set():
             self._woken.clear()
-            if message := self.changes.look():
-                with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                    self._loop.call_soon_threadsafe(self._send, self, message)
+            self.changes.look(self._hand)
             self._ended.wait(LEAST)
             self._woken.wait(POLL - LEAST)
 
+    def _hand(self, message: bytes) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self._loop.call_soon_threadsafe(self._send, self, message)
+
     def _listen(self) -> None:
-        """Only a wake-up: without it, changes are found by looking."""
+        """A wake-up, without which changes are found by looking. Notices first when the database goes away:
+        a look may be waiting for it."""
+        is_listening = False
+
+        def heard() -> None:
+            nonlocal is_listening
+            is_listening = True
+            self.wake()
+
         while not self._ended.is_set():
             try:
-                listen(self._store, CHANNELS, self._ended, self.wake)
-            except (LabmonError, Error):
+                listen(self._store, CHANNELS, self._ended, heard)
+            except (LabmonError, Error) as error:
+                if is_listening:  # not where it never began: there may be no connection left for this
+                    self.changes.lost(str(error), self._hand)
+                is_listening = False
                 self._ended.wait(POLL)

@@ -7,6 +7,7 @@ from labmon.dashboard.context import Context
 from labmon.dashboard.live.changes import Changes
 from labmon.dashboard.live.hub import Hub
 from labmon.dashboard.live.queues import Queues, QueuesReader
+from labmon.dashboard.live.recent import Recent
 from labmon.dashboard.live.shared import Shared
 from labmon.dashboard.live.summary import Summary, summary
 from labmon.dashboard.live.systems import Snapshot, SystemsReader
@@ -25,11 +26,16 @@ class Live:
         self.systems: Shared[Snapshot] = Shared(SystemsReader(context), MAX_AGE)
         self.queues: Shared[Queues] = Shared(self._reader, MAX_AGE)
         self.summary: Shared[Summary] = Shared(self._summary, MAX_AGE / 2)
+        self.series = Recent(MAX_AGE)
         self.hub = Hub(context.store, lambda: Changes(context, self.systems, self.queues, self.summary))
         context.on_stop.append(self.hub.close)
 
     def _summary(self) -> Summary:
         return summary(self._context, self.systems.get(), self.queues.get())
+
+    def check_broker(self, patience: float) -> None:
+        """Ask the broker whether it is there. Raises BrokerError within so many seconds."""
+        self._reader.check(patience)
 
     def touch(self) -> None:
         """Somebody has just changed something: read again at the next question, and tell all listeners."""

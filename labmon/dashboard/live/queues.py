@@ -1,7 +1,6 @@
 """The queues as they are now: asked for once for all, over a connection that stays open."""
 
 import logging
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from labmon.brokers import open_broker
 from labmon.brokers.base import Depth
 from labmon.consume.queue_depths import QueueDepths
 from labmon.consume.queue_record import QueueRecord, samples
+from labmon.dashboard.asking import Asking, NoAnswer
 from labmon.dashboard.context import Context
 from labmon.errors import BrokerError, BrokerUnavailable, StoreError
 from labmon.store import queue_history, workers
@@ -39,7 +39,7 @@ class QueuesReader:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._asking = _Asking(context)
+        self._depths = _Depths(context)
         self._last: Mapping[str, Depth] = {}
         self._record = QueueRecord()
 
@@ -49,7 +49,7 @@ class QueuesReader:
         fresh: Mapping[str, Depth] = {}
         error = None
         try:
-            fresh = self._last = self._asking.depths()
+            fresh = self._last = self._depths.read()
             if not fresh:
                 error = "there are no queues yet. Make them with: labmon setup-queues"
         except BrokerError as refused:
@@ -69,48 +69,45 @@ class QueuesReader:
         limits = {"warning": config.queue.depth_warning, "critical": config.queue.depth_critical}
         return Queues(rows, limits, running, error)
 
+    def check(self, patience: float) -> None:
+        """Ask the broker whether it is there. Raises BrokerError within so many seconds. For any thread."""
+        self._depths.read(patience, late=patience)
+
     def close(self) -> None:
         """Close the connection, now or when the broker has answered."""
-        self._asking.close()
+        self._depths.close()
 
 
-class _Asking:
-    """Asks the broker in a thread, a daemon so that a dead connection keeps no process alive."""
+class _Depths:
+    """How many messages wait, asked for over a connection that stays open."""
 
     def __init__(self, context: Context) -> None:
         queue = context.config.queue
         self._where = f"{queue.type} at {queue.host or 'this machine'}"
         self._depths = QueueDepths(queue.names, lambda: open_broker(queue, store_url=context.store.url))
-        self._thread: threading.Thread | None = None
-        self._error: BrokerError | None = None
+        self._asking = Asking("queue depths", self._ask)
         self._is_closed = False
 
-    def depths(self) -> Mapping[str, Depth]:
-        """How many messages wait. Raises BrokerError, also when there is no answer in `PATIENCE` seconds;
-        after that at once, until one has come."""
-        if is_new := self._thread is None:
-            self._thread = threading.Thread(target=self._ask, name="queue depths", daemon=True)
-            self._thread.start()
-        self._thread.join(PATIENCE if is_new else 0)
-        if self._thread.is_alive():
-            raise BrokerUnavailable(f"{self._where}: no answer so far. Is it reachable? See [queue] host")
-        self._thread = None
-        if self._error is not None:
-            raise self._error
-        return self._depths.known
+    def read(self, patience: float = PATIENCE, *, late: float = 0) -> Mapping[str, Depth]:
+        """Ask the broker. Raises BrokerError, also when there is no answer in `patience` seconds; after that
+        in `late` seconds, until one has come. Any thread may call it."""
+        try:
+            return self._asking.answer(patience, late=late)
+        except NoAnswer:
+            text = f"{self._where}: no answer so far. Is it reachable? See [queue] host"
+            raise BrokerUnavailable(text) from None
 
-    def _ask(self) -> None:
-        self._error = None
+    def _ask(self) -> Mapping[str, Depth]:
         try:
             self._depths.refresh()
-        except BrokerError as error:
-            self._error = error
-        if self._is_closed:
-            self._depths.close()
+            return self._depths.known
+        finally:
+            if self._is_closed:
+                self._depths.close()
 
     def close(self) -> None:
         self._is_closed = True
-        if self._thread is None or not self._thread.is_alive():
+        if not self._asking.is_open:
             self._depths.close()
 
 

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from labmon import __version__
-from labmon.dashboard.access import Caller, caller_of, give_cookie, log_in, pause
+from labmon.dashboard.access import Caller, caller_of, give_cookie, log_in, login_turn
 from labmon.dashboard.api.parameters import LARGEST
 from labmon.dashboard.api.problems import title
 from labmon.dashboard.context import Context, Uses
@@ -179,14 +179,11 @@ def login(request: Request, context: Uses, next: str = "/") -> Response:
 async def log_in_by_form(request: Request) -> Response:
     """The form of the login page, which needs no script."""
     fields = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=20)
-    await pause(request, request.app.state.context, fields.get("name", [""])[0])
-    return await run_in_threadpool(_log_in, request, request.app.state.context, fields)
-
-
-def _log_in(request: Request, context: Context, fields: dict[str, list[str]]) -> Response:
+    context: Context = request.app.state.context
     name, password, next = (fields.get(field, [""])[0] for field in ("name", "password", "next"))
     try:
-        secret = log_in(request, context, name, password)
+        async with login_turn(request, context, name):
+            secret = await run_in_threadpool(log_in, request, context, name, password)
     except Problem as problem:
         return _login(
             *(request, context, problem.status),

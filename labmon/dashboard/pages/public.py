@@ -1,12 +1,12 @@
 """Free seats of each lab, for everybody: a page, JSON, and one line of text. Off unless [dashboard] public.
 
-No names of systems, no alerts, no login. What is read is kept for `KEEP` seconds, however many ask.
+No names of systems, no alerts, no login. What is read is kept for `KEEP` seconds, however many ask; while the
+database is away it is shown for `KEEP_AWAY` seconds, with its age.
 """
 
-import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,10 +16,13 @@ from starlette.responses import PlainTextResponse, Response
 
 from labmon.app.inventory.opening_hours import Opening, opening
 from labmon.dashboard import seats
+from labmon.dashboard.asking import Asking, NoAnswer
 from labmon.dashboard.context import Context, Uses
 from labmon.dashboard.pages.pages import render
 from labmon.dashboard.security.rate import RateLimiter
 from labmon.dashboard.web import Json, Problem
+from labmon.errors import StoreError, StoreUnavailable
+from labmon.readable import span
 
 if TYPE_CHECKING:
     from labmon.pg import Connection
@@ -29,10 +32,17 @@ if TYPE_CHECKING:
 KEEP = 15.0
 """Seconds."""
 
+KEEP_AWAY = 300.0
+"""Seconds."""
+
+PATIENCE = 1.0
+"""Seconds until what is known is shown though the database has not answered."""
+
+UNKNOWN = 10.0
+"""The same where nothing is known."""
+
 PER_MINUTE = 120
 """Requests from one address: a whole campus may share one."""
-
-_HEADERS = {"cache-control": f"public, max-age={KEEP:.0f}"}
 
 
 @dataclass(frozen=True)
@@ -74,24 +84,61 @@ class LabSeats:
         return f"{self.lab} closed" + (f" until {self.changes}" if self.changes else "")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Reading:
+    """The labs at one moment. `age` and `is_old` are of when it is shown."""
+
+    at: datetime
+    labs: list[LabSeats]
+    read_at: float  #: as `time.monotonic` says
+
+    @property
+    def age(self) -> float:
+        """Seconds."""
+        return time.monotonic() - self.read_at
+
+    @property
+    def is_old(self) -> bool:
+        """True when the database is away, so that there is nothing newer."""
+        return self.age > KEEP
+
+    @property
+    def said(self) -> str:
+        """How old it is: "40 s", "3 min"."""
+        return span(self.age)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """For caches, which may keep an old one for a moment only."""
+        return {"cache-control": f"public, max-age={2 if self.is_old else KEEP:.0f}"}
+
+
 class FreeSeats:
     """What was read last, for all who ask. Threads share it."""
 
-    at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    labs: list[LabSeats] = field(default_factory=list)
-    _read_at: float | None = None
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._asking = Asking("free seats", self._read)
+        self._last: Reading | None = None
 
-    def refresh(self, context: Context) -> "FreeSeats":
-        """Read again what is older than `KEEP`. Raises StoreError."""
-        with self._lock:
-            if self._read_at is None or time.monotonic() - self._read_at > KEEP:
-                now = context.now()
-                with context.transaction() as connection:
-                    self.labs = read(connection, now)
-                self.at, self._read_at = now, time.monotonic()
-        return self
+    def get(self) -> Reading:
+        """One no older than `KEEP`; while the database is away, than `KEEP_AWAY`. Raises StoreError."""
+        last = self._last
+        if last and not last.is_old:
+            return last
+        is_known = last is not None and last.age <= KEEP_AWAY
+        try:
+            return self._asking.answer(PATIENCE if is_known else UNKNOWN)
+        except (StoreError, NoAnswer) as error:
+            if last and is_known:
+                return last
+            raise StoreUnavailable("the database does not answer") from error
+
+    def _read(self) -> Reading:
+        now, begun = self._context.now(), time.monotonic()
+        with self._context.transaction() as connection:
+            self._last = Reading(now, read(connection, now), begun)
+        return self._last
 
 
 def read(connection: "Connection[Any]", now: datetime) -> list[LabSeats]:
@@ -146,18 +193,18 @@ router = APIRouter(include_in_schema=False)
 _limiter = RateLimiter(PER_MINUTE)
 
 
-def _seats(request: Request, context: Uses) -> FreeSeats:
+def _seats(request: Request, context: Uses) -> Reading:
     wait = _limiter.wait(request.client.host if request.client else "")
     if wait:
         raise Problem(429, f"too many requests: try again in {wait} s", headers={"retry-after": str(wait)})
     state = request.app.state
     if not hasattr(state, "free_seats"):
-        state.free_seats = FreeSeats()
+        state.free_seats = FreeSeats(context)
     found: FreeSeats = state.free_seats
-    return found.refresh(context)
+    return found.get()
 
 
-Seats = Annotated[FreeSeats, Depends(_seats)]
+Seats = Annotated[Reading, Depends(_seats)]
 
 
 @router.get("/public")
@@ -165,22 +212,28 @@ Seats = Annotated[FreeSeats, Depends(_seats)]
 def page(request: Request, context: Uses, free: Seats) -> Response:
     """How many seats of each lab are free, and which."""
     answer = render(request, context, "public", title="Free seats", free=free, legend=_legend())
-    answer.headers.update(_HEADERS)
+    answer.headers.update(free.headers)
     return answer
 
 
 @router.get("/public/labs.json")
 def as_json(free: Seats) -> Response:
     """The same for programs."""
-    body = {"at": free.at, "labs": [one.as_json() for one in free.labs]}
-    return Json(body, headers=_HEADERS)
+    body = {
+        "at": free.at,
+        "age_seconds": round(free.age),
+        "old": free.is_old,
+        "labs": [one.as_json() for one in free.labs],
+    }
+    return Json(body, headers=free.headers)
 
 
 @router.get("/public/labs.txt")
 def as_text(free: Seats) -> Response:
     """The same in one line."""
     line = "; ".join(one.as_text() for one in free.labs) or "no labs"
-    return PlainTextResponse(f"{line}\n", headers=_HEADERS)
+    age = f" ({free.said} ago)" if free.is_old else ""
+    return PlainTextResponse(f"{line}{age}\n", headers=free.headers)
 
 
 def _legend() -> list[tuple[Markup, str]]:

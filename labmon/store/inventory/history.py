@@ -11,6 +11,11 @@ unshared    and is at one only again                     old: the MAC address
 gone        a completed scan of its address missed it    old: its address
 back        seen again                                   new: its address
 status      it fares otherwise, since then               old and new status, with what is wrong
+answered    retired, and a scan found it                 new: its address; of each only the last time
+set         changed by a person                          what it was and is: "seat 3,2"
+merged      another system became part of it             new: which
+split       and was taken out again                      new: which
+undone      a person took a step back                    new: which
 """
 
 from collections.abc import Sequence
@@ -35,6 +40,11 @@ KINDS = (
     "gone",
     "back",
     "status",
+    "answered",
+    "set",
+    "merged",
+    "split",
+    "undone",
 )
 """What a change may be, as above."""
 
@@ -71,7 +81,8 @@ WITH alone AS (
       AND NOT EXISTS (
         SELECT FROM systems other
         WHERE other.mac_address = systems.mac_address AND other.system_id <> systems.system_id
-          AND other.ip_address IS NOT NULL AND COALESCE(other.gone_since <= other.last_seen, true)
+          AND other.is_watched AND other.ip_address IS NOT NULL
+          AND COALESCE(other.gone_since <= other.last_seen, true)
       )
     GROUP BY systems.mac_address
 ), cleared AS (
@@ -113,7 +124,7 @@ SELECT system_id, at, scan_id, change, old_value, new_value FROM (
             (4, 'mac', mac_address::text, mac::text, mac_address IS DISTINCT FROM mac),
             (5, 'department', systems.dept_id::text, found.dept_id::text, systems.dept_id <> found.dept_id)
     ) AS change (place, change, old_value, new_value, is_so)
-    WHERE is_so AND new_value IS NOT NULL
+    WHERE is_so AND new_value IS NOT NULL AND status NOT IN ('retired', 'ignored')
     UNION ALL
     SELECT systems.system_id, at, scan_id, 0, 'lost', host(ip_address), NULL, true
     FROM systems JOIN found ON systems.ip_address = found.ip
@@ -125,6 +136,19 @@ SELECT system_id, at, scan_id, change, old_value, new_value FROM (
 ORDER BY system_id, place
 """
 
+# A retired machine that is found again is no news about the inventory, but somebody may want to know.
+ANSWERED = """
+WITH answering AS MATERIALIZED (
+    SELECT systems.system_id, at, scan_id, host(COALESCE(found.ip, ip_address)) AS address
+    FROM found JOIN systems USING (system_id) WHERE status = 'retired'
+), again AS (
+    DELETE FROM system_history USING answering
+    WHERE system_history.system_id = answering.system_id AND change = 'answered' AND new_value = address
+)
+INSERT INTO system_history (system_id, at, scan_id, change, new_value)
+SELECT system_id, at, scan_id, 'answered', address FROM answering WHERE address IS NOT NULL ORDER BY system_id
+"""
+
 # Reported statuses, in any order and possibly repeated, merged into the known history, so that a row stands
 # wherever the status changed. A report that is older than the current status (`status_at`) ends there.
 STATUSES = """
@@ -133,7 +157,7 @@ WITH reported AS (
     FROM unnest(%s::integer[], %s::timestamptz[], %s::text[], %s::text[])
         AS reported (system_id, at, status, error)
     JOIN systems USING (system_id)
-    WHERE systems.status <> 'maintenance' AND reported.at IS DISTINCT FROM status_at AND (
+    WHERE systems.status <> 'maintenance' AND is_watched AND reported.at IS DISTINCT FROM status_at AND (
         SELECT history_id FROM system_history known
         WHERE known.system_id = reported.system_id AND known.at = reported.at AND change = 'status' LIMIT 1
     ) IS NULL

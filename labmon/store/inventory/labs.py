@@ -9,6 +9,7 @@ from psycopg.rows import class_row
 
 from labmon.errors import UsageError
 from labmon.fleet import Lab
+from labmon.text import foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def labs(connection: Connection[Any], *, dept: int | None = None) -> list[LabSum
     with connection.cursor(row_factory=class_row(LabSummary)) as cursor:
         cursor.execute(
             """
-            SELECT lab_id, labs.dept_id, name, count(system_id) AS systems,
+            SELECT lab_id, labs.dept_id, name, count(system_id) FILTER (WHERE is_watched) AS systems,
                    count(*) FILTER (WHERE status = 'active') AS active
             FROM labs LEFT JOIN systems USING (lab_id)
             WHERE %(dept)s::integer IS NULL OR labs.dept_id = %(dept)s
@@ -106,12 +107,17 @@ def seat(connection: Connection[Any], system_id: int, place: tuple[int, int] | N
     """
     column, row = place or (None, None)
     taken = connection.execute(
-        "SELECT other.system_id FROM systems JOIN systems other USING (lab_id) WHERE systems.system_id = %s "
-        "AND other.system_id <> systems.system_id AND other.seat_column = %s AND other.seat_row = %s",
+        "SELECT other.system_id, other.hostname, labs.name FROM systems JOIN labs USING (lab_id) "
+        "JOIN systems other USING (lab_id) WHERE systems.system_id = %s "
+        "AND other.system_id <> systems.system_id AND other.seat_column = %s AND other.seat_row = %s "
+        "AND other.is_watched",
         [system_id, column, row],
     ).fetchone()
     if taken is not None:
-        raise UsageError(f"seat {column},{row} of its lab is that of system {taken[0]}")
+        called = f" ({foreign(taken[1])})" if taken[1] else ""
+        raise UsageError(
+            f"seat {column},{row} of lab {foreign(taken[2])} is that of system {taken[0]}{called}"
+        )
     done = connection.execute(
         "UPDATE systems SET seat_column = %(column)s, seat_row = %(row)s "
         "WHERE system_id = %(system)s AND (lab_id IS NOT NULL OR %(column)s::integer IS NULL)",

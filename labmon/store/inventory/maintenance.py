@@ -5,8 +5,8 @@ while the wall clock of their time zone is within them, also on the days when th
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
 
@@ -62,6 +62,7 @@ class Maintenance:
     begins: datetime | None
     until: datetime | None
     active: bool
+    always: bool = False  #: by weekly hours that are the whole week
 
     @property
     def scope(self) -> Scope:
@@ -79,6 +80,28 @@ def parse_weekly(text: str) -> list[Hours]:
     for part in text.split(","):
         hours += _part(part.strip())
     return hours
+
+
+_MINUTES = 7 * 24 * 60
+
+
+def is_whole_week(hours: Sequence[Hours]) -> bool:
+    """True when no minute of a week is outside these hours."""
+    spans = []
+    for weekday, starts, days, ends in hours:
+        first = (weekday - 1) * 24 * 60 + _minute(starts)
+        spans.append((first, first + days * 24 * 60 + _minute(ends) - _minute(starts)))
+    reached = 0
+    for first, past in sorted((one + shift, two + shift) for one, two in spans for shift in (-_MINUTES, 0)):
+        if first > reached:
+            break
+        reached = max(reached, past)
+    return reached >= _MINUTES
+
+
+def _minute(time: str) -> int:
+    hour, minute = time.split(":")
+    return int(hour) * 60 + int(minute)
 
 
 _DAY = r"(mon|tue|wed|thu|fri|sat|sun)[a-z]*"
@@ -189,7 +212,16 @@ def maintenances(connection: Connection[Any], now: datetime, *, over: bool = Fal
             """,
             {"now": now, "over": over},
         )
-        return cursor.fetchall()
+        return [_endless(one) for one in cursor]
+
+
+def _endless(one: Maintenance) -> Maintenance:
+    """Hours that are the whole week have no end but that of the maintenance; the database looks a few days
+    ahead."""
+    if one.weekly is None or not is_whole_week(parse_weekly(one.weekly)):
+        return one
+    begins = None if one.starts_at is None and one.active else one.starts_at or one.begins
+    return replace(one, begins=begins, until=one.ends_at, always=True)
 
 
 def skipped(connection: Connection[Any], now: datetime) -> set[int]:

@@ -19,15 +19,21 @@ from labmon.messages import Discovery
 from labmon.pg import believable
 from labmon.store.inventory import history
 
+# waits: one that is new is for quarantine.
 # absorbs: a system that was made for this sighting and turns out to be `system_id`.
 _FOUND = """
 CREATE TEMPORARY TABLE IF NOT EXISTS found (
     dept_id integer, ip inet, hostname text, mac macaddr, at timestamptz, scan_id bigint,
-    shared boolean NOT NULL DEFAULT false, system_id integer, absorbs integer
+    waits boolean, shared boolean NOT NULL DEFAULT false, system_id integer, absorbs integer
 ) ON COMMIT DELETE ROWS
 """
 
-_IS_THERE = "(ip_address IS NOT NULL AND NOT COALESCE(gone_since > last_seen, false))"
+# No scan makes a retired or ignored machine gone, so it is taken to have left: wherever its MAC address turns
+# up, it is that machine and no new one.
+_IS_THERE = (
+    "(ip_address IS NOT NULL AND NOT COALESCE(gone_since > last_seen, false)"
+    " AND status NOT IN ('retired', 'ignored'))"
+)
 
 # A machine has several IPv6 addresses as a rule: those of one network, of one scan, or beside an IPv4 address
 # in the same department are no move. A sighting older than the last one says where the machine was.
@@ -100,7 +106,9 @@ WHERE scan_id = ANY(%s) AND scans.status = 'completed' AND first.change = 'found
   AND fresh.ip_address IS NOT NULL AND fresh.mac_flag IS DISTINCT FROM 'shared'
   AND old.mac_flag IS DISTINCT FROM 'shared' AND NOT (old.mac_shared OR fresh.mac_shared)
   AND (left_it OR (family(fresh.ip_address) = 6 AND old.seen_scan = scan_id))
-  AND fresh.lab_id IS NULL AND fresh.ssh_port IS NULL AND fresh.status <> 'maintenance'
+  AND fresh.lab_id IS NULL AND fresh.ssh_port IS NULL
+  AND fresh.status NOT IN ('maintenance', 'retired', 'ignored')
+  AND NOT EXISTS (SELECT FROM system_changes WHERE system_changes.system_id = fresh.system_id)
   AND NOT EXISTS (SELECT FROM maintenance WHERE maintenance.system_id = fresh.system_id)
   AND NOT EXISTS (SELECT FROM alert_rules WHERE alert_rules.system_id = fresh.system_id)
   AND NOT EXISTS (SELECT FROM alert_incidents WHERE alert_incidents.system_id = fresh.system_id)
@@ -127,13 +135,14 @@ FROM taken GROUP BY 2
 _TAKE_STATUS = """
 UPDATE systems old SET
     last_collected = GREATEST(old.last_collected, fresh.last_collected),
+    measured_at = GREATEST(labmon_measured(old), LEAST(fresh.last_collected, fresh.measured_at)),
     status = CASE WHEN is_newer THEN fresh.status ELSE old.status END,
     status_since = CASE WHEN is_newer THEN fresh.status_since ELSE old.status_since END,
     status_at = CASE WHEN is_newer THEN fresh.status_at ELSE old.status_at END,
     status_error = CASE WHEN is_newer THEN fresh.status_error ELSE old.status_error END
 FROM (
     SELECT fresh.*, found.system_id AS old_id,
-           before.status <> 'maintenance'
+           before.status <> 'maintenance' AND before.is_watched
            AND COALESCE(fresh.status_at > before.status_at, before.status_at IS NULL) AS is_newer
     FROM found JOIN systems fresh ON fresh.system_id = absorbs
     JOIN systems before ON before.system_id = found.system_id
@@ -142,17 +151,22 @@ FROM (
 """
 _ABSORB = "DELETE FROM systems USING found WHERE systems.system_id = absorbs"
 
-_STEPS = (_TAKE_READINGS, _TAKE_STATUS, _ABSORB, history.CHANGES, LET_GO, UPDATE)
+_STEPS = (_TAKE_READINGS, _TAKE_STATUS, _ABSORB, history.CHANGES, history.ANSWERED, LET_GO, UPDATE)
+
+_COPY_FOUND = "COPY found (dept_id, ip, hostname, mac, at, scan_id, waits) FROM STDIN"
 
 
 def fill_found(connection: Connection[Any], discoveries: Sequence[Discovery] = ()) -> None:
     """Have the table `found` with these in it, and nothing of an earlier call in this transaction."""
     connection.execute(_FOUND)
     connection.execute("DELETE FROM found")
-    with connection.cursor().copy("COPY found (dept_id, ip, hostname, mac, at, scan_id) FROM STDIN") as copy:
+    with connection.cursor().copy(_COPY_FOUND) as copy:
         for one in discoveries:
             copy.write_row(
-                (one.dept_id, one.ip_address, one.hostname, one.mac_address, one.discovered_at, one.scan_id)
+                (
+                    *(one.dept_id, one.ip_address, one.hostname, one.mac_address),
+                    *(one.discovered_at, one.scan_id, one.new_as == "quarantine"),
+                )
             )
 
 

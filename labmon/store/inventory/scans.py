@@ -34,7 +34,7 @@ _GONE = f"""
 WITH missing AS MATERIALIZED (
     SELECT DISTINCT ON (system_id) system_id, scan_id, started_at, last_seen
     FROM systems JOIN scans ON addresses @> ip_address
-    WHERE scan_id = ANY(%(scans)s) AND scans.status = 'completed' AND last_seen < started_at
+    WHERE scan_id = ANY(%(scans)s) AND scans.status = 'completed' AND last_seen < started_at AND is_watched
       AND (gone_since IS NULL OR gone_since <= last_seen)
     ORDER BY system_id, started_at
 ), found AS MATERIALIZED (

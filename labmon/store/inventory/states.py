@@ -70,9 +70,9 @@ DIGITS = tuple(1 if name.endswith(("_percent", "_celsius")) else 2 for name in R
 _HEADS = """
 SELECT system_id, hostname, host(ip_address) AS ip_address, lab_id, labs.name AS lab, systems.dept_id, status,
        COALESCE(status_since, CASE status WHEN 'discovered' THEN first_seen END) AS status_since,
-       last_collected, seat_column, seat_row,
+       last_collected, labmon_measured(systems) AS measured_at, seat_column, seat_row,
        COALESCE(gone_since > last_seen, false) AS is_gone, silent.since IS NOT NULL AS is_silent
-FROM systems LEFT JOIN labs USING (lab_id) LEFT JOIN alert_silent AS silent USING (system_id)
+FROM systems LEFT JOIN labs USING (lab_id) LEFT JOIN alert_silent AS silent USING (system_id) WHERE is_watched
 ORDER BY systems.ip_address NULLS LAST, system_id
 """
 _ALERTS = """
@@ -109,13 +109,13 @@ class SystemStates:
         self._gaps: dict[int, tuple[datetime, timedelta | None]] = {}
 
     def read(self, connection: Connection[Any], now: datetime) -> list[SystemState]:
-        """Every system, by address."""
+        """Every system that is watched, by address: neither retired, ignored nor in quarantine."""
         with connection.cursor(row_factory=namedtuple_row) as cursor:
             heads: list[Any] = cursor.execute(_HEADS).fetchall()
         alerts = {row[0]: row[1:] for row in connection.execute(_ALERTS)}
         kept = {row[0]: row[1:] for row in connection.execute(_KEPT, {"now": now})}
         self._refresh(connection, heads)
-        newest = max((one.last_collected for one in heads if _is_past(one, now)), default=now)
+        newest = max((one.measured_at for one in heads if _is_past(one, now)), default=now)
         expected = {one.system_id: now if kept.get(one.system_id, _OPEN)[1] else newest for one in heads}
         self._measure_gaps(
             connection, [one for one in heads if _is_late(one, expected[one.system_id], timedelta(0))]
@@ -156,7 +156,7 @@ class SystemStates:
                 is_skipped=is_skipped,
             ),
             *(head.status, head.status_since),
-            _usage(head.last_collected, readings, now),
+            _usage(head.measured_at, readings, now),
             *readings,
             *(head.last_collected, head.seat_column, head.seat_row, alerts[0]),
         )
@@ -218,7 +218,7 @@ def decide(
 
 
 def _is_past(head: Any, now: datetime) -> bool:
-    return head.last_collected is not None and head.last_collected <= now
+    return head.measured_at is not None and head.measured_at <= now
 
 
 def _is_late(head: Any, expected: datetime, gap: timedelta) -> bool:
@@ -226,7 +226,7 @@ def _is_late(head: Any, expected: datetime, gap: timedelta) -> bool:
 
     So a collector that stands still makes nothing late, except what is closed anyway.
     """
-    return head.last_collected is not None and head.last_collected < expected - max(FRESH, MISSED * gap)
+    return head.measured_at is not None and head.measured_at < expected - max(FRESH, MISSED * gap)
 
 
 def _usage(at: datetime | None, readings: tuple[Any, ...], now: datetime) -> Usage | None:

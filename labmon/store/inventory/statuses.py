@@ -13,7 +13,10 @@ from labmon.messages import Status, SystemStatus
 from labmon.pg import believable
 from labmon.store.inventory import history, systems
 
-STATUSES = ("discovered", *get_args(Status), "maintenance")
+UNWATCHED = ("retired", "ignored", "quarantined")
+"""Statuses of systems that people took out, or have not let in: neither measured, counted nor judged."""
+
+STATUSES = ("discovered", *get_args(Status), "maintenance", *UNWATCHED)
 """Every status that a machine can have; the first is that of one that was never measured."""
 
 _RECORD = f"""
@@ -26,7 +29,7 @@ FROM (
     ) AS reported (system_id, status, since, at, error)
     ORDER BY system_id, at DESC
 ) newest
-WHERE systems.system_id = newest.system_id AND systems.status <> 'maintenance'
+WHERE systems.system_id = newest.system_id AND systems.status <> 'maintenance' AND is_watched
   AND newest.at > COALESCE({believable("status_at")}, '-infinity')
 """
 

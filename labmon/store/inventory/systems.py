@@ -153,12 +153,14 @@ WHERE highest > (SELECT last_value FROM systems_system_id_seq)
 _INSERT = """
 WITH made AS (
     INSERT INTO systems (
-        dept_id, ip_address, hostname, mac_address, mac_flag, first_seen, last_seen, seen_scan, seen_at
+        dept_id, ip_address, hostname, mac_address, mac_flag, status,
+        first_seen, last_seen, seen_scan, seen_at
     )
     SELECT dept_id, ip, hostname, mac,
            CASE WHEN shared THEN 'shared' WHEN labmon_mac_is_random(mac) THEN 'random' END,
+           CASE WHEN waits OR new_as = 'quarantine' THEN 'quarantined' ELSE 'discovered' END,
            at, at, scan_id, at
-    FROM found WHERE system_id IS NULL ORDER BY ip
+    FROM found JOIN departments USING (dept_id) WHERE system_id IS NULL ORDER BY ip
     RETURNING system_id, seen_at, seen_scan, ip_address
 )
 INSERT INTO system_history (system_id, at, scan_id, change, new_value)
@@ -180,6 +182,7 @@ _STEPS = (
     _OTHER_FAMILY,
     _LATE_ADDRESS,
     history.CHANGES,
+    history.ANSWERED,
     moves.LET_GO,
     moves.UPDATE,
     _NUMBERS,
@@ -218,6 +221,8 @@ class System:
     uptime_seconds: int | None
     seat_column: int | None  #: where it stands in its lab, from 1
     seat_row: int | None
+    ssh_user: str | None  #: the account there, where it is not the usual one
+    ssh_key: str | None  #: the file of its private key, the same
 
 
 def record_discoveries(connection: Connection[Any], discoveries: Sequence[Discovery]) -> None:
@@ -257,6 +262,24 @@ def hold(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
     return {row[0] for row in rows}
 
 
+def merged(connection: Connection[Any], system_ids: Iterable[int]) -> dict[int, int]:
+    """Those of the ids that are part of another system now, and which that is."""
+    rows = connection.execute(
+        "SELECT merged_id, labmon_whole(merged_id) FROM system_merges WHERE merged_id = ANY(%s::bigint[])",
+        [array(set(system_ids))],
+    )
+    return dict(rows.fetchall())
+
+
+def unwatched(connection: Connection[Any], system_ids: Iterable[int]) -> set[int]:
+    """Those of the ids that are retired, ignored or in quarantine."""
+    rows = connection.execute(
+        "SELECT system_id FROM systems WHERE NOT is_watched AND system_id = ANY(%s::integer[])",
+        [array(set(system_ids))],
+    )
+    return {row[0] for row in rows}
+
+
 def check_known(connection: Connection[Any], system_ids: Iterable[int]) -> None:
     """Raises UsageError for the first number that no machine has."""
     row = connection.execute(
@@ -265,47 +288,19 @@ def check_known(connection: Connection[Any], system_ids: Iterable[int]) -> None:
         [[min(number, 2**63 - 1) for number in system_ids]],
     ).fetchone()
     if row and row[0] is not None:
+        if whole := merged(connection, [row[0]]).get(row[0]):
+            raise UsageError(
+                f"system {row[0]} is part of system {whole} now. Apart again: labmon systems split {whole}"
+            )
         raise UsageError(f"there is no system {row[0]}. See: labmon systems list")
 
 
-def check_macs(connection: Connection[Any], system_ids: Iterable[int]) -> None:
-    """Raises UsageError for the first of these machines whose MAC address is not known."""
+def called(connection: Connection[Any], system_id: int) -> str:
+    """A system as people find it: "system 7 (pc-17, 10.30.5.7)"."""
     row = connection.execute(
-        "SELECT min(system_id) FROM systems WHERE system_id = ANY(%s) AND mac_address IS NULL",
-        [list(system_ids)],
+        "SELECT concat_ws(', ', hostname, host(ip_address)) FROM systems WHERE system_id = %s", [system_id]
     ).fetchone()
-    if row and row[0] is not None:
-        raise UsageError(
-            f"system {row[0]} has no MAC address that could be shared: a scan on its own link learns it"
-        )
-
-
-def edit(
-    connection: Connection[Any],
-    system_ids: Sequence[int],
-    *,
-    hostname: str | None = None,
-    port: int | None = None,
-    shared_mac: bool | None = None,
-) -> None:
-    """Change what is given, None leaves as it is. Port 0 is the usual one again.
-
-    `shared_mac`: the MAC addresses of these machines belong to others as well (a docking station, a router),
-    so each is known by its IP address and none of them moves.
-    """
-    connection.execute(
-        """
-        UPDATE systems SET hostname = COALESCE(%(hostname)s, hostname),
-            ssh_port = NULLIF(COALESCE(%(port)s, ssh_port), 0),
-            mac_shared = COALESCE(%(shared)s::boolean, mac_shared),
-            mac_flag = CASE
-                WHEN %(shared)s::boolean THEN 'shared'
-                WHEN %(shared)s::boolean IS NULL THEN mac_flag
-                WHEN labmon_mac_is_random(mac_address) THEN 'random' END
-        WHERE system_id = ANY(%(ids)s)
-        """,
-        {"hostname": hostname, "port": port, "shared": shared_mac, "ids": list(system_ids)},
-    )
+    return f"system {system_id} ({row[0]})" if row and row[0] else f"system {system_id}"
 
 
 def addresses_in(connection: Connection[Any], networks: Sequence[str]) -> list[str]:
@@ -325,8 +320,12 @@ def stream(
     ids: Sequence[int] | None = None,
     gone: bool | None = None,
     statuses: Sequence[str] | None = None,
+    everything: bool = False,
 ) -> Iterator[System]:
     """Machines by address, each with its newest readings; None does not restrict.
+
+    Those that are not watched (retired, ignored, in quarantine) only where `everything`, `ids` or `statuses`
+    ask for them.
 
     Fetched a few thousand at a time, within the caller's transaction: 100,000 at once take 400 MB.
     """
@@ -340,7 +339,7 @@ def stream(
                    status_error, ssh_port, first_seen, last_seen,
                    CASE WHEN gone_since > last_seen THEN gone_since END AS gone_since, last_collected,
                    cpu_percent, ram_percent, disk_percent, ram_total_bytes, disk_total_bytes,
-                   gpu_count, logged_in_users, uptime_seconds, seat_column, seat_row
+                   gpu_count, logged_in_users, uptime_seconds, seat_column, seat_row, ssh_user, ssh_key
             FROM systems LEFT JOIN labs USING (lab_id) LEFT JOIN LATERAL (
                 SELECT * FROM readings
                 WHERE readings.system_id = systems.system_id AND collected_at = systems.last_collected
@@ -352,6 +351,7 @@ def stream(
               AND (%(ids)s::integer[] IS NULL OR system_id = ANY(%(ids)s))
               AND (%(gone)s::boolean IS NULL OR COALESCE(gone_since > last_seen, false) = %(gone)s)
               AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s))
+              AND (is_watched OR %(everything)s)
             ORDER BY systems.ip_address NULLS LAST, system_id
             """,
             {
@@ -360,6 +360,7 @@ def stream(
                 "ids": list(ids) if ids is not None else None,
                 "gone": gone,
                 "statuses": list(statuses) if statuses is not None else None,
+                "everything": everything or ids is not None or statuses is not None,
             },
         )
         yield from cursor
@@ -376,10 +377,10 @@ def fleet(connection: Connection[Any]) -> Fleet:
         cursor.execute(
             """
             SELECT host(ip_address) AS address, system_id, dept_id, lab_id, hostname AS name,
-                   ssh_port AS port,
+                   ssh_port AS port, ssh_user AS user, ssh_key AS key,
                    GREATEST({seen_at}, {last_collected}, CASE status WHEN 'active' THEN {status_at} END)
                        AS seen_at
-            FROM systems WHERE ip_address IS NOT NULL ORDER BY systems.ip_address
+            FROM systems WHERE ip_address IS NOT NULL AND is_watched ORDER BY systems.ip_address
             """.format(**{name: believable(name) for name in ("seen_at", "last_collected", "status_at")})
         )
         machines = cursor.fetchall()

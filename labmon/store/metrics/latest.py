@@ -15,7 +15,7 @@ IDLE = 20.0
 """Percent of CPU up to which a machine without a logged-in user counts as free."""
 
 USAGE: LiteralString = """
-CASE WHEN last_collected > %(now)s - %(fresh)s THEN
+CASE WHEN labmon_measured(systems) > %(now)s - %(fresh)s THEN
     CASE WHEN logged_in_users > 0 OR cpu_percent > %(idle)s THEN 'busy'
          WHEN logged_in_users = 0 AND cpu_percent IS NOT NULL THEN 'free' END
 END
@@ -83,8 +83,8 @@ def latest(
     ids: Sequence[int] | None = None,
     usage: str | None = None,
 ) -> list[Latest]:
-    """Machines by address; None does not restrict."""
-    with connection.cursor(row_factory=class_row(Latest), binary=True) as cursor:
+    """Machines that are watched, by address, or those of these ids; None does not restrict."""
+    with connection.cursor(row_factory=class_row(Latest)) as cursor:
         cursor.execute(
             f"""
             SELECT * FROM (
@@ -96,7 +96,7 @@ def latest(
                 FROM {NEWEST}
                 WHERE (%(dept)s::integer IS NULL OR dept_id = %(dept)s)
                   AND (%(lab)s::integer IS NULL OR lab_id = %(lab)s)
-                  AND (%(ids)s::integer[] IS NULL OR system_id = ANY (%(ids)s))
+                  AND CASE WHEN %(ids)s::integer[] IS NULL THEN is_watched ELSE system_id = ANY (%(ids)s) END
                 ORDER BY systems.ip_address NULLS LAST, system_id
             ) each WHERE %(usage)s::text IS NULL OR usage = %(usage)s
             """,

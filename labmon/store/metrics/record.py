@@ -27,10 +27,11 @@ _INSERT = SQL(
     "ON CONFLICT DO NOTHING"
 ).format(names=_NAMES)
 
-# A reading that is older than the last word on a machine, or comes again, says nothing about its status. Of a
+# A reading that is older than the last word on a machine, or comes again, says nothing about its status. Nor
+# does one of a machine that people took out (retired, ignored, in quarantine): it is only kept. Of a
 # machine that was only discovered, whose clock may be that much behind ours, any is news that came since.
 _IS_NEWS = (
-    "status <> 'maintenance' AND newest.at > "
+    "status <> 'maintenance' AND is_watched AND newest.at > "
     f"COALESCE({believable('status_at')}, {believable('first_seen')} - interval '5 minutes', '-infinity')"
 )
 
@@ -40,6 +41,7 @@ _SEEN_AT = f"CASE WHEN last_collected IS NOT NULL THEN {believable('last_seen')}
 _SEEN = f"""
 UPDATE systems SET
     last_collected = newest.at,
+    measured_at = LEAST(newest.at, now()),
     last_seen = GREATEST({believable("last_seen")}, LEAST(newest.at, now())),
     status = CASE WHEN {_IS_NEWS} THEN 'active' ELSE status END,
     status_since = CASE WHEN {_IS_NEWS} AND (status <> 'active' OR status_since > now()) THEN newest.at

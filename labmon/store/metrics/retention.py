@@ -77,6 +77,12 @@ def forget(connection: Connection[Any], keep: RetentionConfig, now: datetime) ->
             "WHERE state NOT IN ('waiting', 'held') AND created_at < %s ORDER BY created_at LIMIT %s)",
             keep.alerts,
         ),
+        (  # numbered in the order of time, so only the oldest need to be looked at
+            "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM "
+            "(SELECT audit_id, at < %s AS is_over FROM audit ORDER BY audit_id LIMIT %s) AS oldest "
+            "WHERE is_over)",
+            keep.audit,
+        ),
         (
             "DELETE FROM queue_history WHERE ctid = ANY (ARRAY("
             "SELECT ctid FROM queue_history WHERE at < %s ORDER BY at LIMIT %s))",

@@ -4,6 +4,7 @@ Wherever they are kept: plain or packed, and what is not summed up yet, at the e
 readings, so the newest is always in.
 """
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Any, LiteralString, NamedTuple
 from psycopg import Connection
 from psycopg.sql import SQL, Composed, Identifier
 
+from labmon.store.metrics.kinds import is_real
 from labmon.store.metrics.rollup import LEVELS, RollupLevel, bucket_of
 
 RAW = "raw"
@@ -77,7 +79,19 @@ def series(
         found = buckets(connection, system, [metric], width, first, past, ("count", "min", "avg", "max"))
         parts = found.values
     rows = zip(found.at, *parts, strict=True)
-    return [Point(datetime.fromtimestamp(at, UTC), *one) for at, *one in rows if one[-1] is not None]
+    shown = _as_stored if is_real(metric) else float
+    return [
+        Point(datetime.fromtimestamp(at, UTC), count, *map(shown, values))
+        for at, count, *values in rows
+        if values[-1] is not None
+    ]
+
+
+def _as_stored(value: float) -> float:
+    """With the digits that a `real` has, and none that come from its being kept in binary."""
+    stored = struct.pack("f", value)
+    short = (float(f"{value:.{digits}g}") for digits in range(6, 10))
+    return next(one for one in short if struct.pack("f", one) == stored)
 
 
 def readings(

@@ -37,16 +37,16 @@ def summaries(
             f"""
             WITH each AS (
                 SELECT dept_id, {lab} AS lab_id, {USAGE} AS usage,
-                       last_collected > %(now)s - %(fresh)s AS fresh,
+                       labmon_measured(systems) > %(now)s - %(fresh)s AS fresh,
                        cpu_percent, ram_percent, disk_percent, logged_in_users
-                FROM {NEWEST} WHERE %(dept)s::integer IS NULL OR dept_id = %(dept)s
+                FROM {NEWEST} WHERE is_watched AND (%(dept)s::integer IS NULL OR dept_id = %(dept)s)
             ), sums AS (
                 SELECT dept_id, lab_id, count(*) AS systems, count(*) FILTER (WHERE fresh) AS measured,
                        count(*) FILTER (WHERE usage = 'free') AS free,
                        count(*) FILTER (WHERE usage = 'busy') AS busy,
                        (sum(logged_in_users) FILTER (WHERE fresh))::bigint AS logged_in_users,
-                       avg(cpu_percent) FILTER (WHERE fresh) AS cpu_percent,
-                       avg(ram_percent) FILTER (WHERE fresh) AS ram_percent,
+                       (avg(cpu_percent) FILTER (WHERE fresh))::real AS cpu_percent,
+                       (avg(ram_percent) FILTER (WHERE fresh))::real AS ram_percent,
                        max(disk_percent) FILTER (WHERE fresh) AS disk_percent
                 FROM each GROUP BY 1, 2
             )

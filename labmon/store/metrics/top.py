@@ -27,7 +27,7 @@ class Ranked:
 
 _SCOPE = SQL(
     "(%(dept)s::integer IS NULL OR dept_id = %(dept)s) AND (%(lab)s::integer IS NULL OR lab_id = %(lab)s) "
-    "AND value IS NOT NULL ORDER BY value {direction}, system_id LIMIT %(limit)s"
+    "AND is_watched AND value IS NOT NULL ORDER BY value {direction}, system_id LIMIT %(limit)s"
 )
 _WHO = SQL(
     "SELECT system_id, dept_id, lab_id, host(ip_address) AS ip_address, hostname, value, highest FROM "
@@ -52,7 +52,7 @@ def top(
     if over is None:
         source = SQL(
             "(SELECT systems.*, newest.{metric} AS value, NULL::real AS highest FROM {newest} "
-            "WHERE last_collected > %(now)s - %(fresh)s) each WHERE "
+            "WHERE labmon_measured(systems) > %(now)s - %(fresh)s) each WHERE "
         ).format(metric=Identifier(metric), newest=SQL(NEWEST))
     else:
         level = _level(over)
@@ -61,7 +61,7 @@ def top(
         source = SQL(
             """
             systems, LATERAL (
-                SELECT sum(total) / NULLIF(sum(number), 0) AS value, max(most)::real AS highest FROM (
+                SELECT (sum(total) / NULLIF(sum(number), 0))::real AS value, max(most)::real AS highest FROM (
                     SELECT {average}::double precision * COALESCE({count}, readings),
                            COALESCE({count}, readings), {most}::double precision
                     FROM {table} AS sums

@@ -9,6 +9,8 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from labmon.messages import Metrics, Readings, utcnow
+from labmon.store.inventory.states import SystemStates
+from labmon.store.metrics.latest import latest
 from labmon.store.metrics.record import record_metrics
 
 
@@ -120,3 +122,65 @@ def test_a_value_that_is_gone_is_counted_once_a_reading_after_one_that_was_ahead
     assert [tick() for _ in range(3)] == [[]] * 3  # one reading, however often it is looked at
     measure(one, 0, cpu_percent=5)
     assert states(tick()) == [(one, "firing")]
+
+
+# what was measured counts from when it came
+
+
+def tick(site, **later):
+    site.connection.execute("SELECT labmon_alerts_tick(now() + %s, %s)", [timedelta(**later), Jsonb({})])
+    site.connection.commit()
+    assert site.errors() == []
+
+
+def arrived(site, *systems, ago):
+    """As if these systems' newest readings had come so many seconds ago."""
+    site.connection.execute(
+        "UPDATE systems SET measured_at = now() - %s WHERE system_id = ANY(%s)",
+        [timedelta(seconds=ago), list(systems)],
+    )
+
+
+@pytest.fixture
+def rules(site):
+    site.connection.execute("DELETE FROM alert_rules")
+    site.another_rule("silent", kind="no_data", threshold=300)
+    site.another_rule("collector", kind="collector_down", threshold=300)
+
+
+@pytest.mark.parametrize("ahead", [0, 2400, 3500])
+def test_a_silent_machine_is_noticed_however_far_its_collectors_clock_is_ahead(site, measure, rules, ahead):
+    good, bad = site.systems(2)
+    for minute in range(20, 9, -1):
+        measure(good, ahead - 60 * minute, cpu_percent=5)
+        measure(bad, ahead - 60 * minute, cpu_percent=5)
+    arrived(site, bad, ago=600)
+    measure(good, ahead, cpu_percent=5)
+    tick(site)
+    assert [(one.alert_type, one.system_id) for one in site.told()] == [("silent", bad)]
+    measure(bad, ahead + 1, cpu_percent=5)
+    tick(site)
+    assert [(one.state, one.system_id) for one in site.told()] == [("resolved", bad)]
+
+
+@pytest.mark.parametrize("ahead", [0, 2400])
+def test_a_collector_that_stands_still_is_noticed_however_far_its_clock_is_ahead(site, measure, rules, ahead):
+    one, other = site.systems(2)
+    for minute in range(10, -1, -1):
+        measure(one, ahead - 60 * minute, cpu_percent=5)
+    measure(other, ahead, cpu_percent=5)  # new: it says nothing about how often it is measured
+    tick(site)
+    assert site.told() == []
+    tick(site, minutes=10)
+    assert [alert.alert_type for alert in site.told()] == ["collector"]
+
+
+def test_what_came_long_ago_is_no_longer_fresh_though_it_says_so(site, measure):
+    (one,) = site.systems(1)
+    measure(one, 2400, cpu_percent=90, logged_in_users=1)
+    now = utcnow()
+    assert [row.usage for row in latest(site.connection, now)] == ["busy"]
+    assert [row.usage for row in SystemStates().read(site.connection, now)] == ["busy"]
+    arrived(site, one, ago=1200)
+    assert [row.usage for row in latest(site.connection, now)] == [None]
+    assert [row.usage for row in SystemStates().read(site.connection, now)] == [None]

@@ -247,6 +247,8 @@ def test_of_two_processes_one_tells_and_the_other_takes_over(
 
 def test_a_bug_in_a_sender_is_an_attempt_in_vain(configured, connection, receiver):
     class Broken:
+        resend = 0.0
+
         def send(self, notification):
             raise KeyError("a bug")
 
@@ -260,6 +262,8 @@ def test_a_bug_in_a_sender_is_an_attempt_in_vain(configured, connection, receive
 
 def test_a_target_may_say_when_to_come_again(configured, connection, receiver):
     class Busy:
+        resend = 0.0
+
         def send(self, notification):
             raise SendFailed("it answered 429", after=1000)
 

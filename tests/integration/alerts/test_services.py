@@ -20,17 +20,20 @@ def test_a_mail_arrives():
         (mail,) = mailbox.mails
     assert mail["Subject"] == "[labmon] 1 critical, 1 warning"
     assert mail["To"] == "admins@example.edu"
-    assert mail.get_content_type() == "text/plain"
-    assert mail.get_content().rstrip().splitlines() == NOTIFICATION.text.splitlines()
-
-
-def test_who_wants_html_gets_the_same_lines():
-    with Mailbox() as mailbox:
-        AppriseSender("admins", mailbox.url + "&format=html").send(NOTIFICATION)
-        (mail,) = mailbox.mails
+    assert mail.get_content_type() == "multipart/alternative"
+    plain = mail.get_body(("plain",)).get_content()
+    assert plain.rstrip().splitlines() == NOTIFICATION.rendered.text.splitlines()
     html = mail.get_body(("html",)).get_content()
-    assert html.count("<br") >= 1
-    assert "&lt;b&gt;A-101" in html and "<b>" not in html
+    assert html.count("<tr") == 3
+    assert "&lt;b&gt;A-101 &amp; more" in html and "<b>A-101" not in html
+
+
+def test_who_wants_text_gets_a_plain_mail():
+    with Mailbox() as mailbox:
+        AppriseSender("admins", mailbox.url + "&format=text").send(NOTIFICATION)
+        (mail,) = mailbox.mails
+    assert mail.get_content_type() == "text/plain"
+    assert mail.get_content().rstrip().splitlines() == NOTIFICATION.rendered.text.splitlines()
 
 
 def test_a_mail_that_is_not_taken_is_worth_another_attempt(capfd):

@@ -35,7 +35,7 @@ def test_what_is_too_large_for_a_webhook_is_sent_in_parts(configured, connection
 
 # findings A4
 def test_only_the_one_alert_that_is_too_large_by_itself_is_given_up(configured, connection):
-    with Receiver(limit=500) as receiver:
+    with Receiver(limit=800) as receiver:
         config = configured(target(receiver))
         alerts = [raised(n) for n in range(1, 11)]
         huge = msgspec.structs.replace(raised(11), note="n" * 253)

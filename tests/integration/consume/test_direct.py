@@ -175,9 +175,7 @@ def test_neither_database_nor_disk_is_an_error_and_the_next_flush_tries_again(
     with direct(lambda: open_store(config)) as sink:
         monkeypatch.setattr(spool, "append", no_room)
         sink.send(reading())
-        with pytest.raises(
-            SpoolError, match="1 messages were neither stored nor kept: no room; PostgreSQL at"
-        ):
+        with pytest.raises(SpoolError, match="1 message was neither stored nor kept: no room; PostgreSQL at"):
             sink.flush()
         server.start()
         sink.flush()
@@ -194,7 +192,7 @@ def test_one_that_the_database_takes_for_nonsense_costs_no_other_its_place(serve
             at = NOW + timedelta(seconds=second)
             sink.send(Metrics(system_id=42, collected_at=at, metrics=Readings(load1=load)))
         sink.send(reading(BATCH))
-        with pytest.raises(StoreError, match="^1 messages could not be stored: .*check constraint"):
+        with pytest.raises(StoreError, match="^1 message could not be stored: .*check constraint"):
             sink.flush()
     assert stored(server) == (BATCH, BATCH)
     assert spool.is_empty()
@@ -207,7 +205,7 @@ def test_what_the_database_takes_for_nonsense_is_an_error_and_no_reason_to_spool
         connection.execute("ALTER TABLE metrics ADD CHECK (load1 < 0)")
     with open_store(config) as store, direct(lambda: store) as sink:
         sink.send(reading())
-        with pytest.raises(StoreError, match="1 messages could not be stored"):
+        with pytest.raises(StoreError, match="1 message could not be stored"):
             sink.flush()
     assert spool.is_empty()
 
@@ -225,7 +223,7 @@ def test_a_bug_that_one_message_meets_costs_no_other_its_place(server, config, d
         for system in (42, 99, 42):
             sink.send(reading(system, system))
         sink.send(reading(1))
-        with pytest.raises(StoreError, match="^1 messages could not be stored: RecursionError: too deep"):
+        with pytest.raises(StoreError, match="^1 message could not be stored: RecursionError: too deep"):
             sink.flush()
     assert stored(server) == (2, 2)  # one reading came twice
     assert spool.is_empty()
@@ -268,7 +266,7 @@ def test_what_cannot_be_stored_holds_up_nothing_behind_it_in_the_spool(server, c
         connection.execute("ALTER TABLE metrics ADD CHECK (load1 < 5)")
     bad = Metrics(system_id=42, collected_at=NOW, metrics=Readings(load1=9.0))
     spool.append("metrics_queue", [Message.new(encode(bad)), Message.new(encode(reading(1)))])
-    with pytest.raises(StoreError, match="1 messages could not be stored: .*check constraint"):
+    with pytest.raises(StoreError, match="1 message could not be stored: .*check constraint"):
         with open_store(config) as store, direct(lambda: store) as sink:
             sink.flush()
     assert stored(server) == (1, 1)
@@ -283,7 +281,7 @@ def test_a_reading_of_another_database_s_machine_is_never_stored(server, config,
         sink.send(reading(3))
         sink.flush()
     assert (stored(server), spool.count(), sink.spooled) == ((2, 2), 1, 1)
-    assert said == ["1 messages in the spool are about another database. See: labmon spool list"]
+    assert said == ["1 message in the spool is about another database. See: labmon spool list"]
     with open_store(config) as store, direct(lambda: store):
         pass
     assert stored(server) == (2, 2)

@@ -9,10 +9,13 @@ import pytest
 from labmon.app.open import open_broker, open_store
 from labmon.brokers.base import Message
 from labmon.config.load import load
+from labmon.dashboard.api.queues import dead_letters
+from labmon.dashboard.api.queues.dead_letters import SILENT
 from labmon.dashboard.app import create_app
 from labmon.dashboard.context import Context
 from labmon.dashboard.live.queues import PATIENCE
 from tests.integration.dashboard.conftest import Client
+from tests.support.clock import clock
 
 QUEUE = "metrics_queue"
 
@@ -95,3 +98,45 @@ def test_a_broker_that_does_not_answer_keeps_nobody_waiting(queued, own_redis_se
     while ask(queued)["error"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_dead_letters_of_a_silent_broker_are_given_up_within_seconds(queued, own_redis_server, lab):
+    assert queued.get(f"/dead-letters?queue={QUEUE}")["items"] == []
+    body = {"queue": QUEUE, "ids": ["x"]}
+    headers = {"x-csrf-token": queued.app.state.context.local_csrf}
+    os.kill(own_redis_server.pid, signal.SIGSTOP)
+    try:
+        for method, path, more in (
+            ("GET", f"/dead-letters?queue={QUEUE}", {}),
+            ("GET", f"/dead-letters?queue={QUEUE}", {}),
+            ("POST", "/dead-letters/discard", {"json": body, "headers": headers}),
+        ):
+            begun = clock()
+            answer = queued.ask(method, path, **more)
+            assert clock() - begun < SILENT + 1
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+            assert "redis at 127.0.0.1: no answer" in answer.json()["detail"]
+    finally:
+        os.kill(own_redis_server.pid, signal.SIGCONT)
+    deadline = time.monotonic() + 60
+    while queued.ask("GET", f"/dead-letters?queue={QUEUE}").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert queued.post("/dead-letters/discard", body) == {"count": 0}
+
+
+def test_a_broker_that_falls_silent_during_a_look_keeps_nobody_waiting(
+    queued, own_redis_server, lab, monkeypatch
+):
+    def look(broker, queue, limit, known):
+        os.kill(own_redis_server.pid, signal.SIGSTOP)
+        return broker.depth(queue)
+
+    monkeypatch.setattr(dead_letters, "_places", look)
+    begun = clock()
+    try:
+        answer = queued.ask("GET", f"/dead-letters?queue={QUEUE}")
+    finally:
+        os.kill(own_redis_server.pid, signal.SIGCONT)
+    assert clock() - begun < 2 * SILENT + 1
+    assert answer.status_code == 503 and "redis at" in answer.json()["detail"]

@@ -57,7 +57,7 @@ def test_each_change_by_a_command_is_recorded_with_the_account(labmon, store_url
         "alerts.silence",
     ]
     found = {row[0]: row for row in rows}
-    assert found["systems.set"][1:3] == ("system 4", {"port": 2222})
+    assert found["systems.set"][1:3] == ("system 4", {"did": "port 2222"})
     assert found["maintenance.add"][1] == "system 2"
     assert {"starts_at", "until", "mode"} < found["maintenance.add"][2].keys()
     assert found["alerts.ack"][2] == {}  # nobody wrote a note

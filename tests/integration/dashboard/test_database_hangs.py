@@ -7,8 +7,10 @@ import pytest
 
 from labmon.app.open import open_store
 from labmon.config.load import load
+from labmon.dashboard.context import READY
 from labmon.errors import StoreUnavailable
 from labmon.store.migrate import migrate
+from tests.support.clock import clock
 from tests.support.dashboard import Dashboard, add_user
 from tests.support.frozen import frozen
 
@@ -52,6 +54,23 @@ def test_pages_data_and_actions_answer_that_it_is_away(url, own_postgres_server)
                 assert seconds < BOUND
         deadline = time.monotonic() + 60
         while browser.get("/api/v1/alerts").status_code != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+def test_who_watches_is_told_within_a_second_and_then_at_once(url, own_postgres_server):
+    with Dashboard(url) as dashboard, dashboard.browser(timeout=60) as browser:
+        assert browser.get("/readyz").status_code == 200
+        with frozen(own_postgres_server.pid):
+            for _ in range(5):
+                begun = clock()
+                answer = browser.get("/readyz")
+                assert clock() - begun < READY + 0.2
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+                assert "127.0.0.1" not in answer.text  # a stranger need not know where it is
+            assert browser.get("/healthz").status_code == 200
+        deadline = time.monotonic() + 60
+        while browser.get("/readyz").status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.2)
 

@@ -22,6 +22,57 @@ def test_a_body_with_a_value_of_another_type_or_an_unknown_key_is_refused(api, l
     api.post(path, body, 422)
 
 
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/alerts?stat=firing", "there is no parameter 'stat' here. Did you mean state?"),
+        ("/systems?state=down", "there is no parameter 'state' here. This address takes none"),
+        ("/systems.csv?sate=up", "Did you mean state?"),
+        ("/systems/1/series?metric=cpu_percent", "Did you mean metrics?"),
+        ("/systems/1/series?form=1", "Did you mean from?"),
+        ("/dead-letters?queu=x", "Did you mean queue?"),
+        ("/queues/series?zzz=1", "Known: from, to"),
+        ("/me?_=1", "takes none"),
+        ("/stream?x=1", "takes none"),
+        ("/alerts?state=firing&state=resolved", "state: it is given 2 times"),
+        ("/alerts?%1b[31mx=1", "there is no parameter"),
+    ],
+)
+def test_a_parameter_that_there_is_not_is_refused_with_the_nearest(api, lab, path, said):
+    problem = api.get(path, 422)
+    assert said in problem["detail"]
+    assert "\x1b" not in problem["detail"]
+
+
+def test_every_parameter_of_the_document_is_known(api, app, lab):
+    for path, methods in app.openapi()["paths"].items():
+        for one in methods.get("get", {}).get("parameters", []):
+            if one["in"] == "query" and "{" not in path:
+                answer = api.ask("GET", f"{path.removeprefix('/api/v1')}?{one['name']}=1")
+                assert "there is no parameter" not in answer.text, (path, one["name"])
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "key"),
+    [
+        ("/alerts/ack", '{"ids": [1], "ids": [2]}', "ids"),
+        ("/maintenance", '{"system_id": 1, "until": "2030-01-01", "until": "2031-01-01"}', "until"),
+        ("/login", '{"name": "anna", "password": "x", "n\\u0061me": "bernd"}', "name"),
+    ],
+)
+def test_a_body_that_names_a_key_twice_is_refused(api, lab, path, body, key):
+    headers = {"x-csrf-token": api.app.state.context.local_csrf, "content-type": "application/json"}
+    answer = api.ask("POST", path, content=body, headers=headers)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"] == f"{key}: it is given twice. Give it once"
+
+
+def test_who_may_not_ask_learns_nothing_of_parameters(dashboard):
+    with dashboard.browser() as stranger:
+        assert stranger.get("/api/v1/alerts?stat=firing").status_code == 401
+
+
 @pytest.mark.parametrize("number", ["-1", "0", "1" * 20, "abc"])
 @pytest.mark.parametrize("name", ["system", "lab"])
 def test_a_number_that_none_can_have_is_refused(api, lab, name, number):

@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import psycopg
 import pytest
 import trustme
 
+from tests.support.clock import clock
 from tests.support.dashboard import LABMON, PASSWORD, Dashboard, add_user, meta
 from tests.support.servers import free_port
 
@@ -171,6 +173,34 @@ def test_guessing_a_password_takes_longer_and_longer(new_dashboard, store_url):
     with psycopg.connect(store_url) as connection:
         rows = connection.execute("SELECT action, count(*) FROM audit GROUP BY action").fetchall()
     assert dict(rows) == {"login.failed": 5, "login": 1}
+
+
+def test_a_login_does_not_wait_behind_the_guesses_of_other_addresses(new_dashboard, store_url):
+    add_user(store_url, "anna")
+    one = new_dashboard()
+    codes = []
+
+    def guess(address):
+        way = httpx.HTTPTransport(local_address=address)
+        with one.browser(transport=way, timeout=120) as guesser:
+            for number in range(3):
+                guess = {"name": f"nobody{number}", "password": "x"}
+                codes.append(guesser.post("/api/v1/login", json=guess).status_code)
+
+    sources = [f"127.0.0.{2 + number // 4}" for number in range(12)]
+    threads = [threading.Thread(target=guess, args=(source,)) for source in sources]
+    for thread in threads:
+        thread.start()
+    with one.browser(timeout=120) as browser:
+        while len(codes) < 2:
+            time.sleep(0.01)
+        begun, before = clock(), len(codes)
+        assert browser.post("/api/v1/login", json={"name": "anna", "password": PASSWORD}).status_code == 204
+        assert clock() - begun < 2
+        assert len(codes) - before <= 6  # the guesses that were being compared, not those that waited
+    for thread in threads:
+        thread.join()
+    assert set(codes) == {401}  # none was refused since others guessed
 
 
 def test_names_that_do_not_exist_fail_in_the_same_way_and_leave_no_rows(new_dashboard, store_url):

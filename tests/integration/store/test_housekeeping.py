@@ -111,7 +111,9 @@ def test_readings_that_are_not_summed_up_are_not_dropped(store, keeping, connect
 
 
 def test_nothing_is_dropped_or_packed_where_everything_is_kept(store, keeping, connection, put):
-    config = keeping(raw="0s", pack_after="0s", rollup_5m="0s", rollup_1h="0s", history="0s", alerts="0s")
+    config = keeping(
+        raw="0s", pack_after="0s", rollup_5m="0s", rollup_1h="0s", history="0s", alerts="0s", audit="0s"
+    )
     put((1, NOON, {"load1": 1}))
     done = tick(store, config.retention, config.events, now=NOON + timedelta(days=5000))
     assert (done.packed, done.forgotten) == ([], 0)
@@ -120,12 +122,15 @@ def test_nothing_is_dropped_or_packed_where_everything_is_kept(store, keeping, c
 
 
 def test_old_alerts_and_history_are_forgotten(store, keeping, connection, put):
-    config = keeping(history="10d", alerts="20d")
+    config = keeping(history="10d", alerts="20d", audit="10d")
     connection.execute("INSERT INTO departments (dept_id) VALUES (9)")
     connection.execute("INSERT INTO systems (system_id, dept_id) VALUES (9, 9)")
     for days in (5, 15, 25):
         at = NOON - timedelta(days=days)
         connection.execute("INSERT INTO system_history (system_id, at, change) VALUES (9, %s, 'found')", [at])
+        connection.execute(
+            "INSERT INTO audit (at, actor, action, object, address) VALUES (%s, 'alice', 'a', 'b', 'c')", [at]
+        )
         connection.execute("INSERT INTO alerts VALUES (9, 'cpu_high', %s, 'warning', 95, 90)", [at])
         connection.execute(
             "INSERT INTO alert_incidents (alert_type, kind, system_id, severity, value, threshold, since, "
@@ -140,7 +145,8 @@ def test_old_alerts_and_history_are_forgotten(store, keeping, connection, put):
                 [at, state],
             )
     connection.commit()
-    assert tick(store, config.retention, config.events, now=NOON).forgotten == 5
+    assert tick(store, config.retention, config.events, now=NOON).forgotten == 7
+    assert count(connection, "audit") == 1
     assert (count(connection, "system_history"), count(connection, "alerts")) == (1, 2)
     assert count(connection, "alert_incidents WHERE kind = 'threshold'") == 2
     assert count(connection, "deliveries WHERE state = 'sent'") == 2

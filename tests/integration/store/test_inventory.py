@@ -3,8 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from labmon.messages import Discovery, ScanFinished
+from labmon.store.inventory.life.edit import edit
 from labmon.store.inventory.scans import record_scans
-from labmon.store.inventory.systems import edit, record_discoveries, systems
+from labmon.store.inventory.systems import record_discoveries, systems
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 A, B = "00:1b:44:11:3a:b7", "00:1b:44:11:3a:b8"

@@ -5,8 +5,9 @@ import pytest
 from labmon.errors import UsageError
 from labmon.messages import Discovery
 from labmon.store.inventory import labs
+from labmon.store.inventory.life.edit import edit
 from labmon.store.inventory.statuses import set_status
-from labmon.store.inventory.systems import check_known, edit, record_discoveries, systems
+from labmon.store.inventory.systems import check_known, record_discoveries, systems
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

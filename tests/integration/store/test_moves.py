@@ -6,8 +6,9 @@ import pytest
 
 from labmon.messages import Metrics, Readings, SystemStatus
 from labmon.store.inventory import scans
+from labmon.store.inventory.life.edit import edit
 from labmon.store.inventory.statuses import record_statuses
-from labmon.store.inventory.systems import edit, record_discoveries, systems
+from labmon.store.inventory.systems import record_discoveries, systems
 from labmon.store.metrics.record import record_metrics
 from tests.integration.store.test_history import counts, finished, flags, happened, scanned, since
 from tests.integration.store.test_inventory import NOON, A, B, inventory, seen

@@ -29,7 +29,7 @@ def seats(connection):
 
 def test_a_seat_belongs_to_one_system_of_a_lab(connection, room):
     labs.seat(connection, 1, (3, 2))
-    with pytest.raises(UsageError, match="seat 3,2 of its lab is that of system 1"):
+    with pytest.raises(UsageError, match="seat 3,2 of lab A-101 is that of system 1"):
         labs.seat(connection, 2, (3, 2))
     with pytest.raises(UsageError, match="system 3 is in no lab"):
         labs.seat(connection, 3, (1, 1))

@@ -12,8 +12,8 @@ from labmon.config.reference import sample
 from tests.support.words import forbidden_in
 
 METAVARS = (
-    "N ID TIME PATH LAB HOST HOST,... CIDR NAME TEXT RULE METRIC TARGET QUEUE STATUS CHANGE SYSTEMS HOURS "
-    "ZONE SIZE COLUMN,ROW N|A..B ID|HOST DAY KIND MESSAGE FACT~TEXT"
+    "N ID SYSTEM OTHER DEPT TIME PATH LAB HOST HOST,... CIDR NAME TEXT RULE METRIC TARGET QUEUE STATUS "
+    "CHANGE SYSTEMS HOURS ZONE SIZE COLUMN,ROW N|A..B ID|HOST DAY KIND MESSAGE FACT~TEXT"
 ).split()
 """What a value may be called; a choice is called by its values."""
 

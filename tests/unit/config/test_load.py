@@ -271,7 +271,7 @@ severity = "critical"
         "[database] url: expected text",
         "[queue] discovery_queue: expected up to 200 letters, digits and . _ : -, not 'a b'",
         '[queue] high_priority: expected such as "dept:1", "lab:3" or "system:42", not \'room:3\'',
-        '[scan] timeout: expected a duration such as "30s", "5m", "24h" or "7d", not \'soon\'',
+        '[scan] timeout: expected a duration such as "30s", "5m", "24h", "7d" or "2w", not \'soon\'',
         "[scan] tcp_ports: expected a whole number <= 65535, not 70000",
         "[scan] tcp_ports: expected a whole number, not 'x'",
         "[[notify.targets]] 'admins': unknown key severity. Did you mean severities?",

@@ -100,3 +100,43 @@ def test_a_name_that_is_guessed_from_many_addresses_is_slowed_and_not_locked(clo
     assert limit.pause("otto", "10.0.0.9") == 0.0
     clock.now += limiter.NAME_WINDOW + 1
     assert limit.pause("anna", "10.0.0.9") == 0.0
+
+
+def test_who_has_logged_in_from_there_waits_for_nobody_elses_failures(clock):
+    limit = LoginLimiter(clock)
+    limit.begin("anna", "10.0.0.1")
+    limit.succeeded("anna", "10.0.0.1")
+    for number in range(60):  # a room behind one address, where somebody guesses
+        limit.begin(f"user{number}", "10.0.0.1")
+        limit.begin("anna", f"10.0.1.{number}")  # and somebody elsewhere who guesses hers
+    assert limit.begin("stranger", "10.0.0.1") > 0
+    assert limit.pause("anna", "10.0.0.9") == limiter.NAME_DELAY
+    assert limit.pause("anna", "10.0.0.1") == 0.0
+    assert limit.begin("anna", "10.0.0.1") == 0.0
+    limit.succeeded("anna", "10.0.0.1")
+    assert limit.begin("stranger", "10.0.0.1") > 0  # her own login helps nobody to guess on
+
+
+def test_the_own_failures_count_for_them_too(clock):
+    limit = LoginLimiter(clock)
+    limit.succeeded("anna", "10.0.0.1")
+    assert failures(limit, PAIR_FREE + 1)[-1] > 0
+
+
+def test_an_address_with_many_failures_is_never_closed_for_long(clock):
+    limit = LoginLimiter(clock)
+    for number in range(100):
+        clock.now += limit.begin(f"user{number}", "10.0.0.1")
+        limit.begin(f"user{number}", "10.0.0.1")
+    assert 0 < limit.begin("anna", "10.0.0.1") <= limiter.ADDRESS_DELAY
+
+
+def test_attempts_from_an_address_that_failed_come_last_but_for_those_who_logged_in_there(clock):
+    limit = LoginLimiter(clock)
+    assert limit.place("anna", "10.0.0.1") == ("10.0.0.1", False)
+    limit.begin("anna", "10.0.0.1")
+    limit.succeeded("anna", "10.0.0.1")
+    failures(limit, limiter.SUSPECT, name="bernd")
+    assert limit.place("bernd", "10.0.0.1") == ("10.0.0.1", True)
+    assert limit.place("anna", "10.0.0.1")[1] is False
+    assert limit.place("anna", "10.0.0.1")[0] != "10.0.0.1"

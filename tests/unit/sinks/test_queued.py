@@ -561,7 +561,7 @@ def test_a_queue_is_not_sent_what_is_about_another_database(broker, server, spoo
         publisher.send(reading(2), database="two")
         publisher.flush()
     assert arrived(server) == [2]
-    assert said == ["1 messages in the spool are about another database. See: labmon spool list"]
+    assert said == ["1 message in the spool is about another database. See: labmon spool list"]
     with QueueSink(lambda: broker, NAMES, spool, said.append, database="one", clock=clock):
         pass
     assert (arrived(server), spool.is_empty(), len(said)) == ([2, 1], True, 1)

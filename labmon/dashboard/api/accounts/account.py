@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr
 from starlette.concurrency import run_in_threadpool
 
 from labmon.dashboard import accounts
-from labmon.dashboard.access import Caller, Viewer, give_cookie, log_in, pause, take_cookie
+from labmon.dashboard.access import Caller, Viewer, give_cookie, log_in, login_turn, take_cookie
 from labmon.dashboard.api.document import answers
 from labmon.dashboard.api.parameters import Body, Id
 from labmon.dashboard.context import Context, Uses
@@ -35,9 +35,9 @@ class Login(Body):
 @open_router.post("/login", status_code=204)
 async def login(request: Request, body: Login, context: Uses) -> Response:
     """Begin a session, which is in the cookie of the answer."""
-    await pause(request, context, body.name)
     password = body.password.get_secret_value()
-    secret = await run_in_threadpool(log_in, request, context, body.name, password)
+    async with login_turn(request, context, body.name):
+        secret = await run_in_threadpool(log_in, request, context, body.name, password)
     response = Response(status_code=204)
     give_cookie(request, response, secret)
     return response

@@ -43,12 +43,20 @@ def alerts(
     system: Chosen = None,
     rule: Annotated[str | None, Query(max_length=100)] = None,
     q: Annotated[str, Query(max_length=200)] = "",
+    alert: Annotated[int | None, Query(ge=1, le=LARGEST_ALERT)] = None,
     after: After = None,
     limit: Limit = 100,
 ) -> Response:
-    """Alerts of this state, the newest first, that hold the text `q`. An acknowledged one is still firing."""
+    """Alerts of this state, the newest first, that hold the text `q`; or `alert` alone, whatever its state.
+
+    `state` firing has those that nobody acknowledged; in each, `state` also says silenced and muted.
+    """
     scope = Scope(lab_id=lab, system_id=system) if lab or system else EVERYTHING
     with context.transaction() as connection:
+        if alert is not None:
+            return Json(
+                page(incidents.named(connection, [alert]), limit, lambda one: (one.since, one.alert_id))
+            )
         rows = incidents.page(
             *(connection, scope),
             state=state,

@@ -4,13 +4,13 @@ from datetime import timedelta
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from labmon.dashboard.api.fleet.systems import missing
 from labmon.dashboard.api.parameters import SystemId, period
-from labmon.dashboard.context import Uses
-from labmon.dashboard.web import Json, Problem
+from labmon.dashboard.context import Context, Uses
+from labmon.dashboard.web import Problem, encoded, prepared
 from labmon.store.inventory import systems as inventory
 from labmon.store.metrics.chart import POINTS, Values, chart
 from labmon.store.metrics.rollup import METRICS
@@ -34,6 +34,7 @@ def named(text: str) -> list[str]:
 
 @router.get("/systems/{system}/series")
 def series(
+    request: Request,
     system: SystemId,
     context: Uses,
     first: Annotated[str | None, Query(alias="from", max_length=40)] = None,
@@ -48,7 +49,18 @@ def series(
     `from` and `to`: seconds since 1970 or ISO 8601; the last 24 hours without them. The resolution is chosen
     so that there are `points` at most.
     """
-    names, now = named(metrics), context.now()
+    names = named(metrics)
+
+    def make() -> bytes:
+        return _series(context, system, names, first, past, points)
+
+    return prepared(request, context.live.series.get((system, *names, first, past, points), make))
+
+
+def _series(
+    context: Context, system: int, names: list[str], first: str | None, past: str | None, points: int
+) -> bytes:
+    now = context.now()
     begin, end = period(first, past, now, timedelta(days=1))
     with context.transaction() as connection:
         if system not in inventory.known(connection, [system]):
@@ -66,7 +78,7 @@ def series(
         "resolution": found.resolution,
         "t": found.t,
     }
-    return Json(answer | {name: _lines(found.average[name], found.most[name]) for name in names})
+    return encoded(answer | {name: _lines(found.average[name], found.most[name]) for name in names})
 
 
 def _lines(average: Values, most: Values) -> dict[str, msgspec.Raw]:

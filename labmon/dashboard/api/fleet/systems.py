@@ -16,7 +16,7 @@ from labmon.dashboard.api.fleet.selection import Selected, chosen_columns, selec
 from labmon.dashboard.api.parameters import After, Body, Limit, OneLine, SystemId, moment, page, position
 from labmon.dashboard.context import Context, Uses
 from labmon.dashboard.live.systems import Snapshot
-from labmon.dashboard.web import Json, Problem
+from labmon.dashboard.web import Json, Problem, prepared
 from labmon.store.inventory import availability, facts, history
 from labmon.store.inventory import systems as inventory
 from labmon.store.inventory.maintenance import Scope
@@ -32,11 +32,7 @@ router = APIRouter(tags=["systems"])
 def systems(request: Request, context: Uses) -> Response:
     """Every system with its state and newest readings: {sequence, columns, rows}."""
     snapshot: Snapshot = context.live.systems.get()
-    headers = {"vary": "accept-encoding"}
-    if "gzip" in request.headers.get("accept-encoding", ""):
-        headers["content-encoding"] = "gzip"
-        return Response(snapshot.body_gzip, media_type="application/json", headers=headers)
-    return Response(snapshot.body, media_type="application/json", headers=headers)
+    return prepared(request, snapshot)
 
 
 class CsvResponse(Response):

@@ -1,11 +1,11 @@
 """Dead letters: what could not be stored, why, and what becomes of it."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from threading import Lock
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -16,6 +16,7 @@ from labmon.app.queues.dead_letters import DeadLetterRow
 from labmon.brokers.base import Broker, DeadLetter
 from labmon.dashboard.access import Operator
 from labmon.dashboard.api.parameters import Body, Limit
+from labmon.dashboard.asking import Asking, NoAnswer
 from labmon.dashboard.context import Context, Uses
 from labmon.dashboard.web import Json, Problem
 from labmon.masking import mask_secrets
@@ -28,8 +29,11 @@ MOST = 1000
 FARTHEST = 64 * MOST
 """Of each queue are looked through until a page is full."""
 
-WAIT = 10.0
+WAIT = 5.0
 """Seconds until who looks is told that somebody else does."""
+
+SILENT = 2.0
+"""Seconds for the broker's sign of life, before a look and while one takes longer."""
 
 LONGEST_BODY = 20_000
 """Characters of a body that are shown."""
@@ -65,6 +69,16 @@ def shown(queue: str, letter: DeadLetter) -> Shown:
     )
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """Which dead letters, and which page of them."""
+
+    queues: Sequence[str]
+    words: Sequence[str]
+    begin: str
+    limit: int
+
+
 @router.get("/dead-letters")
 def dead_letters(
     context: Uses,
@@ -81,33 +95,41 @@ def dead_letters(
     names = [named_queue(queue, context.config)] if queue else context.config.queue.names
     if after is not None and not _is_place(after, context.config.queue.names):
         raise Problem(422, "after: expected `next` of the page before")
-    words = q.casefold().split()
-    begin, look = after or "", MOST
+    wanted = _Wanted(names, q.casefold().split(), after or "", limit)
+    asking = Asking("dead letters", lambda: _look(context, wanted))
+    while True:  # a look may take long; where the broker is silent meanwhile, it is given up
+        context.live.check_broker(SILENT)
+        with suppress(NoAnswer):
+            return Json(asking.answer(SILENT, late=SILENT))
+
+
+def _look(context: Context, wanted: _Wanted) -> dict[str, Any]:
+    look = MOST
     known: dict[str, Shown] = {}
     with _broker(context) as broker:
         while True:
-            seen = {name: _places(broker, name, look, known) for name in names}
+            seen = {name: _places(broker, name, look, known) for name in wanted.queues}
             longer = [one for one in seen.values() if len(one) >= look]
             # What is behind the last one of a queue that goes on may have to stand between what is known.
             settled = min(map(max, longer), default=None)
             places = [
                 place
                 for place in sorted(set().union(*seen.values()))
-                if place > begin
+                if place > wanted.begin
                 and (settled is None or place <= settled)
-                and all(word in _text(known[place]) for word in words)
+                and all(word in _text(known[place]) for word in wanted.words)
             ]
-            if len(places) > limit or not longer or look >= FARTHEST:
+            if len(places) > wanted.limit or not longer or look >= FARTHEST:
                 break
             look *= 8
         total = sum(
             len(one) if len(one) < look else max(len(one), broker.depth(name).dead)
             for name, one in seen.items()
         )
-    following = places[limit - 1] if len(places) > limit else None
-    items = [known[place] for place in places[:limit]]
+    following = places[wanted.limit - 1] if len(places) > wanted.limit else None
+    items = [known[place] for place in places[: wanted.limit]]
     unseen = 0 if following else total - sum(map(len, seen.values()))
-    return Json({"items": items, "next": following, "total": total, "unseen": unseen})
+    return {"items": items, "next": following, "total": total, "unseen": unseen}
 
 
 def _places(broker: Broker, queue: str, limit: int, known: dict[str, Shown]) -> list[str]:
@@ -173,6 +195,7 @@ def discard(body: _Letters, caller: Operator, context: Uses) -> Response:
 
 def _act(action: str, body: _Letters, caller: Operator, context: Context) -> Response:
     queue = named_queue(body.queue, context.config)
+    context.live.check_broker(SILENT)
     # The record is written in a transaction that is open by then, so nothing is done that cannot be recorded.
     with context.transaction() as connection:
         with _broker(context) as broker:

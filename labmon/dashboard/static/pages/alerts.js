@@ -10,6 +10,8 @@ import { live } from "../live.js";
 
 const operator = may("operator");
 const VIEWS = [["firing", "Firing"], ["acknowledged", "Acknowledged"], ["resolved", "Resolved"], ["all", "All"]];
+// A link of a mail: this one alone, until another view is chosen.
+let single = param("alert", "");
 let view = param("state", "firing");
 if (!VIEWS.some(([name]) => name === view)) view = "firing";
 const severities = find("#severity");
@@ -98,7 +100,7 @@ const list = new Listing(find("#alerts"), {
   label: "Alerts",
   path: "/alerts",
   key: "alert_id",
-  filter: () => ({ state: view, severity: severities.value, lab: labs.value, rule: rules.value, q: wordField.value.trim() }),
+  filter: () => single ? { alert: single } : ({ state: view, severity: severities.value, lab: labs.value, rule: rules.value, q: wordField.value.trim() }),
   name: (one) => `${one.subject}: ${words(one.alert_type)}`,
   select: operator ? (one) => one.state !== "resolved" : undefined,
   onselect: drawChosen,
@@ -145,10 +147,16 @@ function drawChosen(rows) {
 function drawCounts() {
   const shown = list.items.length;
   const word = VIEWS.find(([name]) => name === view)?.[1].toLowerCase() ?? "";
-  replace(find("#alerts-sub"), `${number(shown)}${list.next ? " or more" : ""} ${view === "all" ? "in all" : word}`);
+  replace(find("#alerts-sub"), single ? `Alert ${single}` : `${number(shown)}${list.next ? " or more" : ""} ${view === "all" ? "in all" : word}`);
 }
 
+const leaveSingle = () => {
+  single = "";
+  setParams({ alert: null });
+};
+
 const states = segment({ label: "State", options: /** @type {any} */ (VIEWS), value: view, onchoose: (value) => {
+  leaveSingle();
   view = value;
   setParams({ state: value === "firing" ? null : value });
   list.restart();
@@ -157,11 +165,16 @@ find("#views").append(states);
 
 severities.value = param("severity");
 severities.addEventListener("change", () => {
+  leaveSingle();
   setParams({ severity: severities.value });
   list.restart();
 });
-filterByWords(wordField, () => list.restart());
+filterByWords(wordField, () => {
+  leaveSingle();
+  list.restart();
+});
 rules.addEventListener("change", () => {
+  leaveSingle();
   setParams({ rule: rules.value });
   list.restart();
 });
@@ -172,6 +185,7 @@ api.get("/rules").then((all) => {
   list.restart();
 }, () => {});
 labs.addEventListener("change", () => {
+  leaveSingle();
   setParams({ lab: labs.value });
   list.restart();
 });

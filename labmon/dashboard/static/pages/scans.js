@@ -8,7 +8,8 @@ import { words } from "../amounts.js";
 /** @typedef {Record<string, any>} Row */
 
 const CHANGES = { found: "New", moved: "Moved", lost: "Lost its address", renamed: "Renamed", mac: "MAC address", department: "Department",
-  shared: "MAC address at several addresses", unshared: "MAC address at one address again", gone: "Gone", back: "Back", status: "Status" };
+  shared: "MAC address at several addresses", unshared: "MAC address at one address again", gone: "Gone", back: "Back", status: "Status",
+  answered: "Answered, though retired", set: "Changed by hand", merged: "Merged with", split: "Split off", undone: "Undone" };
 
 /** @param {Row} one */
 function change(one) {

@@ -71,7 +71,8 @@ export function firing(alerts, done) {
 
 /** Words of `change`. @type {Record<string, string>} */
 const CHANGES = { found: "Found", moved: "Address", lost: "Address lost", renamed: "Name", mac: "MAC address", department: "Department",
-  shared: "Address is shared", unshared: "Address no longer shared", gone: "Gone", back: "Back", status: "Status" };
+  shared: "Address is shared", unshared: "Address no longer shared", gone: "Gone", back: "Back", status: "Status",
+  answered: "Answered, though retired", set: "Changed by hand", merged: "Merged with", split: "Split off", undone: "Undone" };
 
 /** One row of the history. @param {any} event */
 export function historyRow(event) {

@@ -1,6 +1,7 @@
 // One system: facts, availability, charts, alerts, history.
 
 import { Problem, api, dialog, empty, find, h, load, may, ms, now, page, param, query, replace, segment, setParams, state, tag, timeText } from "../lib.js";
+import { words } from "../amounts.js";
 import { decode, nameOf } from "../systems-data.js";
 import { Chart, ChartGroup } from "../chart.js";
 import { live } from "../live.js";
@@ -146,9 +147,10 @@ function draw(system) {
   find("#name").textContent = name;
   replace(find("#crumbs"), h("a", { href: page("/systems") }, "Systems"), " / ",
     system.lab && [h("a", { href: page(`/labs/${system.lab_id}`) }, system.lab), " / "], name);
-  replace(find("#badges"), state(system.state), system.usage && tag(system.usage === "busy" ? "Busy" : "Free"));
+  const isOut = ["retired", "ignored", "quarantined"].includes(system.status);
+  replace(find("#badges"), isOut ? tag(words(system.status)) : state(system.state), system.usage && tag(system.usage === "busy" ? "Busy" : "Free"));
   replace(find("#facts"), facts(system).map(([title, value]) => h("div", null, h("dt", null, title), h("dd", null, value))),
-    system.status_error && h("div", null, h("dt", null, "Last error"), h("dd", null, system.status_error)));
+    system.status_error && h("div", null, h("dt", null, isOut ? "Note" : "Last error"), h("dd", null, system.status_error)));
   replace(find("#firing"), firing(system.alerts ?? [], may("operator") ? readSystem : null));
   replace(find("#actions"), may("operator") && h("button", { type: "button", class: "btn", onclick: () => plan(name) }, "Plan maintenance"));
   limits = system.limits ?? [];

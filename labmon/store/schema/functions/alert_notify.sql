@@ -135,7 +135,7 @@ BEGIN
         UPDATE alert_incidents AS incident SET muted = why FROM mute
         WHERE incident.alert_id = mute.alert_id AND muted IS DISTINCT FROM why
     ), telling AS (
-        SELECT incident.*, name, note, repeat_after, metric, incident.kind IN ('lab_down', 'network_down') AS is_larger,
+        SELECT incident.*, name, note, metric, repeat_after, incident.kind IN ('lab_down', 'network_down') AS is_larger,
                CASE WHEN resolved_at IS NOT NULL THEN resolved_at WHEN told IS NULL THEN fired_at ELSE moment END AS at,
                CASE WHEN resolved_at IS NULL AND told IS NOT NULL THEN repeats + 1 ELSE 0 END AS repeat
         FROM alert_incidents AS incident LEFT JOIN alert_rules USING (rule_id)
@@ -177,7 +177,9 @@ BEGIN
             'covered', CASE WHEN is_larger THEN (
                 SELECT NULLIF(count(*), 0) FROM alert_covers WHERE alert_covers.alert_id = telling.alert_id) END,
             'repeat', NULLIF(repeat, 0),
-            'reason', CASE WHEN told IS NULL THEN 'held until now: ' || muted ELSE reason END
+            'reason', CASE WHEN told IS NULL THEN 'held until now: ' || muted ELSE reason END,
+            'kind', kind,
+            'metric', metric
         ))
         FROM telling ORDER BY at, alert_id
         RETURNING 1

@@ -1,12 +1,12 @@
 -- Which rule covers which system, and what becomes of incidents when rules change.
 
--- Of the rules of one name the narrowest.
+-- Of the rules of one name the narrowest; of systems that are watched.
 CREATE OR REPLACE VIEW alert_coverage AS
 SELECT rule.rule_id, systems.system_id
 FROM alert_rules AS rule JOIN systems ON COALESCE(
     rule.system_id = systems.system_id, rule.lab_id = systems.lab_id, rule.dept_id = systems.dept_id,
     num_nonnulls(rule.system_id, rule.lab_id, rule.dept_id) = 0)
-WHERE rule.enabled AND NOT EXISTS (
+WHERE rule.enabled AND systems.is_watched AND NOT EXISTS (
     SELECT FROM alert_rules AS narrower
     WHERE narrower.name = rule.name AND rule.system_id IS NULL AND (
         narrower.system_id = systems.system_id

@@ -29,7 +29,9 @@ $$;
 CREATE OR REPLACE FUNCTION labmon_tick_silence(moment timestamptz, observed jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     -- Without one that is ahead of the clock, or all others would be silent until the clock has caught up.
-    newest timestamptz := (SELECT max(last_collected) FROM systems WHERE last_collected <= moment);
+    newest timestamptz := (
+        SELECT max(labmon_measured(systems)) FROM systems WHERE labmon_measured(systems) <= moment AND is_watched
+    );
     shortest interval := LEAST((SELECT min(threshold) FROM alert_rules WHERE enabled AND kind = 'no_data'), 300)
                       * interval '1 s';
     longest interval := (SELECT max(steady) FROM alert_rules WHERE enabled AND kind = 'no_data');
@@ -41,21 +43,21 @@ BEGIN
         RETURN;
     END IF;
     DELETE FROM alert_silent USING systems
-    WHERE alert_silent.system_id = systems.system_id AND (last_collected > since
+    WHERE alert_silent.system_id = systems.system_id AND (labmon_measured(systems) > since OR NOT is_watched
         OR systems.system_id IN (SELECT system_id FROM labmon_under_maintenance(moment, moment)));
     WITH quiet AS MATERIALIZED (
-        SELECT system_id, last_collected, gap, GREATEST(shortest, 3 * gap) AS allowed
+        SELECT system_id, last_collected, labmon_measured(systems) AS measured_at, gap, GREATEST(shortest, 3 * gap) AS allowed
         FROM systems, LATERAL (SELECT labmon_usual_gap(system_id, last_collected) AS gap OFFSET 0) AS usual
         -- A machine that was gone for a week when first evaluated is no news.
-        WHERE last_collected < newest - shortest AND last_collected > newest - interval '7 days'
-          AND system_id NOT IN (SELECT system_id FROM alert_silent)
+        WHERE labmon_measured(systems) < newest - shortest AND labmon_measured(systems) > newest - interval '7 days'
+          AND system_id NOT IN (SELECT system_id FROM alert_silent) AND is_watched
     ), kept AS MATERIALIZED (
         SELECT system_id, max(ends_at) AS ends_at
         FROM labmon_under_maintenance(newest - interval '7 days', moment) GROUP BY system_id
     )
     INSERT INTO alert_silent (system_id, since, steady)
     SELECT system_id, since, labmon_steady(system_id, last_collected, longest)
-    FROM quiet LEFT JOIN kept USING (system_id), LATERAL (SELECT GREATEST(last_collected, ends_at) AS since) AS expected
+    FROM quiet LEFT JOIN kept USING (system_id), LATERAL (SELECT GREATEST(measured_at, ends_at) AS since) AS expected
     WHERE gap IS NOT NULL AND newest > since + allowed;  -- since: infinity where it has no end
     GET DIAGNOSTICS added = ROW_COUNT;
     PERFORM labmon_analyze('alert_silent', added);
@@ -68,25 +70,25 @@ BEGIN
     INTO sightings
     FROM alert_coverage AS cover JOIN systems USING (system_id) LEFT JOIN alert_silent AS silent USING (system_id)
     JOIN alert_rules AS rule ON rule.rule_id = cover.rule_id,
-        LATERAL (SELECT EXTRACT(epoch FROM newest - COALESCE(since, last_collected))::real AS seconds) AS silence
+        LATERAL (SELECT EXTRACT(epoch FROM newest - COALESCE(since, labmon_measured(systems)))::real AS seconds) AS silence
     WHERE kind = 'no_data' AND (silent.since IS NOT NULL OR (
         cover.system_id IN (SELECT system_id FROM alert_incidents WHERE resolved_at IS NULL AND kind = 'no_data')
-        AND newest - last_collected <= GREATEST(shortest, 3 * labmon_usual_gap(cover.system_id, last_collected))));
+        AND newest - labmon_measured(systems) <= GREATEST(shortest, 3 * labmon_usual_gap(cover.system_id, last_collected))));
     PERFORM labmon_alerts_apply(sightings, false);
 END
 $$;
 
 -- The groups that can fail as one: labs, networks (the departments' own, else /24 and /64), and all of them.
 CREATE OR REPLACE VIEW alert_groups AS
-SELECT 'lab_down' AS kind, 'lab ' || lab_id AS subject, system_id FROM systems WHERE lab_id IS NOT NULL
+SELECT 'lab_down' AS kind, 'lab ' || lab_id AS subject, system_id FROM systems WHERE lab_id IS NOT NULL AND is_watched
 UNION ALL
 SELECT 'network_down', COALESCE(
     (SELECT subnet::text FROM departments, unnest(subnets) AS subnet WHERE ip_address <<= subnet
      ORDER BY masklen(subnet) DESC LIMIT 1),
     network(set_masklen(ip_address, CASE family(ip_address) WHEN 4 THEN 24 ELSE 64 END))::text), system_id
-FROM systems WHERE ip_address IS NOT NULL
+FROM systems WHERE ip_address IS NOT NULL AND is_watched
 UNION ALL
-SELECT 'network_down', 'all networks', system_id FROM systems;
+SELECT 'network_down', 'all networks', system_id FROM systems WHERE is_watched;
 
 -- Each system in each of its groups; since when it is silent, and from where an open alert about the group counts.
 -- A machine of an open incident stays down until it is measured again: maintenance meanwhile ends nothing.
@@ -109,8 +111,8 @@ CREATE OR REPLACE FUNCTION labmon_group_members(moment timestamptz) RETURNS TABL
         FROM alert_groups JOIN (SELECT rule_id, kind, span FROM alert_rules) AS rule USING (kind)
         JOIN alert_coverage USING (rule_id, system_id)
     )
-    SELECT rule_id, subject, system_id, last_collected,
-           COALESCE(silent.since, CASE WHEN last_collected <= covered.since THEN covered.since END), span, begin_at
+    SELECT rule_id, subject, system_id, labmon_measured(systems),
+           COALESCE(silent.since, CASE WHEN labmon_measured(systems) <= covered.since THEN covered.since END), span, begin_at
     FROM member JOIN systems USING (system_id) LEFT JOIN alert_silent AS silent USING (system_id)
     LEFT JOIN covered USING (rule_id, subject, system_id) LEFT JOIN begun USING (rule_id, subject)
     WHERE last_collected IS NOT NULL

@@ -220,7 +220,9 @@ BEGIN
         )
         SELECT DISTINCT ON (system_id, alert_type) alert_type, 'other', system_id, severity, value, threshold,
                raised_at, raised_at, raised_at, 'firing', note
-        FROM fresh WHERE alert_id IS NULL AND state = 'firing'
+        FROM fresh
+        WHERE alert_id IS NULL AND state = 'firing'
+          AND system_id NOT IN (SELECT system_id FROM systems WHERE NOT is_watched)
         ORDER BY system_id, alert_type, raised_at DESC
         ON CONFLICT (system_id, alert_type) WHERE resolved_at IS NULL AND kind = 'other' DO UPDATE
             SET last_at = GREATEST(known.last_at, EXCLUDED.last_at), value = EXCLUDED.value,

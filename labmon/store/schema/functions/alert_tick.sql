@@ -3,7 +3,7 @@
 -- What the caller saw of the queues and the spools, and whether any system is measured at all.
 CREATE OR REPLACE FUNCTION labmon_tick_observed(moment timestamptz, observed jsonb) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    latest systems;
+    latest record;
     sightings labmon_sighting[];
 BEGIN
     SELECT array_agg((rule_id, 0, key, moment, value::real, threshold,
@@ -16,19 +16,25 @@ BEGIN
     PERFORM labmon_alerts_apply(sightings, false);
 
     -- Late is not absent: while readings wait in the queue, it is unknown whether there are none.
-    SELECT * INTO latest FROM systems WHERE last_collected <= moment ORDER BY last_collected DESC LIMIT 1;
+    -- How often it is measured, one of those says that were measured last: the very last may be new.
+    SELECT max(measured_at) OVER () AS measured_at, gap INTO latest
+    FROM (
+        SELECT system_id, last_collected, labmon_measured(systems) AS measured_at FROM systems
+        WHERE labmon_measured(systems) <= moment AND is_watched ORDER BY 3 DESC LIMIT 20
+    ) AS newest, LATERAL (SELECT labmon_usual_gap(system_id, last_collected) AS gap OFFSET 0) AS usual
+    ORDER BY gap IS NULL, newest.measured_at DESC LIMIT 1;
     IF NOT FOUND OR (observed ->> 'waiting')::bigint > 0 THEN
         RETURN;
     END IF;
     SELECT array_agg((rule_id, 0, '', moment, silent, threshold, silent > allowed, silent <= allowed)::labmon_sighting)
     INTO sightings
     FROM alert_rules,
-        LATERAL (SELECT EXTRACT(epoch FROM moment - latest.last_collected)::real AS silent,
-            GREATEST(threshold, 3 * EXTRACT(epoch FROM labmon_usual_gap(latest.system_id, moment)))::real AS allowed,
-            labmon_usual_gap(latest.system_id, moment) AS gap) AS timing
+        LATERAL (SELECT EXTRACT(epoch FROM moment - latest.measured_at)::real AS silent,
+            GREATEST(threshold, 3 * EXTRACT(epoch FROM latest.gap))::real AS allowed, latest.gap AS gap) AS timing
     -- Some machine should have been measured: one that was until then, and was not in maintenance since.
     WHERE enabled AND kind = 'collector_down' AND gap IS NOT NULL AND (silent <= allowed OR EXISTS (
-        SELECT FROM systems WHERE last_collected > latest.last_collected - GREATEST(3 * gap, interval '5 min')
+        SELECT FROM systems
+        WHERE labmon_measured(systems) > latest.measured_at - GREATEST(3 * gap, interval '5 min') AND is_watched
         AND system_id NOT IN (
             SELECT system_id FROM labmon_under_maintenance(moment - allowed * interval '1 s', moment))));
     PERFORM labmon_alerts_apply(sightings, false);

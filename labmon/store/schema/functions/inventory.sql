@@ -26,6 +26,26 @@ BEGIN
 END
 $$;
 
+-- These numbers, and all that were merged into them: what the readings, sums and messages of a system may bear.
+CREATE OR REPLACE FUNCTION labmon_parts(numbers integer[]) RETURNS integer[] STABLE STRICT LANGUAGE sql AS $$
+    WITH RECURSIVE part AS (
+        SELECT unnest(numbers) AS system_id
+        UNION
+        SELECT merged_id FROM system_merges JOIN part USING (system_id)
+    )
+    SELECT array_agg(system_id) FROM part
+$$;
+
+-- Which system a number belongs to now that was merged into another; NULL for one that was not.
+CREATE OR REPLACE FUNCTION labmon_whole(number integer) RETURNS integer STABLE STRICT LANGUAGE sql AS $$
+    WITH RECURSIVE whole AS (
+        SELECT system_id, 1 AS depth FROM system_merges WHERE merged_id = number
+        UNION ALL
+        SELECT system_merges.system_id, depth + 1 FROM system_merges JOIN whole ON merged_id = whole.system_id
+    )
+    SELECT system_id FROM whole ORDER BY depth DESC LIMIT 1
+$$;
+
 -- Trigger: whoever leaves a lab, whichever way, leaves the seat too.
 CREATE OR REPLACE FUNCTION labmon_leave_seat() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -33,4 +53,10 @@ BEGIN
     NEW.seat_row := NULL;
     RETURN NEW;
 END
+$$;
+
+-- When a machine's newest reading was taken, but not later than it came: where the clock of a collector or a machine is
+-- ahead, nobody lives longer. NULL for one that was never measured.
+CREATE OR REPLACE FUNCTION labmon_measured(system systems) RETURNS timestamptz IMMUTABLE PARALLEL SAFE LANGUAGE sql AS $$
+    SELECT CASE WHEN system.last_collected IS NOT NULL THEN LEAST(system.last_collected, system.measured_at) END
 $$;

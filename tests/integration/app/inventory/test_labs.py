@@ -2,7 +2,7 @@ import pytest
 
 from labmon.app.alerts import maintenance
 from labmon.app.inventory import labs
-from labmon.app.scope import check_dept, lab_id, scope
+from labmon.app.scope import dept_id, lab_id, scope
 from labmon.errors import UsageError
 from labmon.store.inventory.maintenance import Scope
 
@@ -53,11 +53,12 @@ def test_a_lab_takes_its_maintenance_along(rooms, connection):
 def test_a_scope_is_one_thing_that_exists(rooms, connection):
     number = rooms("A-101", 1).lab.lab_id
     assert scope(connection, None, "A-101", None) == Scope(lab_id=number)
-    assert scope(connection, 2, None, None) == Scope(2)
+    assert scope(connection, "2", None, None) == Scope(2)
+    assert scope(connection, None, None, "10.0.0.3") == Scope(system_id=3)
     assert lab_id(connection, None) is None
     with pytest.raises(UsageError, match="only one of"):
-        scope(connection, 1, "A-101", None)
+        scope(connection, "1", "A-101", None)
     with pytest.raises(UsageError, match="no department 3"):
-        check_dept(connection, 3)
+        dept_id(connection, "3")
     with pytest.raises(UsageError, match="no system 9"):
-        scope(connection, None, None, 9)
+        scope(connection, None, None, "9")

@@ -14,8 +14,8 @@ def of(*deliveries):
 
 def test_one_alert_is_its_own_title():
     one = of(delivery(1))
-    assert one.title == "warning: cpu_high on pc-42"
-    assert one.text.startswith("warning: cpu_high on pc-42, A-101: 95.5 (threshold 90), 2026-03-02 ")
+    assert one.rendered.title == "warning: cpu_high on pc-42, 95.5"
+    assert one.rendered.text.startswith("warning: cpu_high on pc-42, A-101: 95.5 (limit 90), 2026-03-02 ")
     assert one.severity == "warning"
 
 
@@ -26,8 +26,8 @@ def test_many_are_counted_the_worst_first_and_the_ends_last():
         delivery(3, system=3, severity="critical"),
         delivery(4, system=4, severity="critical"),
     )
-    assert one.title == "2 critical, 1 info, 1 resolved in A-101"
-    assert [line.partition(":")[0] for line in one.text.splitlines()] == [
+    assert one.rendered.title == "2 critical, 1 info, 1 resolved in A-101"
+    assert [line.partition(":")[0] for line in one.rendered.text.splitlines()] == [
         "critical",
         "critical",
         "info",
@@ -45,15 +45,15 @@ def test_only_the_newest_word_on_an_alert_is_told():
 
 def test_a_long_list_is_cut_and_the_rest_counted_but_programs_get_all_of_it():
     one = of(*(delivery(n, system=n) for n in range(1, 2001)))
-    lines = one.text.splitlines()
+    lines = one.rendered.text.splitlines()
     assert len(lines) == LISTED + 1
     assert lines[-1] == f"and {2000 - LISTED} more: labmon alerts list"
-    assert one.title == "2000 warning in A-101"
+    assert one.rendered.title == "2000 warning in A-101"
     assert len(one.body(NOON)["alerts"]) == 2000
 
 
 def test_a_place_is_named_only_when_it_is_everybodys():
-    assert of(delivery(1, system=1), delivery(2, system=2, place="B-2")).title == "2 warning"
+    assert of(delivery(1, system=1), delivery(2, system=2, place="B-2")).rendered.title == "2 warning"
 
 
 def test_the_same_again_has_the_same_key_and_more_has_another():
@@ -72,6 +72,8 @@ def test_programs_get_the_message_as_it_was_published():
         "timestamp": NOON.isoformat().replace("+00:00", "Z"),
         "about": "pc-42",
         "place": "A-101",
+        "value_text": "95.5",
+        "limit_text": "90",
     }
 
 
@@ -82,9 +84,9 @@ def test_an_alert_about_many_names_some_of_them_and_one_with_a_note_says_what_to
         told.alert, subject="A-101", covers=names, covered=40, note="call the porter", since=NOON, repeat=2
     )
     one = of(dataclasses.replace(told, alert=alert, about="A-101"))
-    assert one.title == "critical: lab_down on A-101"
-    first, systems, note = one.text.splitlines()
-    assert first.startswith("critical: still lab_down on A-101: 95.5 (threshold 90), since 2026-03-02 ")
+    assert one.rendered.title == "critical: lab_down on A-101, 95.5"
+    first, systems, note = one.rendered.text.splitlines()
+    assert first.startswith("critical: still lab_down on A-101: 95.5 (limit 90), since 2026-03-02 ")
     assert systems == f"  systems: {', '.join(names[:12])} and 28 more"
     assert note == "  call the porter"
 

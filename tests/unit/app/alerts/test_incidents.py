@@ -48,8 +48,14 @@ def test_a_row_shows_the_newest_value_and_what_is_covered():
 
 
 def test_the_state_says_who_has_seen_it_and_whether_it_is_muted():
-    assert IncidentRow.of(replace(FIRING, acknowledged_by="eva")).state == "seen by eva"
-    assert IncidentRow.of(replace(FIRING, muted="maintenance 1")).state == "firing, muted"
+    seen = replace(FIRING, state="acknowledged", acknowledged_by="eva", muted="maintenance 1")
+    assert IncidentRow.of(seen).state == "acknowledged by eva"
+    muted = replace(FIRING, state="muted", muted="maintenance 1")
+    assert IncidentRow.of(muted).state == "muted: maintenance 1"
+    silenced = replace(
+        FIRING, state="silenced", silenced_until=utcnow().astimezone().replace(2026, 3, 2, 14, 5)
+    )
+    assert IncidentRow.of(silenced).state == "silenced until 03-02 14:05"
 
 
 def test_facts_leave_out_what_an_incident_does_not_have():

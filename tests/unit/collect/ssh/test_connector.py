@@ -50,6 +50,19 @@ def test_what_may_make_a_login_work_changes_the_fingerprint(connector):  # findi
     assert connector(user="a").fingerprint(Target("10.0.0.1", 2200, 1)) != base
 
 
+def test_a_machine_s_own_account_and_key_beat_all_others(connector, tmp_path):
+    own = tmp_path / "own"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", own], check=True)
+    mine = connector("User fromconfig\n", user="a")
+    target = Target("10.0.0.1", 22, 1, user="keeper", key_file=str(own))
+    login = mine.plan(target).login
+    assert (login.user, [name for name, _ in login.keys]) == ("keeper", [str(own)])
+    assert mine.plan(PC).login.user == "a"
+    assert mine.fingerprint(target) != mine.fingerprint(PC)
+    missing = mine.plan(Target("10.0.0.1", 22, 1, key_file=str(tmp_path / "gone"))).login
+    assert missing.keys == () and "gone" in missing.unusable[0]
+
+
 def test_a_machine_that_cannot_be_planned_has_no_fingerprint(connector):  # findings A16
     assert connector("ProxyCommand nc\n").fingerprint(PC) == ""
     assert connector("IdentityFile %q\n", key_files=[], password="x").fingerprint(PC) == ""

@@ -200,7 +200,7 @@ def test_an_identity_file_that_is_not_there_is_said(home, caplog):  # findings C
         login.unusable[2].partition(f"{home}/")[2],
     ]
     assert "text: this is no private key" in login.unusable[2]
-    assert caplog.text.count("none of the ssh_config's keys can be used: IdentityFile ") == 1
+    assert caplog.text.count("none of a machine's own keys can be used: IdentityFile ") == 1
 
 
 def test_one_of_several_identity_files_may_be_missing_without_a_word(home, caplog):
