@@ -233,8 +233,8 @@ def import_(
         record(connection, "rules.import", str(file), {"rules": len(kept), "removed": len(gone)})
     removed = f", {len(gone)} removed" if gone else ""
     said = f"{plural(len(kept), 'rule')} read from {file}{removed}"
-    rows = [{"rule_id": one, "done": "read"} for one in sorted(kept)]
-    rows += [{"rule_id": one, "done": "removed"} for one in sorted(gone)]
+    rows = [{"rule_id": one, "did": "read"} for one in sorted(kept)]
+    rows += [{"rule_id": one, "did": "removed"} for one in sorted(gone)]
     print_change(form, said, *rows, quiet=quiet)
 
 

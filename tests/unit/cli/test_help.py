@@ -13,7 +13,7 @@ from tests.support.words import forbidden_in
 
 METAVARS = (
     "N ID SYSTEM OTHER DEPT TIME PATH LAB HOST HOST,... CIDR NAME TEXT RULE METRIC TARGET QUEUE STATUS "
-    "CHANGE SYSTEMS HOURS ZONE SIZE COLUMN,ROW N|A..B ID|HOST DAY KIND MESSAGE"
+    "CHANGE SYSTEMS HOURS ZONE SIZE COLUMN,ROW N|A..B ID|HOST DAY KIND MESSAGE FACT~TEXT"
 ).split()
 """What a value may be called; a choice is called by its values."""
 
