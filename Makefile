@@ -80,6 +80,7 @@ format: .venv/ready  ## Format the code and regenerate config.example.toml
 pictures: .venv/ready servers  ## Redraw the pictures in examples/ (as root, in network namespaces)
 	$(BIN)/python -m tests.pictures.dashboard
 	$(BIN)/python -m tests.pictures.scan
+	$(BIN)/python -m tests.pictures.status
 
 .PHONY: clean
 clean:  ## Remove .venv and caches

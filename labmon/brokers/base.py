@@ -164,6 +164,10 @@ class Broker(Closing):
             lines.append(f"{queue}: {('would be made' if dry_run else 'made') if made else 'was there'}")
         return lines
 
+    def server_version(self) -> str:
+        """The server's product and version, such as "Redis 7.0.15"; "" where the account may not know."""
+        return ""
+
     def advice(self) -> list[str]:
         """What the administrator of this server should know or do, a line each. Changes nothing."""
         return []

@@ -2,9 +2,9 @@
 
 Results go to stdout, messages to stderr. Heavy imports stay inside the commands, so that `--help` is quick.
 
-options, times                                         the options that commands share, and what they mean
+options, listing, times                                the options that commands share, and what they mean
 output, confirm, help                                  all that is printed: results, questions, the help
-alerts, collect, dashboard, inventory, queues, scan    a folder for each group of commands
+alerts, collect, dashboard, inventory, queues, scan, status    a folder for each group of commands
 config, db, demo, doctor, report                       a module for each small one
 """
 
@@ -30,6 +30,7 @@ from labmon.cli.mistakes import in_words
 from labmon.cli.output import notice, say, set_headers
 from labmon.cli.queues import consume, dead_letters, depth, events, replay, spool
 from labmon.cli.scan import scan
+from labmon.cli.status import status
 from labmon.cli.times import unknown_zone
 from labmon.config.home import set_missing_home
 from labmon.errors import Exit, LabmonError
@@ -192,6 +193,8 @@ def options(
 FIND = "Find and measure"
 QUEUE = "Queue and workers"
 LOOK = "Look and set up"
+
+app.command("status", rich_help_panel=LOOK)(status.status)
 
 app.command("scan", rich_help_panel=FIND)(scan.scan)
 app.command("collect", rich_help_panel=FIND)(collect.collect)

@@ -7,7 +7,7 @@ from labmon.cli.output import Format, print_rows
 from labmon.errors import Exit
 from labmon.table import Column
 
-COLUMNS = [Column("check", "Check"), Column("state", "State"), Column("said", "", gives=True)]
+COLUMNS = [Column("check", "Check"), Column("state", "State", colour=True), Column("said", "", gives=True)]
 
 
 def doctor(ctx: typer.Context, queue_host: QueueHost = None, form: FormatOption = Format.table) -> None:

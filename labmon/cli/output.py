@@ -1,7 +1,6 @@
 """Everything that is printed: tables for people, JSON and CSV for programs, messages on stderr."""
 
 import csv
-import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from labmon.colour import BOLD, coloured, painted
 from labmon.table import Cells, Column, facts, flat, json_line, json_text, plain
 from labmon.text import foreign
 
@@ -53,13 +53,21 @@ def say(text: str) -> None:
         typer.echo(foreign(text), err=True)
 
 
-def print_rows(columns: Sequence[Column], rows: Iterable[Any], form: Format, nothing: str = "") -> None:
+def print_rows(
+    columns: Sequence[Column],
+    rows: Iterable[Any],
+    form: Format,
+    nothing: str = "",
+    *,
+    wide: bool | None = None,
+) -> None:
     """Print dataclass rows to stdout; `nothing` on stderr instead of a table without rows.
 
     A table omits columns that are empty in every row: the others need the room. JSON is a list of
     whole objects, NDJSON one a line, CSV and TSV a header line and these columns; all keep every
     column. Text cells of a CSV are escaped like a table's, and made harmless to spreadsheets. The rows are
-    read once, and not kept.
+    read once, and not kept. `wide`: a table has all its columns, and whole names, whatever the width; None:
+    the command has no such option.
     """
     match form:
         case Format.json:
@@ -81,15 +89,23 @@ def print_rows(columns: Sequence[Column], rows: Iterable[Any], form: Format, not
             if nothing and not cells.rows:
                 say(nothing)
                 return
-            lines = cells.lines(_width())
-            headings = next(lines)
-            bold = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-            typer.echo(typer.style(headings, bold=True) if bold else headings)
-            sys.stdout.writelines(f"{line}\n" for line in lines)
-            if cells.hidden:
-                sys.stdout.flush()  # it stands under the table
-                some = "column" if cells.hidden == 1 else "columns"
-                say(f"{cells.hidden} {some} hidden: widen the terminal, or --format csv")
+            _print_table(cells, wide)
+
+
+def _print_table(cells: Cells, wide: bool | None) -> None:
+    colour = coloured(sys.stdout)
+    lines = cells.lines(None if wide else _width(), colour=colour, drop_domain=wide is False)
+    headings = next(lines)
+    if _headers:
+        typer.echo(painted(headings, BOLD if colour else ""))
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    left_out = [f"{cells.hidden} column{'s' * (cells.hidden > 1)} hidden"] if cells.hidden else []
+    if cells.domain and sys.stdout.isatty():
+        left_out.append(f"names without {cells.domain}")
+    if left_out:
+        sys.stdout.flush()  # it stands under the table
+        remedy = "widen the terminal, or --format csv" if wide is None else "--wide"
+        say(f"{', '.join(left_out)}: {remedy}")
 
 
 def print_facts(pairs: Iterable[tuple[str, str]], left: int) -> None:

@@ -47,6 +47,7 @@ LISTS = {
     "scan": "127.0.0.1-2 --dept 1 --dry-run",
     "spool list": "",
     "spool status": "",
+    "status": "",
     "systems history": "",
     "systems list": "",
     "systems show": "1",
@@ -199,7 +200,7 @@ def test_hidden_columns_are_said_under_the_table_on_a_terminal_only(site):
         said = process.communicate(timeout=60)[1]
     os.close(follower)
     os.close(leader)
-    assert re.fullmatch(r"\d+ columns hidden: widen the terminal, or --format csv\n", said)
+    assert re.fullmatch(r"\d+ columns hidden(, names without [.\w]+)?: --wide\n", said)
 
 
 def test_a_message_in_the_spool_is_shortened_for_people_only(site):

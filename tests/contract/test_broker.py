@@ -1,6 +1,7 @@
 """The contract of `labmon.brokers.base`, over every broker. Where servers differ, `servers.py` says how."""
 
 import os
+import re
 import subprocess
 import threading
 import time
@@ -867,3 +868,10 @@ def test_close_after_the_server_has_gone(own_server):
     own_server.stop()
     consumer.close()
     broker.close()
+
+
+def test_the_server_says_its_version(server, broker):
+    product = {"PostgresBrokers": "PostgreSQL", "RedisBrokers": "Redis", "RabbitBrokers": "RabbitMQ"}
+    known = product.get(type(server).__name__)
+    said = broker.server_version()
+    assert re.fullmatch(rf"{known} \d[\d.]+", said) if known else said == ""

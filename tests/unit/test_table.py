@@ -123,3 +123,65 @@ def test_hidden_columns_are_counted():
         cells = Cells(ADVISED, rows)
         list(cells.lines(width))
         assert cells.hidden == hidden
+
+
+@dataclass
+class Fares:
+    name: str | None
+    status: str
+    reason: str | None = None
+
+
+FARES = [
+    Column("name", "Name", host=True),
+    Column("status", "Status", colour=True),
+    Column("reason", "Reason", absent="", gives=True),
+]
+
+
+def test_the_domain_that_all_names_have_is_left_out_when_asked():
+    rows = [
+        Fares("pc-1.a.example.edu", "active"),
+        Fares("pc-2.b.example.edu (+3)", "failed"),
+        Fares("x", "ok"),
+    ]
+    cells = Cells(FARES, rows)
+    lines = list(cells.lines(None, drop_domain=True))
+    assert [line.split()[0] for line in lines] == ["Name", "pc-1.a", "pc-2.b", "x"]
+    assert lines[2].startswith("pc-2.b (+3)  failed")
+    assert cells.domain == ".example.edu"
+    assert "pc-1.a.example.edu" in table(FARES, rows, None)[1]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["pc-1.a.example.edu"],  # may be the name of the only one
+        ["pc-1.example.edu", "pc-1.example.edu"],
+        ["pc-1.example.edu", "pc-2.example.com"],
+        ["10.30.5.1", "10.31.5.1"],
+        ["pc-1", "pc-2", None],
+    ],
+)
+def test_no_domain_is_left_out_where_there_is_none_in_common(names):
+    cells = Cells(FARES, [Fares(name, "active") for name in names])
+    assert list(cells.lines(None, drop_domain=True)) == table(
+        FARES, [Fares(n, "active") for n in names], None
+    )
+    assert cells.domain == ""
+
+
+def test_the_first_label_of_a_name_always_stays():
+    names = ["example.edu", "pc.example.edu"]
+    lines = list(Cells(FARES, [Fares(name, "active") for name in names]).lines(None, drop_domain=True))
+    assert [line.split()[0] for line in lines[1:]] == ["example", "pc.example"]
+
+
+def test_a_coloured_cell_takes_no_more_room_than_a_plain_one():
+    rows = [Fares("pc-1", "auth failed", "Permission denied " * 4), Fares("pc-2", "active")]
+    cells = Cells(FARES, rows)
+    plain, coloured = list(cells.lines(50)), list(cells.lines(50, colour=True))
+    assert "\x1b[31mauth failed\x1b[0m  Permission" in coloured[1]
+    assert "\x1b[32mactive\x1b[0m" in coloured[-1]
+    bare = [line.replace("\x1b[31m", "").replace("\x1b[32m", "").replace("\x1b[0m", "") for line in coloured]
+    assert [line.rstrip() for line in bare] == plain

@@ -62,13 +62,13 @@ def _amount(one: "Incident", value: float | None) -> str | None:
 
 LIST = [
     Column("alert_id", "ID", right=True),
-    Column("severity", "Severity"),
+    Column("severity", "Severity", colour=True),
     Column("alert_type", "Alert", gives=True),
-    Column("subject", "About", gives=True, name=True),
+    Column("subject", "About", gives=True, name=True, host=True),
     Column("value", "Value", right=True),
     Column("threshold", "Limit", right=True),
     Column("since", "For", ago, right=True),
-    Column("state", "State", gives=True),
+    Column("state", "State", gives=True, colour=True),
 ]
 
 HISTORY = [
@@ -77,6 +77,24 @@ HISTORY = [
     Column("resolved_at", "Over", shown),
     *(column for column in LIST if column.field in ("severity", "alert_type", "subject")),
 ]
+
+MORE = [
+    Column("state", "State", gives=True, colour=True),
+    Column("reason", "Why over", gives=True),
+    Column("metric", "Metric"),
+    Column("system_id", "System", right=True),
+    Column("dept_id", "Dept", right=True),
+    Column("lab_id", "Lab", right=True),
+    Column("acknowledged_by", "Acknowledged by"),
+    Column("comment", "Comment", gives=True),
+    Column("note", "What to do", gives=True),
+]
+
+
+def needs_somebody(one: "Incident") -> bool:
+    """True for an alert that is firing, and neither acknowledged nor muted nor silenced."""
+    return one.state == "firing" and not (one.acknowledged_by or one.muted or one.silenced_until)
+
 
 STEPS = [
     Column("at", "When", shown),

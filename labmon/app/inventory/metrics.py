@@ -1,11 +1,16 @@
 """Readings as `labmon metrics` lists them."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from labmon.errors import UsageError
-from labmon.readable import ago, percent, span
+from labmon.readable import ago, percent, shown, span
 from labmon.table import Column
 from labmon.text import nearest
+
+if TYPE_CHECKING:
+    from labmon.store.metrics.latest import Latest
 
 
 def number(value: float) -> str:
@@ -16,7 +21,7 @@ def number(value: float) -> str:
 MACHINE = [
     Column("system_id", "ID", right=True),
     Column("ip_address", "Address"),
-    Column("hostname", "Name", gives=True, name=True),
+    Column("hostname", "Name", gives=True, name=True, host=True),
     Column("dept_id", "Dept", right=True),
     Column("lab_id", "Lab", right=True),
 ]
@@ -36,6 +41,22 @@ LATEST = [
     Column("logged_in_users", "Users", right=True),
     Column("uptime_seconds", "Up", span, right=True, extra=True),
 ]
+
+ROLLED_UP = [
+    Column("at", "From", shown),
+    Column("count", "Readings", right=True),
+    Column("min", "Minimum", number, right=True),
+    Column("avg", "Average", number, right=True),
+    Column("max", "Maximum", number, right=True),
+]
+
+
+def is_stale(one: "Latest", now: datetime) -> bool:
+    """True for a system that was not measured lately."""
+    from labmon.store.metrics.latest import FRESH
+
+    return one.collected_at is None or one.collected_at <= now - FRESH
+
 
 SUMMARY = [
     Column("dept_id", "Dept", right=True),

@@ -1,22 +1,29 @@
 """Systems, scans and changes as `labmon systems` lists them."""
 
 import re
+from typing import TYPE_CHECKING
 
 from labmon.errors import UsageError
 from labmon.readable import ago, percent, shown, span, volume
 from labmon.table import Column
 from labmon.text import foreign, is_name, nearest
 
+if TYPE_CHECKING:
+    from labmon.store.inventory.history import Change
+    from labmon.store.inventory.scans import ScanRecord
+    from labmon.store.inventory.systems import System
+
 # Where a terminal is too narrow, the last of the extra ones goes first.
 COLUMNS = [
     Column("system_id", "ID", right=True),
     Column("ip_address", "Address"),
-    Column("hostname", "Name", gives=True, name=True),
-    Column("lab", "Lab", extra=True),
-    Column("status", "Status"),
+    Column("hostname", "Name", gives=True, name=True, host=True),
+    Column("status", "Status", colour=True),
     Column("status_since", "Since", ago, right=True),
+    Column("status_error", "Reason", absent="", gives=True),
+    Column("lab", "Lab", extra=True),
     Column("last_collected", "Measured", ago, right=True),
-    Column("cpu_percent", "CPU", percent, right=True),
+    Column("cpu_percent", "CPU", percent, right=True, extra=True),
     Column("ram_percent", "RAM", percent, right=True, extra=True),
     Column("disk_percent", "Disk", percent, right=True, extra=True),
     Column("last_seen", "Seen", ago, right=True, extra=True),
@@ -30,11 +37,21 @@ COLUMNS = [
     Column("seat_row", "Seat row", right=True, extra=True),
     Column("ssh_user", "Account", extra=True),
     Column("ssh_key", "Key", extra=True),
-    Column("status_error", "Error", absent="", gives=True, extra=True),
 ]
 
-# Shown of one machine only.
-SIZES = [Column(name, name, volume) for name in ("ram_total_bytes", "disk_total_bytes")]
+# Shown of one machine, and where they are asked for.
+SIZES = [
+    Column("ram_total_bytes", "Memory", volume, right=True),
+    Column("disk_total_bytes", "Disk size", volume, right=True),
+]
+
+MORE = [
+    *SIZES,
+    Column("lab_id", "Lab ID", right=True),
+    Column("gpu_count", "GPUs", right=True),
+    Column("ssh_port", "Port", right=True),
+    Column("first_seen", "First seen", shown),
+]
 
 MEANING = {
     "discovered": "found by a scan, not measured yet",
@@ -55,11 +72,11 @@ HISTORY = [
     Column("at", "When", shown),
     Column("system_id", "ID", right=True),
     Column("ip_address", "Address", extra=True),
-    Column("hostname", "Name", gives=True, name=True, extra=True),
-    Column("change", "Change"),
-    Column("old_value", "Before"),
-    Column("new_value", "After"),
-    Column("error", "Error", absent="", gives=True),
+    Column("hostname", "Name", gives=True, name=True, host=True, extra=True),
+    Column("change", "Change", colour=True),
+    Column("old_value", "Before", colour=True),
+    Column("new_value", "After", colour=True),
+    Column("error", "Reason", absent="", gives=True),
     Column("scan_id", "Scan", right=True, extra=True),
 ]
 
@@ -71,13 +88,32 @@ SCANS = [
         "target_range", "Addresses", lambda text: text if len(text) <= 60 else text[:57] + "...", gives=True
     ),
     Column("scan_type", "By", extra=True),
-    Column("status", "Status"),
+    Column("status", "Status", colour=True),
     Column("systems_found", "Found", right=True),
     Column("systems_new", "New", right=True),
     Column("systems_moved", "Moved", right=True, extra=True),
     Column("systems_gone", "Gone", right=True),
     Column("errors", "Errors", right=True, extra=True),
 ]
+
+
+def is_failing(one: "System") -> bool:
+    """True for a system that cannot be measured, or that the last scan of its address did not find."""
+    from labmon.store.inventory.states import DOWN
+
+    return one.status in DOWN or one.gone_since is not None
+
+
+def is_bad_change(one: "Change") -> bool:
+    """True for a change to a status that says what is wrong, and for a system that is gone."""
+    from labmon.store.inventory.states import DOWN
+
+    return one.change == "gone" or one.change == "status" and one.new_value in DOWN
+
+
+def is_bad_scan(one: "ScanRecord") -> bool:
+    """True for a scan that did not end, or that could not ask some addresses."""
+    return one.status != "completed" or one.errors > 0
 
 
 LARGEST_SEAT = 1000

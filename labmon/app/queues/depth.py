@@ -33,7 +33,7 @@ COLUMNS = [
     Column("dead", "Dead", "{:,}".format, right=True),
     Column("consumers", "Consumers", right=True),
     Column("oldest_age", "Oldest", span, right=True),
-    Column("level", "State"),
+    Column("level", "State", colour=True),
     Column("advice", "Do", absent="", gives=True),
 ]
 

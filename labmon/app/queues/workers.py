@@ -14,7 +14,7 @@ LIVE = [
     Column("number", "Worker", right=True),
     Column("pid", "Process", right=True, extra=True),
     Column("queue", "Queue"),
-    Column("state", "State"),
+    Column("state", "State", colour=True),
     Column("per_second", "Rate/s", "{:,.0f}".format, right=True),
     Column("stored", "Stored", "{:,}".format, right=True),
     Column("rejected", "Dead letters", "{:,}".format, right=True),

@@ -63,6 +63,11 @@ class PostgresBroker(Broker):
             return error
         return BrokerUnavailable(f"{self._server.name}: read-only. {pg.WRITABLE}")
 
+    def server_version(self) -> str:
+        with self._connection() as session:
+            number = session.info.server_version
+        return f"PostgreSQL {number // 10000}.{number % 10000}"
+
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         if not messages:
             return

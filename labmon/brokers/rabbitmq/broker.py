@@ -60,6 +60,10 @@ class RabbitBroker(Broker):
         with self._session() as session:
             return not any(topology.missing(session, queue, self._bindings.get(queue)))
 
+    def server_version(self) -> str:
+        with self._session() as session:
+            return session.server_version
+
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         if messages:
             pattern = self._bindings.get(queue)

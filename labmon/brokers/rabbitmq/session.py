@@ -72,6 +72,12 @@ class Session:
         """True when the connection is lost or closed."""
         return self._error is not None
 
+    @property
+    def server_version(self) -> str:
+        """As the server said when the connection was opened: "RabbitMQ 3.12.1"."""
+        said = self.connection.server_properties or {}
+        return f"{said.get('product', 'RabbitMQ')} {said.get('version', '')}".strip()
+
     def channel(self) -> "Channel":
         """The channel for questions and answers, a new one when the last question closed it."""
         if self._asking is None or self._asking.is_over:

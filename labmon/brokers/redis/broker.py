@@ -7,9 +7,10 @@ How safe `publish` is depends on the server: with `appendfsync always` a message
 survives. What the server may lose otherwise is logged with the first message, once.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import islice
 from typing import NamedTuple
 
@@ -82,6 +83,14 @@ class RedisBroker(Broker):
         except BrokerError as error:
             return error
         return None
+
+    def server_version(self) -> str:
+        with suppress(BrokerForbidden), self._connection("") as connection:
+            said = connection.call("INFO", "server")
+            text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+            found = re.search(r"redis_version:(\S+)", text)
+            return f"Redis {found[1]}" if found else ""
+        return ""
 
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         with self._connection(queue) as connection:

@@ -5,17 +5,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labmon.app.alerts.incidents import HISTORY, LIST, STEPS, IncidentRow, check_rule, facts
+from labmon.app.alerts.incidents import (
+    HISTORY,
+    LIST,
+    MORE,
+    STEPS,
+    IncidentRow,
+    check_rule,
+    facts,
+    needs_somebody,
+)
 from labmon.app.audit import record
 from labmon.app.scope import current_user, scope
 from labmon.cli import complete
 from labmon.cli.alerts import deliveries, dry_run, rules, template
+from labmon.cli.listing import View, listing
 from labmon.cli.options import (
     Comment,
     Dept,
     FormatOption,
     Lab,
-    Limit,
     Quiet,
     System,
     connected,
@@ -44,16 +53,22 @@ RuleName = Annotated[
 ]
 
 
-def _print(rows: "list[Incident]", columns: list[Column], form: Format, nothing: str = "") -> None:
+def _print(view: View, rows: "list[Incident]", columns: list[Column], form: Format, nothing: str) -> None:
+    columns = columns if form is Format.table else _every_field()
+    view.print(columns, rows, form, nothing, failed=needs_somebody, cell=IncidentRow.of)
+
+
+def _every_field() -> list[Column]:
     from labmon.alerts.incidents import Incident
 
-    if form is Format.table:
-        print_rows(columns, [IncidentRow.of(row) for row in rows], form, nothing)
-    else:
-        print_rows([Column(field.name, field.name) for field in fields(Incident)], rows, form)
+    return [Column(field.name, field.name) for field in fields(Incident)]
+
+
+UNSEEN = "Only alerts that are firing, and neither acknowledged nor silenced."
 
 
 @app.command("list")
+@listing(LIST, more=MORE[1:], failed=UNSEEN)
 def list_(
     ctx: typer.Context,
     dept: Dept = None,
@@ -65,6 +80,8 @@ def list_(
     ] = None,
     pending: Annotated[bool, flag("--pending", "Include alerts that have not lasted for --for yet.")] = False,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """List current alerts, the most severe first."""
     from labmon.alerts import incidents
@@ -77,27 +94,31 @@ def list_(
         rows = incidents.standing(connection, about, rule=rule, severity=severity, pending=pending)
         if not rows:
             check_rule(connection, rule)
-    _print(rows, LIST, form, "nothing is wrong")
+    _print(view, rows, LIST, form, "no such alerts" if view.narrows else "nothing is wrong")
 
 
 @app.command()
+@listing(HISTORY, more=[*LIST[-4:-2], *MORE], failed=UNSEEN, limit=50, newest=True)
 def history(
     ctx: typer.Context,
     dept: Dept = None,
     lab: Lab = None,
     system: System = None,
     rule: RuleName = None,
-    limit: Limit = 50,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """List past alerts."""
     from labmon.alerts import incidents
 
     with connected(ctx) as connection:
-        rows = incidents.over(connection, scope(connection, dept, lab, system), rule=rule, limit=limit)
+        rows = incidents.over(
+            connection, scope(connection, dept, lab, system), rule=rule, limit=view.to_fetch
+        )
         if not rows:
             check_rule(connection, rule)
-    _print(rows, HISTORY, form, "no past alerts")
+    _print(view, rows, HISTORY, form, "no such alerts" if view.narrows else "no past alerts")
 
 
 @app.command()
@@ -115,7 +136,7 @@ def show(
         raise UsageError(f"there is no alert {alert}. See: labmon alerts history")
     one, steps, names = found
     if form is not Format.table:
-        _print([one], [], form)
+        print_rows(_every_field(), [one], form)
         return
     print_facts(((name, text) for name, text in facts(one) if text), 15)
     if steps:

@@ -7,8 +7,9 @@ import typer
 
 from labmon.app.audit import record
 from labmon.app.inventory.departments import COLUMNS, checked_name, host_in, network
+from labmon.cli.listing import View, listing
 from labmon.cli.options import LARGEST, FormatOption, NewAs, choices, connected, flag, option
-from labmon.cli.output import Format, print_change, print_rows, say
+from labmon.cli.output import Format, print_change, say
 from labmon.errors import UsageError
 from labmon.text import foreign
 
@@ -16,14 +17,15 @@ app = typer.Typer(no_args_is_help=True, help="List and change departments and th
 
 
 @app.command("list")
-def list_(ctx: typer.Context, form: FormatOption = Format.table) -> None:
+@listing(COLUMNS)
+def list_(ctx: typer.Context, form: FormatOption = Format.table, *, view: View) -> None:
     """List the departments."""
     from labmon.store.inventory import departments
 
     with connected(ctx) as connection:
         rows = departments.departments(connection)
     nothing = "no departments yet. Make one with: labmon departments set 1 --subnet 10.30.5.0/24"
-    print_rows(COLUMNS, rows, form, nothing)
+    view.print(COLUMNS, rows, form, "no such departments" if view.narrows else nothing)
 
 
 @app.command("set")

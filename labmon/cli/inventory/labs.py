@@ -9,8 +9,9 @@ from labmon.app.audit import record
 from labmon.app.inventory import labs
 from labmon.app.scope import dept_id
 from labmon.cli.confirm import confirm
+from labmon.cli.listing import View, listing
 from labmon.cli.options import Dept, FormatOption, LabName, Yes, connected, option
-from labmon.cli.output import Format, print_change, print_rows, say
+from labmon.cli.output import Format, print_change, say
 from labmon.readable import plural
 from labmon.text import foreign
 
@@ -18,10 +19,13 @@ app = typer.Typer(no_args_is_help=True, help="List and change labs and the syste
 
 
 @app.command("list")
+@listing(labs.COLUMNS, failed="Only labs with systems that are not active.")
 def list_(
     ctx: typer.Context,
     dept: Dept = None,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """List the labs, with the number of their systems and of those that are active."""
     from labmon.store.inventory import labs as inventory
@@ -29,7 +33,8 @@ def list_(
     with connected(ctx) as connection:
         rows = inventory.labs(connection, dept=dept_id(connection, dept))
     nothing = "no labs yet. Make one with: labmon labs set A-101 --dept 1 --add 10.30.5.0/24"
-    print_rows(labs.COLUMNS, rows, form, nothing)
+    nothing = "no such labs" if view.narrows else nothing
+    view.print(labs.COLUMNS, rows, form, nothing, failed=lambda one: one.active < one.systems)
 
 
 @app.command("set")

@@ -5,11 +5,21 @@ from typing import Annotated
 
 import typer
 
-from labmon.app.inventory.metrics import LATEST, MACHINE, SUMMARY, metric_called, number, sparkline
+from labmon.app.inventory.metrics import (
+    LATEST,
+    MACHINE,
+    ROLLED_UP,
+    SUMMARY,
+    is_stale,
+    metric_called,
+    number,
+    sparkline,
+)
 from labmon.app.names import resolve_system
 from labmon.app.open import open_store
 from labmon.app.scope import dept_id, lab_id
 from labmon.cli import complete
+from labmon.cli.listing import View, listing
 from labmon.cli.options import (
     Dept,
     FormatOption,
@@ -45,6 +55,7 @@ Metric = Annotated[
 
 
 @app.command()
+@listing(LATEST, failed="Only systems that were not measured in the last 15 minutes.")
 def latest(
     ctx: typer.Context,
     dept: Dept = None,
@@ -58,6 +69,8 @@ def latest(
         ),
     ] = None,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """List the newest readings, and which systems are free."""
     from labmon.messages import utcnow
@@ -65,9 +78,10 @@ def latest(
 
     usage = None if free is None else "free" if free else "busy"
     with connected(ctx) as connection:
-        number, lab_number = dept_id(connection, dept), lab_id(connection, lab)
-        rows = latest.latest(connection, utcnow(), dept=number, lab=lab_number, usage=usage)
-    print_rows(LATEST, rows, form, f"no {usage} systems" if usage else NO_SYSTEMS)
+        dept_number, lab_number = dept_id(connection, dept), lab_id(connection, lab)
+        rows = latest.latest(connection, utcnow(), dept=dept_number, lab=lab_number, usage=usage)
+    nothing = "no such systems" if view.narrows else f"no {usage} systems" if usage else NO_SYSTEMS
+    view.print(LATEST, rows, form, nothing, failed=lambda one: is_stale(one, utcnow()))
     if form is Format.table and rows and all(row.collected_at is None for row in rows):
         say(NOT_MEASURED)
 
@@ -82,6 +96,7 @@ class Resolution(StrEnum):
 
 
 @app.command("range")
+@listing(ROLLED_UP)
 def range_(
     ctx: typer.Context,
     system: SystemName,
@@ -102,6 +117,8 @@ def range_(
         ),
     ] = None,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """Show one metric of one system over time, by default of the last day."""
     from labmon.messages import utcnow
@@ -122,12 +139,8 @@ def range_(
     if chosen == "raw":
         columns.append(Column("avg", metric, number, right=True))
     else:
-        headings = {"count": "Readings", "min": "Minimum", "avg": "Average", "max": "Maximum"}
-        columns += [
-            Column(name, heading, str if name == "count" else number, right=True)
-            for name, heading in headings.items()
-        ]
-    print_rows(columns, rows, form, f"no readings of {metric} from system {which} in that time")
+        columns += ROLLED_UP[1:]
+    view.print(columns, rows, form, f"no readings of {metric} from system {which} in that time")
     if form is Format.table and rows:
         say(f"{metric}, {chosen}: {sparkline([row.avg for row in rows])}")
 
@@ -171,11 +184,14 @@ def top(
 
 
 @app.command()
+@listing(SUMMARY, failed="Only those where some systems were not measured in the last 15 minutes.")
 def summary(
     ctx: typer.Context,
     by_lab: Annotated[bool, flag("--by-lab", "A row per lab instead of per department.")] = False,
     dept: Dept = None,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """Show how many systems of each department or lab are free, and how busy the others are."""
     from labmon.messages import utcnow
@@ -183,6 +199,7 @@ def summary(
 
     with connected(ctx) as connection:
         rows = summary.summaries(connection, utcnow(), by_lab=by_lab, dept=dept_id(connection, dept))
-    print_rows(SUMMARY, rows, form, NO_SYSTEMS)
+    nothing = "no such rows" if view.narrows else NO_SYSTEMS
+    view.print(SUMMARY, rows, form, nothing, failed=lambda one: one.measured < one.systems)
     if form is Format.table and rows and not any(row.measured for row in rows):
         say(NOT_MEASURED)

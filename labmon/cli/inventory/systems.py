@@ -13,11 +13,15 @@ from labmon.app.inventory.systems import (
     COLUMNS,
     HISTORY,
     MEANING,
+    MORE,
     SCANS,
     SIZES,
     checked_account,
     checked_hostname,
     checked_key,
+    is_bad_change,
+    is_bad_scan,
+    is_failing,
     seat_called,
     status_called,
 )
@@ -26,11 +30,11 @@ from labmon.app.scope import dept_id, lab_id
 from labmon.cli import complete
 from labmon.cli.inventory import life, trust
 from labmon.cli.inventory.facts import Where, facts
+from labmon.cli.listing import View, listing
 from labmon.cli.options import (
     Dept,
     FormatOption,
     Lab,
-    Limit,
     SystemName,
     Systems,
     choices,
@@ -61,6 +65,7 @@ class SetStatus(StrEnum):
 
 
 @app.command("list")
+@listing(COLUMNS, more=MORE, failed="Only systems that cannot be measured, or are gone.")
 def list_(
     ctx: typer.Context,
     dept: Dept = None,
@@ -83,6 +88,8 @@ def list_(
         bool, flag("--all", "Also systems that are retired, ignored or in quarantine.")
     ] = False,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """List systems: status, since when, and newest readings.
 
@@ -104,9 +111,9 @@ def list_(
             statuses=statuses,
             everything=everything,
         )
-        filtered = gone is not None or statuses or lab or dept or wanted
+        filtered = gone is not None or statuses or lab or dept or wanted or view.narrows
         hint = "no systems yet. Find some with: labmon scan 10.30.5.0/24 --dept 1"
-        print_rows(COLUMNS, rows, form, "no such systems" if filtered else hint)
+        view.print(COLUMNS, rows, form, "no such systems" if filtered else hint, failed=is_failing)
 
 
 @app.command("set")
@@ -180,6 +187,13 @@ def set_(
 
 
 @app.command()
+@listing(
+    HISTORY,
+    instead={"scans": SCANS},
+    failed="Only changes for the worse, or scans that failed.",
+    limit=100,
+    newest=True,
+)
 def history(
     ctx: typer.Context,
     system: Annotated[str | None, typer.Argument(metavar="SYSTEM", help="Only this system.")] = None,
@@ -190,8 +204,9 @@ def history(
         list[str] | None, option("--change", "CHANGE", "Only such changes: found, moved, status, ...")
     ] = None,
     scans: Annotated[bool, flag("--scans", "List the scans instead.")] = False,
-    limit: Limit = 100,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """List what happened to the systems: found, moved, renamed, gone, back, and changes of status."""
     from labmon.store.inventory import history
@@ -202,13 +217,17 @@ def history(
             raise UsageError(f"there is no change {one!r}{nearest(one, history.KINDS)}")
     with connected(ctx) as connection:
         if scans:
-            print_rows(SCANS, scan_records.recent(connection, limit=limit), form, "no scans yet")
+            rows = scan_records.recent(connection, limit=view.to_fetch)
+            view.print(SCANS, rows, form, "no scans yet", failed=is_bad_scan)
             return
         number = None if system is None else resolve_system(connection, system)
-        rows = history.changes(connection, system_id=number, scan_id=scan, kinds=change, limit=limit)
-        if not rows and scan is not None and scan_records.outcome(connection, scan) is None:
+        changes = history.changes(
+            connection, system_id=number, scan_id=scan, kinds=change, limit=view.to_fetch
+        )
+        if not changes and scan is not None and scan_records.outcome(connection, scan) is None:
             raise UsageError(f"there is no scan {scan}. See: labmon systems history --scans")
-    print_rows(HISTORY, rows, form, "no such changes" if change or scan else "nothing has happened yet")
+    nothing = "no such changes" if change or scan or view.narrows else "nothing has happened yet"
+    view.print(HISTORY, changes, form, nothing, failed=is_bad_change)
 
 
 @app.command()

@@ -7,8 +7,9 @@ import typer
 from labmon.app.names import past_system
 from labmon.app.open import named_queue, open_store
 from labmon.cli import complete
-from labmon.cli.options import FormatOption, From, Limit, System, To, load, option
-from labmon.cli.output import Format, print_rows, say
+from labmon.cli.listing import View, listing
+from labmon.cli.options import FormatOption, From, System, To, load, option
+from labmon.cli.output import Format, say
 from labmon.cli.times import period
 from labmon.readable import shown
 from labmon.table import Column
@@ -24,6 +25,7 @@ COLUMNS = [
 
 
 @app.command()
+@listing(COLUMNS, limit=20, newest=True)
 def show(
     ctx: typer.Context,
     queue: Annotated[
@@ -33,8 +35,9 @@ def show(
     first: From = None,
     past: To = None,
     system: System = None,
-    limit: Limit = 20,
     form: FormatOption = Format.table,
+    *,
+    view: View,
 ) -> None:
     """Show accepted messages, the newest last."""
     from labmon.store import events
@@ -50,11 +53,11 @@ def show(
             first=begin,
             past=end,
             system=number,
-            limit=limit,
+            limit=view.to_fetch,
         )
         if not rows and number is not None:
             check_known(connection, [number])
     if form is Format.table and not rows:
         say("no such events" if config.events.keep else "no events are kept: [events] keep is 0s")
         return
-    print_rows(COLUMNS, rows, form)
+    view.print(COLUMNS, rows, form, "no such events")

@@ -152,6 +152,16 @@ def recent(
     )
 
 
+def newest(connection: Connection[Any]) -> dict[int, ScanRecord]:
+    """The last scan of each department, by the department's number."""
+    found = _records(
+        connection,
+        f"SELECT DISTINCT ON (dept_id) {_COLUMNS} FROM scans ORDER BY dept_id, started_at DESC, scan_id DESC",
+        [],
+    )
+    return {one.dept_id: one for one in found}
+
+
 def outcome(connection: Connection[Any], scan_id: int) -> tuple[ScanRecord, datetime | None] | None:
     """A stored scan, and when the last completed one before it that asked all its addresses began."""
     found = _records(connection, f"SELECT {_COLUMNS} FROM scans WHERE scan_id = %s", [scan_id])

@@ -104,7 +104,9 @@ def _rounded(value: float | None, digits: int) -> float | None:
 class SystemStates:
     """Reads them again and again, and of the readings only those that are new. For one thread at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_status: bool = False) -> None:
+        """`only_status`: without readings and alerts, so a state says only whether a machine is measured."""
+        self._only_status = only_status
         self._readings: dict[int, tuple[datetime | None, tuple[Any, ...]]] = {}
         self._gaps: dict[int, tuple[datetime, timedelta | None]] = {}
 
@@ -112,9 +114,10 @@ class SystemStates:
         """Every system that is watched, by address: neither retired, ignored nor in quarantine."""
         with connection.cursor(row_factory=namedtuple_row) as cursor:
             heads: list[Any] = cursor.execute(_HEADS).fetchall()
-        alerts = {row[0]: row[1:] for row in connection.execute(_ALERTS)}
+        alerts = {} if self._only_status else {row[0]: row[1:] for row in connection.execute(_ALERTS)}
         kept = {row[0]: row[1:] for row in connection.execute(_KEPT, {"now": now})}
-        self._refresh(connection, heads)
+        if not self._only_status:
+            self._refresh(connection, heads)
         newest = max((one.measured_at for one in heads if _is_past(one, now)), default=now)
         expected = {one.system_id: now if kept.get(one.system_id, _OPEN)[1] else newest for one in heads}
         self._measure_gaps(
