@@ -1,8 +1,9 @@
 """The messages of the pipeline, and their JSON.
 
 `Discovery`, `Metrics` and `Alert` have exactly the bodies of the message guide; any program may send
-them. `ScanFinished` closes a scan, `SystemStatus` says how a machine fares. Unknown fields are ignored, so a
-newer sender does no harm; a missing or wrong one raises `Undecodable` with the field's path.
+them. `ScanFinished` closes a scan, `SystemStatus` says how a machine fares, `Facts` what it is. Unknown
+fields are ignored, so a newer sender does no harm; a missing or wrong one raises `Undecodable` with the
+field's path.
 """
 
 import random
@@ -13,36 +14,20 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct, field
-from msgspec.structs import force_setattr
 
 from labmon import unusual_json
 from labmon.address import fault
 from labmon.errors import Undecodable
+from labmon.facts import Facts as Facts
+from labmon.message_fields import LINE as LINE
+from labmon.message_fields import SMALLEST as SMALLEST
+from labmon.message_fields import Amount, BigId, Celsius, Count, Mac, Moment, Percent, settle_moments
+from labmon.message_fields import Id as Id
+from labmon.message_fields import Line as Line
 
 MAX_BODY = 64 * 1024
 """Bytes. Ours are under 1 KB; the limit keeps a runaway sender out of the database."""
 
-# Bounds are those of the PostgreSQL columns, so that what decodes can be stored. \x00 cannot be stored
-# as text at all, and other control characters would reach somebody's terminal.
-Id = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-BigId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Percent = Annotated[float, Meta(ge=0, le=100)]
-Amount = Annotated[float, Meta(ge=0, le=1e15)]
-Celsius = Annotated[float, Meta(ge=-273.15, le=1000)]
-SMALLEST = 2.0**-149
-"""The columns are `real`, which holds nothing between 0 and this; larger numbers are bounded above."""
-
-Moment = Annotated[datetime, Meta(tz=True)]
-"""RFC 3339. Also taken, though not written by labmon: an offset without a colon, as in +0900, and the 60th
-second of the last minute of a UTC day, a leap second, which is stored as the end of its 59th. A message has
-it in UTC, whatever offset it came with."""
-
-LINE = 253
-"""Characters of a `Line`."""
-
-Line = Annotated[str, Meta(min_length=1, max_length=LINE, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Mac = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$")]
 KEY_CHANGED = "host_key_changed"
 """The alert that a machine shows another host key: a fact, whose value and threshold mean nothing."""
 
@@ -70,24 +55,6 @@ MAX_REASON = 400
 """Characters of what is said about an unreadable message, which may quote it."""
 
 
-_ATTRIBUTES = {"timestamp": "at"}
-"""Of fields that have another name in JSON."""
-
-
-def _settle_moments(message: "AnyMessage") -> None:
-    """Its times in UTC, and within what PostgreSQL and Python can hold: both stop somewhere, and PostgreSQL
-    takes no offset of 16 hours or more, though RFC 3339 does. A machine's clock never needs to go there."""
-    for name, moment in message.moments.items():
-        if moment.tzinfo is not UTC:
-            try:
-                moment = moment.astimezone(UTC)
-            except OverflowError:
-                raise ValueError(f"`{name}` is no time in UTC") from None
-            force_setattr(message, _ATTRIBUTES.get(name, name), moment)
-        if not 1970 <= moment.year <= 9000:
-            raise ValueError(f"`{name}` is in the year {moment.year}")
-
-
 def _check_address(text: str) -> None:
     try:
         found = fault(text)
@@ -112,7 +79,7 @@ class Discovery(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_address(self.ip_address)
-        _settle_moments(self)
+        settle_moments(self)
 
     @property
     def moments(self) -> dict[str, datetime]:
@@ -141,7 +108,7 @@ class ScanFinished(Struct, frozen=True, kw_only=True):
     """Addresses that the scanning machine could not send to."""
 
     def __post_init__(self) -> None:
-        _settle_moments(self)
+        settle_moments(self)
 
     @property
     def moments(self) -> dict[str, datetime]:
@@ -166,7 +133,7 @@ class SystemStatus(Struct, frozen=True, kw_only=True):
     error: Line | None = None
 
     def __post_init__(self) -> None:
-        _settle_moments(self)
+        settle_moments(self)
 
     @property
     def moments(self) -> dict[str, datetime]:
@@ -222,7 +189,7 @@ class Metrics(Struct, frozen=True, kw_only=True):
     metrics: Readings
 
     def __post_init__(self) -> None:
-        _settle_moments(self)
+        settle_moments(self)
 
     @property
     def moments(self) -> dict[str, datetime]:
@@ -271,7 +238,7 @@ class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The file system that it is about."""
 
     def __post_init__(self) -> None:
-        _settle_moments(self)
+        settle_moments(self)
 
     @property
     def moments(self) -> dict[str, datetime]:
@@ -282,16 +249,17 @@ class Alert(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"alerts.{self.severity}"
 
 
-AnyMessage = Discovery | ScanFinished | SystemStatus | Metrics | Alert
+AnyMessage = Discovery | ScanFinished | SystemStatus | Facts | Metrics | Alert
 BY_NAME: dict[str, type[AnyMessage]] = {
     "discovery": Discovery,
     "scan-finished": ScanFinished,
     "system-status": SystemStatus,
+    "facts": Facts,
     "metrics": Metrics,
     "alert": Alert,
 }
 
-M = TypeVar("M", Discovery, ScanFinished, SystemStatus, Metrics, Alert)
+M = TypeVar("M", Discovery, ScanFinished, SystemStatus, Facts, Metrics, Alert)
 
 _encoder = msgspec.json.Encoder()
 
@@ -307,6 +275,7 @@ class _Marks(Struct):
     scan_id: msgspec.Raw = msgspec.Raw()
     finished_at: msgspec.Raw = msgspec.Raw()
     checked_at: msgspec.Raw = msgspec.Raw()
+    asked_at: msgspec.Raw = msgspec.Raw()
 
 
 def encode(message: AnyMessage) -> bytes:
@@ -317,7 +286,7 @@ def encode(message: AnyMessage) -> bytes:
 def decode(kind: type[M], body: bytes) -> M:
     """Read a body, checking every field. Raises `Undecodable`, and nothing else, for any bytes at all."""
     if len(body) > MAX_BODY:
-        raise Undecodable(f"{len(body)} bytes are too many for a message; the limit is {MAX_BODY}")
+        raise too_large(body)
     try:
         try:
             message: M = _decoder(kind).decode(body)
@@ -330,6 +299,11 @@ def decode(kind: type[M], body: bytes) -> M:
     if isinstance(message, Alert) and (name := too_small(message)):
         raise Undecodable(too_small_reason(name))
     return message
+
+
+def too_large(body: bytes) -> Undecodable:
+    """Why a body is rejected unread."""
+    return Undecodable(f"{len(body)} bytes are too many for a message; the limit is {MAX_BODY}")
 
 
 def too_small(values: Struct) -> str:
@@ -366,12 +340,15 @@ def _shortened(text: str) -> str:
     return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON // 2]}[...]{text[-MAX_REASON // 2 :]}"
 
 
-def decode_discovery(body: bytes) -> Discovery | ScanFinished | SystemStatus:
-    """Read a body of the discovery queue, which holds three kinds.
+def decode_discovery(body: bytes) -> Discovery | ScanFinished | SystemStatus | Facts:
+    """Read a body of the discovery queue, which holds four kinds.
 
     Told apart by their fields and not by a header, since other senders set no headers: `finished_at` is of
-    the end of a scan only; `checked_at`, without a scan, of a status. Raises `Undecodable`.
+    the end of a scan only; `checked_at`, without a scan, of a status; so is `asked_at` of facts. Raises
+    `Undecodable`.
     """
+    if len(body) > MAX_BODY:
+        raise too_large(body)
     try:
         marks = msgspec.json.decode(body, type=_Marks)
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -380,6 +357,8 @@ def decode_discovery(body: bytes) -> Discovery | ScanFinished | SystemStatus:
         return decode(ScanFinished, body)
     if bytes(marks.checked_at) and not bytes(marks.scan_id):
         return decode(SystemStatus, body)
+    if bytes(marks.asked_at) and not bytes(marks.scan_id):
+        return decode(Facts, body)
     return decode(Discovery, body)
 
 

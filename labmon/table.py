@@ -279,6 +279,12 @@ def json_text(value: Any) -> str:
     return textwrap.indent(json.dumps(value, default=plain, indent=2), "    ").lstrip()
 
 
+def json_line(value: Any) -> str:
+    """A member of an object that is one line."""
+    write = _JSON.get(type(value))
+    return write(value) if write is not None else json.dumps(value, default=plain)
+
+
 _JSON: dict[type, Callable[[Any], str]] = {
     type(None): lambda _: "null",
     str: encode_basestring_ascii,

@@ -40,6 +40,7 @@ class Incident:
     covered: int | None  #: systems under it
     note: str | None  #: the rule's, or what its sender says
     clear: float | None = None  #: the value at which it ends; None: at the threshold
+    mount: str | None = None  #: the file system that it is about
     silenced_until: datetime | None = None  #: until when nothing is sent about it, by a silence
 
 
@@ -63,7 +64,11 @@ SELECT alert_id,
        COALESCE(incident.dept_id, systems.dept_id) AS dept_id,
        COALESCE(incident.lab_id, systems.lab_id) AS lab_id,
        incident.value,
-       CASE WHEN resolved_at IS NULL AND incident.kind = 'threshold' THEN (
+       labmon_alert_mount(incident.system_id, subject, metric) AS mount,
+       CASE WHEN resolved_at IS NULL AND incident.kind = 'threshold' AND subject <> '' THEN (
+           SELECT used_percent FROM filesystems AS disk
+           WHERE disk.system_id = incident.system_id AND disk.mount = subject)
+       WHEN resolved_at IS NULL AND incident.kind = 'threshold' THEN (
            SELECT (to_jsonb(metrics) ->> metric)::real FROM metrics
            WHERE metrics.system_id = systems.system_id AND collected_at = last_collected) END AS value_now,
        incident.threshold, since, fired_at, resolved_at, reason, acknowledged_at, acknowledged_by, comment,

@@ -27,7 +27,7 @@ from labmon.cli.dashboard import dashboard
 from labmon.cli.help import use_plain_help
 from labmon.cli.inventory import departments, labs, metrics, systems
 from labmon.cli.mistakes import in_words
-from labmon.cli.output import notice, say
+from labmon.cli.output import notice, say, set_headers
 from labmon.cli.queues import consume, dead_letters, depth, events, replay, spool
 from labmon.cli.scan import scan
 from labmon.cli.status import status
@@ -66,8 +66,8 @@ def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _config_first(args: list[str]) -> list[str]:
-    """The command line with `--config PATH` in front, wherever it stands before a `--`."""
+def _general_first(args: list[str]) -> list[str]:
+    """The command line with `--config PATH` and `--no-headers` in front, wherever before a `--`."""
     first: list[str] = []
     rest: list[str] = []
     left = iter(args)
@@ -76,7 +76,7 @@ def _config_first(args: list[str]) -> list[str]:
             rest += [one, *left]
         elif one == "--config":
             first += [one, *(value for value in [next(left, None)] if value is not None)]
-        elif one.startswith("--config="):
+        elif one.startswith("--config=") or one == "--no-headers":
             first.append(one)
         else:
             rest.append(one)
@@ -103,7 +103,7 @@ class Root(TyperGroup):
     def make_context(self, info_name: Any, args: list[str], *more: Any, **options: Any) -> Any:
         """Parse the command line, which prints --help and --version."""
         with _reader_may_leave():
-            return super().make_context(info_name, _config_first(args), *more, **options)
+            return super().make_context(info_name, _general_first(args), *more, **options)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command."""
@@ -175,12 +175,17 @@ def options(
         Path | None,
         typer.Option("--config", "-c", metavar="PATH", help="The configuration file.", show_default=False),
     ] = None,
+    no_headers: Annotated[
+        bool,
+        typer.Option("--no-headers", help="Tables, CSV and TSV without headings.", show_default=False),
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Find the machines of a campus, measure them over SSH, queue and store the results."""
     ctx.obj = config_file
+    set_headers(not no_headers)
     if unknown := unknown_zone():
         notice(f"there is no time zone {unknown!r} (TZ): times are in UTC. Name one such as Europe/Berlin")
 

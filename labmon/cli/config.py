@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from labmon.cli.options import FormatOption, flag
-from labmon.cli.output import Format, print_rows, say
+from labmon.cli.output import Format, print_change, print_rows, say
 from labmon.errors import Exit, PermissionNeeded, UsageError
 from labmon.table import Column
 from labmon.text import nearest
@@ -34,6 +34,7 @@ def init(
         ),
     ] = None,
     force: Annotated[bool, flag("--force", "Overwrite an existing file.")] = False,
+    form: FormatOption = Format.table,
 ) -> None:
     """Write a commented configuration file with every key at its default."""
     from labmon.config import load, reference
@@ -57,7 +58,7 @@ def init(
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
     except OSError as error:
         raise PermissionNeeded(f"{path}: cannot be written: {error.strerror}. Choose another PATH") from error
-    say(f"wrote {path}")
+    print_change(form, f"wrote {path}", {"path": str(path)})
 
 
 @app.command()

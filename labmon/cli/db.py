@@ -8,7 +8,7 @@ import typer
 from labmon.app.inventory.db import LATE, SCHEMA, TABLES, migrated
 from labmon.app.open import open_store
 from labmon.cli.options import FormatOption, Quiet, flag, load
-from labmon.cli.output import Format, print_rows, say
+from labmon.cli.output import Format, print_change, print_rows, say
 from labmon.errors import AlreadyRunning, UsageError
 from labmon.readable import plural, span
 
@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Migrate, inspect and maintain the 
 
 
 @app.command()
-def migrate(ctx: typer.Context, quiet: Quiet = False) -> None:
+def migrate(ctx: typer.Context, form: FormatOption = Format.table, quiet: Quiet = False) -> None:
     """Update the database's schema to this version of labmon. Safe to repeat."""
     from labmon.store import migrate
     from labmon.store.metrics import timescale
@@ -27,7 +27,9 @@ def migrate(ctx: typer.Context, quiet: Quiet = False) -> None:
         if config.database.timescale == "auto" and timescale.is_possible(connection):
             timescale.adopt(connection, config.retention)
             say("readings are in a hypertable of TimescaleDB (experimental)")
-    for line in [] if quiet else migrated(done):
+    lines = migrated(done)
+    print_change(form, "", *({"did": line} for line in lines))
+    for line in [] if quiet or form is not Format.table else lines:
         say(line)
 
 
@@ -68,7 +70,7 @@ Day = Annotated[
 
 
 @app.command()
-def maintain(ctx: typer.Context, quiet: Quiet = False) -> None:
+def maintain(ctx: typer.Context, form: FormatOption = Format.table, quiet: Quiet = False) -> None:
     """Roll up, pack and drop old data. For cron, where no `labmon consume` runs, which does it too."""
     from labmon.store import housekeeping
 
@@ -80,11 +82,12 @@ def maintain(ctx: typer.Context, quiet: Quiet = False) -> None:
             if not quiet:
                 say(str(error))
             return
-    if not quiet:
-        say(
-            f"{plural(done.summed_up, 'bucket')} summed up, {plural(len(done.packed), 'day')} packed, "
-            f"{plural(len(done.dropped), 'partition')} dropped"
-        )
+    said = (
+        f"{plural(done.summed_up, 'bucket')} summed up, {plural(len(done.packed), 'day')} packed, "
+        f"{plural(len(done.dropped), 'partition')} dropped"
+    )
+    row = {name: getattr(done, name) for name in ("summed_up", "packed", "dropped", "postponed")}
+    print_change(form, said, row, quiet=quiet)
     for name in done.postponed:
         say(f"{name} is in use: postponed to the next run")
 
@@ -93,7 +96,7 @@ ALL = 100_000
 
 
 @app.command()
-def pack(ctx: typer.Context, day: Day, quiet: Quiet = False) -> None:
+def pack(ctx: typer.Context, day: Day, form: FormatOption = Format.table, quiet: Quiet = False) -> None:
     """Pack the readings of a day, and undo `labmon db unpack` of it."""
     from labmon.messages import utcnow
     from labmon.store.metrics import pack
@@ -106,12 +109,12 @@ def pack(ctx: typer.Context, day: Day, quiet: Quiet = False) -> None:
         done = pack.pack(connection, parts[0])
     if done is None:
         raise UsageError(f"{day:%Y-%m-%d} is in use, or not summed up yet. Try: labmon db maintain")
-    if not quiet:
-        say(f"{plural(done, 'reading')} packed")
+    row = {"day": day.date(), "readings": done, "packed": True}
+    print_change(form, f"{plural(done, 'reading')} packed", row, quiet=quiet)
 
 
 @app.command()
-def unpack(ctx: typer.Context, day: Day, quiet: Quiet = False) -> None:
+def unpack(ctx: typer.Context, day: Day, form: FormatOption = Format.table, quiet: Quiet = False) -> None:
     """Turn a packed day into plain rows, until `labmon db pack` of that day."""
     from labmon.messages import utcnow
     from labmon.store.metrics import pack
@@ -120,5 +123,5 @@ def unpack(ctx: typer.Context, day: Day, quiet: Quiet = False) -> None:
         raise UsageError(f"{day:%Y-%m-%d} is in the future")
     with open_store(load(ctx)) as store, store.transaction() as connection:
         done = pack.unpack(connection, day.date())
-    if not quiet:
-        say(f"{plural(done, 'reading')} unpacked" if done else f"{day:%Y-%m-%d} is not packed")
+    said = f"{plural(done, 'reading')} unpacked" if done else f"{day:%Y-%m-%d} is not packed"
+    print_change(form, said, {"day": day.date(), "readings": done, "packed": False}, quiet=quiet)

@@ -3,20 +3,23 @@
 import csv
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, make_dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from labmon.colour import BOLD, coloured, painted
-from labmon.table import Cells, Column, facts, flat, json_text
+from labmon.table import Cells, Column, facts, flat, json_line, json_text, plain
 from labmon.text import foreign
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+TSV_ESCAPES = {ord(one): text for one, text in (("\\", r"\\"), ("\t", r"\t"), ("\n", r"\n"), ("\r", r"\r"))}
 
 
 class Format(StrEnum):
@@ -24,7 +27,19 @@ class Format(StrEnum):
 
     table = "table"
     json = "json"
+    ndjson = "ndjson"
     csv = "csv"
+    tsv = "tsv"
+
+
+_headers = True
+"""Whether tables, CSV and TSV begin with the names of their columns; see `set_headers`."""
+
+
+def set_headers(wanted: bool) -> None:
+    """Whether all that this process prints has headers."""
+    global _headers
+    _headers = wanted
 
 
 def notice(text: str) -> None:
@@ -49,17 +64,26 @@ def print_rows(
     """Print dataclass rows to stdout; `nothing` on stderr instead of a table without rows.
 
     A table omits columns that are empty in every row: the others need the room. JSON is a list of
-    whole objects, CSV a header line and these columns; both keep every column. Text cells of a CSV are
-    escaped like a table's, and made harmless to spreadsheets. The rows are read once, and not kept. `wide`:
-    a table has all its columns, and whole names, whatever the width; None: the command has no such option.
+    whole objects, NDJSON one a line, CSV and TSV a header line and these columns; all keep every
+    column. Text cells of a CSV are escaped like a table's, and made harmless to spreadsheets. The rows are
+    read once, and not kept. `wide`: a table has all its columns, and whole names, whatever the width; None:
+    the command has no such option.
     """
     match form:
         case Format.json:
             _print_json(rows)
+        case Format.ndjson:
+            _print_ndjson(rows)
         case Format.csv:
             writer = csv.writer(sys.stdout)
-            writer.writerow([column.field for column in columns])
+            if _headers:
+                writer.writerow([column.field for column in columns])
             writer.writerows([flat(getattr(row, column.field)) for column in columns] for row in rows)
+        case Format.tsv:
+            if _headers:
+                sys.stdout.write("\t".join(column.field for column in columns) + "\n")
+            for row in rows:
+                sys.stdout.write("\t".join(_tsv(getattr(row, column.field)) for column in columns) + "\n")
         case Format.table:
             cells = Cells(columns, rows)
             if nothing and not cells.rows:
@@ -71,7 +95,9 @@ def print_rows(
 def _print_table(cells: Cells, wide: bool | None) -> None:
     colour = coloured(sys.stdout)
     lines = cells.lines(None if wide else _width(), colour=colour, drop_domain=wide is False)
-    typer.echo(painted(next(lines), BOLD if colour else ""))
+    headings = next(lines)
+    if _headers:
+        typer.echo(painted(headings, BOLD if colour else ""))
     sys.stdout.writelines(f"{line}\n" for line in lines)
     left_out = [f"{cells.hidden} column{'s' * (cells.hidden > 1)} hidden"] if cells.hidden else []
     if cells.domain and sys.stdout.isatty():
@@ -91,6 +117,31 @@ def print_facts(pairs: Iterable[tuple[str, str]], left: int) -> None:
 def _width() -> int | None:
     """The terminal's; None where stdout is none."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def print_change(form: Format, said: str, *rows: Mapping[str, Any], quiet: bool = False) -> None:
+    """What a command has changed: a line on stderr, or for programs a row for each thing, all of the same
+    names. `quiet` leaves out the line."""
+    if form is Format.table:
+        if said and not quiet:
+            say(said)
+        return
+    names = list(rows[0]) if rows else []
+    row_of = make_dataclass("Row", names)
+    print_rows([Column(name, name) for name in names], [row_of(*row.values()) for row in rows], form)
+
+
+def _tsv(value: Any) -> str:
+    """A cell of a TSV file: backslash, tab and the ends of lines are escaped, as PostgreSQL's COPY does."""
+    value = " ".join(map(str, value)) if isinstance(value, list) else plain(value)
+    return "" if value is None else foreign(str(value).translate(TSV_ESCAPES))
+
+
+def _print_ndjson(rows: Iterable[Any]) -> None:
+    """An object a line."""
+    for row in rows:
+        members = (f'"{one.name}": {json_line(getattr(row, one.name))}' for one in fields(row))
+        sys.stdout.write(f"{{{', '.join(members)}}}\n")
 
 
 def _print_json(rows: Iterable[Any]) -> None:

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 from labmon.collect.counter_cache import CounterCache
 from labmon.collect.deadline import Deadline
+from labmon.collect.facts_cache import FactsCache
 from labmon.collect.failures import HostFailed
-from labmon.collect.once import TICK, whole
+from labmon.collect.once import TICK, whole, with_facts
 from labmon.collect.pool.descriptors import room_for
 from labmon.collect.pool.workers import MeasuringJob, Pool
 from labmon.collect.probe.parse import Report, parse
@@ -92,15 +93,18 @@ class IntervalCollector:
         state_dir: Path,
         connector: Connector | None = None,
         counters: CounterCache | None = None,
+        facts: FactsCache | None = None,
     ) -> None:
         """`every` in seconds. Each round is added to `counters`, which are not saved. A `connector` that was
-        loaded before is used, and closed at the end, instead of a new one."""
+        loaded before is used, and closed at the end, instead of a new one. `facts` says which machines are
+        asked what they are, too."""
         self._targets = list(targets)
         self._settings = settings
         self._every = every
         self._state_dir = state_dir
         self._loaded = connector
         self.counters = counters or CounterCache()
+        self.facts = facts or FactsCache()
         self._machines: dict[str, _Machine] = {}
         self._done: SimpleQueue[tuple[int, _Machine, Result]] = SimpleQueue()
         self._abandoned = False
@@ -244,10 +248,12 @@ class _Visit(MeasuringJob):
         return self._machine.session
 
     def measure(self, session: "Session", deadline: Deadline, logged_in: Callable[[], None]) -> Report:
-        counters, key = self._collector.counters, self.target.key
+        counters, facts, key = self._collector.counters, self._collector.facts, self.target.key
         kept = False
         try:
-            output = self._next_block(session, deadline, logged_in) if session.is_talking else None
+            asked = facts.due(self.target)  # for which the loop is started anew, with another script
+            talks = session.is_talking and not asked
+            output = self._next_block(session, deadline, logged_in) if talks else None
             before = counters.of(key)
             if output is None:
                 if not session.alive:
@@ -255,11 +261,15 @@ class _Visit(MeasuringJob):
                     session.open(deadline)
                 logged_in()
                 since = before.boot_id if before else None
-                output = whole(
-                    session.start(*request(session.server, since=since, loop=True), deadline, until=END)
-                )
+                probe = request(session.server, since=since, loop=True, facts=asked)
+                output = whole(session.start(*probe, deadline, until=END))
             report = parse(output, utcnow(), before)
             counters.keep(key, report)
+            facts.measured(self.target, report)
+            boot = report.sample.boot_id
+            if not asked and (asked := facts.due(self.target, boot)):
+                again = request(session.server, since=boot, loop=True, facts=asked)
+                report = with_facts(report, session.start(*again, deadline, until=END))
             kept = self._machine.keeps_session
             return report
         finally:

@@ -2,12 +2,15 @@
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 from labmon.collect.counter_cache import CounterCache
 from labmon.collect.deadline import Deadline
+from labmon.collect.facts_cache import FactsCache
 from labmon.collect.failures import HostFailed, one_line
 from labmon.collect.pool.descriptors import room_for
 from labmon.collect.pool.workers import MAX_THREADS, MeasuringJob, Pool
@@ -34,6 +37,7 @@ def collect(
     connector: Connector | None = None,
     stop: threading.Event | None = None,
     counters: CounterCache | None = None,
+    facts: FactsCache | None = None,
 ) -> Iterator[Result]:
     """Measure every target once; results come in the order in which they are ready, one per target.
 
@@ -41,13 +45,15 @@ def collect(
     PermissionNeeded then, and nothing later. The run ends within one deadline of the last start. Setting
     `stop`, or leaving the iterator, ends it at once; machines without a result by then have none. Rates are
     those since the last run where `counters` has it; this run is added to them, but they are not saved.
-    A `connector` that was loaded before is used, and closed at the end, instead of a new one.
+    A `connector` that was loaded before is used, and closed at the end, instead of a new one. `facts` says
+    which machines are asked what they are, too.
     """
     targets = list(targets)
     if not targets:
         return iter(())
     connector = connector or Connector.load(settings, state_dir)
-    return _results(targets, settings, connector, stop or threading.Event(), counters or CounterCache())
+    caches = (counters or CounterCache(), facts or FactsCache())
+    return _results(targets, settings, connector, stop or threading.Event(), *caches)
 
 
 def _results(
@@ -56,6 +62,7 @@ def _results(
     connector: Connector,
     stop: threading.Event,
     counters: CounterCache,
+    facts: FactsCache,
 ) -> Iterator[Result]:
     done: SimpleQueue[Result] = SimpleQueue()
     pool = Pool(
@@ -66,7 +73,7 @@ def _results(
     )
     try:
         for target in targets:
-            pool.put(_Once(target, connector, counters, done.put))
+            pool.put(_Once(target, connector, counters, facts, done.put))
         pool.start(len(targets))
         left = len(targets)
         while left and not stop.is_set():
@@ -89,11 +96,13 @@ class _Once(MeasuringJob):
         target: Target,
         connector: Connector,
         counters: CounterCache,
+        facts: FactsCache,
         done: Callable[[Result], None],
     ) -> None:
         super().__init__(target)
         self._connector = connector
         self._counters = counters
+        self._facts = facts
         self._done = done
 
     def begin(self) -> "Session":
@@ -105,15 +114,28 @@ class _Once(MeasuringJob):
             logged_in()
             before = self._counters.of(self.target.key)
             since = before.boot_id if before else None
-            output = session.run(*request(session.server, since=since), deadline, until=END)
+            asked = self._facts.due(self.target)
+            output = session.run(*request(session.server, since=since, facts=asked), deadline, until=END)
             report = parse(whole(output), utcnow(), before)
             self._counters.keep(self.target.key, report)
+            self._facts.measured(self.target, report)
+            boot = report.sample.boot_id
+            if not asked and (asked := self._facts.due(self.target, boot)):
+                again = request(session.server, since=boot, facts=asked)
+                return with_facts(report, session.run(*again, deadline, until=END))
             return report
         finally:
             session.close()
 
     def deliver(self, result: Result) -> None:
         self._done(result)
+
+
+def with_facts(report: Report, output: "CommandResult") -> Report:
+    """A report with the facts of another output, if these can be read."""
+    with suppress(HostFailed):
+        return replace(report, facts=parse(whole(output), utcnow(), report.sample).facts)
+    return report
 
 
 def whole(output: "CommandResult") -> bytes:

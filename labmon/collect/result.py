@@ -9,6 +9,7 @@ from typing import Self
 
 from labmon.collect.failures import Failure, one_line
 from labmon.errors import UsageError
+from labmon.facts import FileSystem, MachineFacts
 from labmon.fleet import Machine
 from labmon.messages import Metrics, Readings
 from labmon.text import is_address
@@ -83,6 +84,9 @@ class Result:
     seconds: float  #: from the start of the connection, or of the round where there was one already
     missing: tuple[str, ...] = ()  #: parts that could not be read, see `parse.Report`
     clock_skew: float | None = None  #: seconds by which the machine's clock is ahead of ours
+    mounts: tuple[FileSystem, ...] | None = None  #: local file systems; None where nobody looked
+    facts: MachineFacts | None = None  #: where it was asked for them
+    ssh_server: str = ""
 
     @property
     def message(self) -> Metrics | None:

@@ -9,13 +9,13 @@ import msgspec
 from msgspec import Meta
 
 from labmon.config.keys import Key
-from labmon.config.tables.fields import HighPriority, QueueName, RootPath
+from labmon.config.tables.fields import HighPriority, QueueName, RootPath, WholePath
 from labmon.config.units import decode
 from labmon.text import is_utf8, nearest, read_toml
 
 _PATTERNS = {
     meta.pattern: meta.title
-    for kind in (HighPriority, QueueName, RootPath)
+    for kind in (HighPriority, QueueName, RootPath, WholePath)
     for meta in get_args(kind)
     if isinstance(meta, Meta)
 }

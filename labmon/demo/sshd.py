@@ -23,7 +23,7 @@ import paramiko  # type: ignore[import-untyped]
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from labmon.collect.probe.script import COMMANDS, NEXT, SCRIPT
+from labmon.collect.probe.script import COMMANDS, FACTS, NEXT, SCRIPT, SETTINGS
 from labmon.collect.ssh.transport import BoundedPacketizer
 from labmon.errors import UsageError
 
@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 LOGIN_TIMEOUT = 20.0
 """Seconds in which a client must log in and send its command."""
+
+MAX_SCRIPT = len(FACTS + SCRIPT) + 8192
+"""Bytes."""
 
 PROBE_TIMEOUT = 30.0
 """Seconds for sending the probe, and again for running it."""
@@ -178,10 +181,9 @@ class DemoServer:
             return
         words = command.decode("ascii", "replace")
         asked = COMMANDS.fullmatch(words)
-        # A client that stays leaves its input open.
-        limit = len(SCRIPT) + (0 if asked and asked["loop"] else 1)
-        script = _read(channel, limit) if asked else b""
-        if not asked or script != SCRIPT:
+        script = _script(channel) if asked else b""
+        runs = FACTS + SCRIPT if asked and asked["facts"] else SCRIPT
+        if not asked or (SETTINGS.sub(b"", script, count=1) if asked["facts"] else script) != runs:
             channel.sendall_stderr(b"labmon demo: this server runs labmon's probe and nothing else\n")
             channel.send_exit_status(NOT_PERMITTED)
             return
@@ -189,9 +191,9 @@ class DemoServer:
             self._probes.add(probe)
             try:
                 if asked["loop"]:
-                    _converse(channel, probe)
+                    _converse(channel, probe, runs)
                 else:
-                    channel.sendall(probe.communicate(SCRIPT, PROBE_TIMEOUT)[0])
+                    channel.sendall(probe.communicate(runs, PROBE_TIMEOUT)[0])
             except subprocess.TimeoutExpired:
                 pass
             finally:
@@ -249,7 +251,7 @@ class _Client(paramiko.ServerInterface):  # type: ignore[misc]
         return True
 
 
-def _converse(channel: paramiko.Channel, probe: subprocess.Popen[bytes]) -> None:
+def _converse(channel: paramiko.Channel, probe: subprocess.Popen[bytes], script: bytes) -> None:
     """The probe that stays: a round for each NEXT, which is all that reaches it, until either side ends."""
     channel.settimeout(None)
     assert probe.stdin and probe.stdout
@@ -263,7 +265,7 @@ def _converse(channel: paramiko.Channel, probe: subprocess.Popen[bytes]) -> None
     sender = threading.Thread(target=forward, name="labmon-demo-probe", daemon=True)
     sender.start()
     with suppress(OSError):
-        probe.stdin.write(SCRIPT)
+        probe.stdin.write(script)
         probe.stdin.flush()
         while _read(channel, len(NEXT)) == NEXT:
             probe.stdin.write(NEXT)
@@ -271,6 +273,14 @@ def _converse(channel: paramiko.Channel, probe: subprocess.Popen[bytes]) -> None
         probe.stdin.close()
     probe.kill()
     sender.join()
+
+
+def _script(channel: paramiko.Channel) -> bytes:
+    """The client's script. It ends like the probe: a client that stays leaves its input open."""
+    data = bytearray()
+    while not data.endswith(SCRIPT) and len(data) < MAX_SCRIPT and (more := channel.recv(65536)):
+        data += more
+    return bytes(data)
 
 
 def _read(channel: paramiko.Channel, limit: int) -> bytes:

@@ -26,6 +26,7 @@ from labmon.messages import (
     Alert,
     AnyMessage,
     Discovery,
+    Facts,
     Metrics,
     ScanFinished,
     SystemStatus,
@@ -37,13 +38,14 @@ from labmon.messages import (
 from labmon.pg import Connection, NumericValueOutOfRange
 from labmon.store import events
 from labmon.store.inventory import systems
+from labmon.store.inventory.facts import record_facts
 from labmon.store.inventory.scans import record_scans
 from labmon.store.inventory.statuses import record_statuses
 from labmon.store.metrics.pack import known_already
 from labmon.store.metrics.record import record_metrics
 
 T = TypeVar("T")
-M = TypeVar("M", Metrics, Alert, SystemStatus)
+M = TypeVar("M", Metrics, Alert, SystemStatus | Facts)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -117,17 +119,19 @@ def _handler(queue: str, store: StoreBatch, recorded: bool) -> Handler:
 def _store_discoveries(
     connection: Connection[Any], bodies: Sequence[bytes], now: datetime, *, skew: timedelta
 ) -> dict[int, Rejection]:
-    """Machines found, finished scans, and statuses of machines."""
+    """Machines found, finished scans, statuses of machines, and what machines say of themselves."""
     found, rejected = _decoded(bodies, decode_discovery)
     _reject_future(found, rejected, now + skew)
-    statuses = {place: one for place, one in found.items() if isinstance(one, SystemStatus)}
-    _redirect(connection, statuses)
+    about = {place: one for place, one in found.items() if isinstance(one, SystemStatus | Facts)}
+    _redirect(connection, about)
     kept = _kept(found, rejected)
     systems.record_discoveries(connection, [one for one in kept if isinstance(one, Discovery)])
     record_scans(connection, [one for one in kept if isinstance(one, ScanFinished)])
-    if statuses:
-        _reject_unknown(statuses, rejected, systems.hold(connection, _systems(statuses)))
-        record_statuses(connection, _kept(statuses, rejected))
+    if about:
+        _reject_unknown(about, rejected, systems.hold(connection, _systems(about)))
+        told = _kept(about, rejected)
+        record_statuses(connection, [one for one in told if isinstance(one, SystemStatus)])
+        record_facts(connection, [one for one in told if isinstance(one, Facts)])
     return rejected
 
 
@@ -207,7 +211,7 @@ def _reject_future(found: Mapping[int, AnyMessage], rejected: dict[int, Rejectio
                 rejected[place] = Rejection(f"{name} {moment.isoformat()} is in the future: a wrong clock")
 
 
-def _systems(found: Mapping[int, Metrics | Alert | SystemStatus]) -> set[int]:
+def _systems(found: Mapping[int, Metrics | Alert | SystemStatus | Facts]) -> set[int]:
     return {one.system_id for one in found.values()}
 
 
@@ -220,7 +224,9 @@ def _redirect(connection: Connection[Any], found: dict[int, M]) -> None:
 
 
 def _reject_unknown(
-    found: Mapping[int, Metrics | Alert | SystemStatus], rejected: dict[int, Rejection], known: set[int]
+    found: Mapping[int, Metrics | Alert | SystemStatus | Facts],
+    rejected: dict[int, Rejection],
+    known: set[int],
 ) -> None:
     for place, one in found.items():
         if one.system_id not in known and not (isinstance(one, Alert) and one.system_id == OURSELVES):

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from labmon.config.tables import QueueConfig
-from labmon.messages import Alert, AnyMessage, Discovery, Metrics, ScanFinished, SystemStatus
+from labmon.messages import Alert, AnyMessage, Discovery, Facts, Metrics, ScanFinished, SystemStatus
 
 
 class Sink(Protocol):
@@ -49,7 +49,7 @@ class NullSink:
 def queue_of(message: AnyMessage, settings: QueueConfig) -> str:
     """The configured queue that a message belongs to."""
     match message:
-        case Discovery() | ScanFinished() | SystemStatus():
+        case Discovery() | ScanFinished() | SystemStatus() | Facts():
             return settings.discovery_queue
         case Metrics():
             return settings.metrics_queue

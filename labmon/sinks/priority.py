@@ -1,7 +1,7 @@
 """Whose messages are served first: `[queue] high_priority`."""
 
 from labmon.config.tables import QueueConfig
-from labmon.messages import Alert, AnyMessage, Discovery, Metrics, ScanFinished, SystemStatus
+from labmon.messages import Alert, AnyMessage, Discovery, Facts, Metrics, ScanFinished, SystemStatus
 
 
 class Priorities:
@@ -15,6 +15,6 @@ class Priorities:
         match message:
             case Discovery() | ScanFinished():
                 return f"dept:{message.dept_id}" in self._chosen
-            case Metrics() | Alert() | SystemStatus():
+            case Metrics() | Alert() | SystemStatus() | Facts():
                 names = {f"system:{message.system_id}", f"dept:{dept}", f"lab:{lab}"}
                 return not names.isdisjoint(self._chosen)

@@ -71,3 +71,16 @@ def test_a_configuration_named_after_the_command_is_asked(campus):
     (campus.folder / "other.toml").write_text(f'[database]\nurl = "{url}"\n')
     assert offered(campus, "labmon systems show --config other.toml", "pc1999") == ["pc1999"]
     assert offered(campus, "labmon --config other.toml systems show", "pc1999") == ["pc1999"]
+
+
+def test_a_name_of_very_many_systems_is_refused_with_some_of_them(campus):
+    with psycopg.connect(campus.environ["LABMON_DATABASE_URL"]) as connection:
+        connection.execute(
+            "UPDATE systems SET hostname = format('pc.n%s.example', system_id) WHERE system_id < 50"
+        )
+    said = campus.run("systems", "show", "pc", code=2).stderr
+    assert said.startswith("labmon: pc means 49 systems: 1 (pc.n1.example), 2 (pc.n2.example), ")
+    assert ", ... Name one" not in said and "..." in said and said.count("\n") == 1
+    for command in (("alerts", "silence", "--system"), ("systems", "retire"), ("metrics", "range")):
+        assert campus.run(*command, "pc", code=2).stderr == said, command
+    assert campus.run("systems", "list", "--status", "retired", "--format", "json").stdout.strip() == "[]"

@@ -120,7 +120,7 @@ def test_every_story_is_run_by_a_test():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("story", ["scan", "systems", "collect", "queue", "alerts", "status"])
+@pytest.mark.parametrize("story", ["scan", "systems", "collect", "facts", "queue", "alerts", "status"])
 def test_a_story_is_run_as_written_with_nothing_but_labmon(machine, story):  # findings C2
     machine.run("mkdir -p /etc/labmon && touch /etc/labmon/config.toml")
     machine.run(SSHD)

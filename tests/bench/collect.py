@@ -1,6 +1,6 @@
 """What collecting costs, beside `xargs -P 20 ssh` in the same run.
 
-    python -m tests.bench.collect [--only once|every|execs|sessions|holes|start] [--hosts N]
+    python -m tests.bench.collect [--only once|facts|every|execs|sessions|holes|start] [--hosts N]
 
 Needs root. One sshd in a network namespace that leads nowhere owns a thousand addresses and stands for as
 many machines; its account has a bare shell and home. Prints a table: each figure, its limit, its peer.
@@ -13,6 +13,7 @@ import argparse
 import os
 import shlex
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -158,11 +159,11 @@ def finish(process: subprocess.Popen[str]) -> tuple[float, float, str]:
 
 
 def once(
-    lab: Campus, *arguments: str, measured: int | None = None, expected: str = ""
+    lab: Campus, *arguments: str, measured: int | None = None, expected: str = "", **environ: str
 ) -> tuple[float, float]:
     """Seconds, and CPU seconds, of a run that has to measure everybody, or so many."""
     started = time.monotonic()
-    cpu, _, said = finish(lab.start("collect", "--all", *arguments))
+    cpu, _, said = finish(lab.start("collect", "--all", *arguments, **environ))
     seconds = time.monotonic() - started
     expected = expected or f"{lab.count if measured is None else measured} of {lab.count} measured, queued"
     assert expected in said, said
@@ -206,6 +207,22 @@ def bench_once(hosts: int) -> Iterator[Line]:
     yield Line(f"{each}: CPU per host, counters fresh", 1000 * cpu / hosts, "ms", 12, peers)
     yield Line("  that to its peer's", cpu / peer_cpu, "", 1 / 7)
     yield Line("  seconds to its peer's", seconds / peer, "", 1, f"{seconds:.1f} s")
+
+
+def bench_facts(hosts: int) -> Iterator[Line]:
+    """The same run with and without being asked what the machines are; the difference is of the medians."""
+    with campus(hosts) as lab:
+        once(lab)
+        asked, usual, off = [], [], []
+        for _ in range(3):
+            (lab.folder / "state" / "facts").unlink()
+            asked.append(once(lab)[1])
+            usual.append(once(lab)[1])
+            off.append(once(lab, LABMON_COLLECT_FACTS="false")[1])
+    ms = [1000 * statistics.median(costs) / hosts for costs in (asked, usual, off)]
+    yield Line(f"{hosts} hosts, once: CPU per host, facts asked", ms[0], "ms", None)
+    yield Line("  that less the usual", ms[0] - ms[1], "ms", 1, f"usual: {ms[1]:.2f} ms")
+    yield Line("  the usual less never asked", ms[1] - ms[2], "ms", None, f"never asked: {ms[2]:.2f} ms")
 
 
 class Every:
@@ -351,6 +368,7 @@ def bench_start(hosts: int) -> Iterator[Line]:
 
 BENCHES = {
     "once": (bench_once, 200),
+    "facts": (bench_facts, 200),
     "every": (bench_every, 300),
     "execs": (bench_execs, 300),
     "sessions": (bench_sessions, 1000),

@@ -152,7 +152,9 @@ def _amqp_seed() -> bytes:
     return b"".join(BasicProperties(headers=table, message_id="1", timestamp=1, priority=1).encode())
 
 
-PROBES = [path.read_bytes() for path in sorted((DATA / "probe").glob("*.txt"))]
+PROBES = [
+    path.read_bytes() for folder in ("probe", "facts") for path in sorted((DATA / folder).glob("*.txt"))
+]
 ECHO = Echo(7, b"token678").question(0, 1, 0)
 DNS = ptr.question("10.0.0.1", 7)
 DNS_ANSWER = (
@@ -173,6 +175,8 @@ PARSERS = [
             b'{"scan_id":1,"dept_id":1,"ip_address":"10.0.0.1","discovered_at":"2025-11-25T10:30:00Z"}',
             b'{"system_id":42,"alert_type":"cpu_high","severity":"warning","value":95.5,"threshold":90.0,'
             b'"timestamp":"2025-11-25T10:40:00Z"}',
+            b'{"system_id":42,"asked_at":"2025-11-25T10:35:00Z","facts":{"os":"Debian","disks":[{"name":"sda",'
+            b'"size_bytes":512}]},"filesystems":[{"mount":"/","total_bytes":9,"used_bytes":4,"used_percent":4}]}',
         ],
     ),
     Parser("amqp properties", _amqp, [_amqp_seed()]),

@@ -27,6 +27,7 @@ class IncidentRow:
     since: datetime
     resolved_at: datetime | None
     state: str
+    mount: str | None
 
     @classmethod
     def of(cls, one: "Incident") -> "IncidentRow":
@@ -42,6 +43,7 @@ class IncidentRow:
             one.fired_at or one.since,
             one.resolved_at,
             _state(one),
+            one.mount,
         )
 
 
@@ -65,6 +67,7 @@ LIST = [
     Column("severity", "Severity", colour=True),
     Column("alert_type", "Alert", gives=True),
     Column("subject", "About", gives=True, name=True, host=True),
+    Column("mount", "Mount", gives=True),
     Column("value", "Value", right=True),
     Column("threshold", "Limit", right=True),
     Column("since", "For", ago, right=True),
@@ -112,6 +115,7 @@ def facts(one: "Incident") -> list[tuple[str, str | None]]:
     return [
         ("alert", f"{one.alert_type}, {one.severity}"),
         ("about", about),
+        ("mount", one.mount),
         ("state", _state(one) + (f" ({one.reason})" if one.reason else "")),
         ("metric", one.metric),
         ("value", _amount(one, one.value)),

@@ -16,8 +16,10 @@ from labmon.app.collect.setup import CollectSetup
 from labmon.app.fleet import Selection
 from labmon.collect import once
 from labmon.collect.counter_cache import CounterCache
+from labmon.collect.facts_cache import FactsCache
 from labmon.collect.hostkeys.policy import report_changes
 from labmon.collect.lookup import Lookup
+from labmon.collect.probe.script import FactsRequest
 from labmon.collect.result import Result, Target, bug
 from labmon.collect.retry import Due, RetrySchedule
 from labmon.collect.ssh.connector import Connector
@@ -61,6 +63,8 @@ class CollectRun:
         self.retries = RetrySchedule(
             state_dir / "retry.json", settings, lambda target: self.connector.fingerprint(target)
         )
+        asks = FactsRequest(settings.image_file, settings.sudo_serial) if settings.facts else None
+        self.facts = FactsCache(state_dir / "facts", asks)
         self._lookup = Lookup(settings)
         self.machines: list[Machine] = []
         self.resting = 0  #: left out because of a maintenance
@@ -113,7 +117,9 @@ class CollectRun:
                 self.other_accounts[account] += 1
         dept, lab = self._place.get(result.target.system_id, (None, None))
         try:
-            for message in (result.message, self.retries.record(result, utcnow())):
+            now = utcnow()
+            status, facts = self.retries.record(result, now), self.facts.message(result, now)
+            for message in (result.message, status, facts):
                 if message:
                     sink.send(message, dept=dept, lab=lab, database=self.inventory)
         except LabmonError:
@@ -163,6 +169,7 @@ def collect_once(
                 connector=run.connector,
                 stop=stop,
                 counters=counters,
+                facts=run.facts,
             )
             results = []
             try:
@@ -173,6 +180,7 @@ def collect_once(
             finally:
                 counters.save()
                 run.retries.save()
+                run.facts.save()
     if not (sink.spooled or stop.is_set()):
         setup.heartbeat.request()
     yield Finished(due, results, sink.rejected, sink.spooled, key_changes, run.other_accounts)

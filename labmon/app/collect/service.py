@@ -239,6 +239,7 @@ class _Service:
                         state_dir=state_dir,
                         connector=self._run.connector,
                         counters=self._counters,
+                        facts=self._run.facts,
                     ) as collector,
                 ):
                     self._events.append(ServiceStarted(due, nothing))
@@ -249,6 +250,7 @@ class _Service:
             finally:
                 self._counters.save()
                 self._run.retries.save()
+                self._run.facts.save()
                 if not self._stop.is_set():  # see `IntervalCollector.abandon`
                     self._run.close()
 
@@ -280,6 +282,7 @@ class _Service:
         sink.report_changes(self._setup.state_dir, self._run.inventory)
         self._counters.save()
         self._run.retries.save()
+        self._run.facts.save()
         if time.monotonic() - self._read_at >= REFRESH:
             self._read_at = time.monotonic()
             self._read_inventory()

@@ -54,11 +54,6 @@ class PostgresBroker(Broker):
                 )
                 return made or added.rowcount > 0
 
-    def server_version(self) -> str:
-        with self._connection() as session:
-            number = session.info.server_version
-        return f"PostgreSQL {number // 10000}.{number % 10000}"
-
     def refusal(self, queue: str) -> BrokerError | None:
         try:
             with self._connection() as session:
@@ -67,6 +62,11 @@ class PostgresBroker(Broker):
         except BrokerError as error:
             return error
         return BrokerUnavailable(f"{self._server.name}: read-only. {pg.WRITABLE}")
+
+    def server_version(self) -> str:
+        with self._connection() as session:
+            number = session.info.server_version
+        return f"PostgreSQL {number // 10000}.{number % 10000}"
 
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         if not messages:

@@ -72,14 +72,6 @@ class RedisBroker(Broker):
         with self._connection("") as connection:
             return [f"{self._server.name}: {line}" for _, line in durability_warnings(connection)]
 
-    def server_version(self) -> str:
-        with suppress(BrokerForbidden), self._connection("") as connection:
-            said = connection.call("INFO", "server")
-            text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-            found = re.search(r"redis_version:(\S+)", text)
-            return f"Redis {found[1]}" if found else ""
-        return ""
-
     def refusal(self, queue: str) -> BrokerError | None:
         """Asks for the group that is there already. The server refuses that like any other change while it is
         a replica, has too few replicas, has no memory, or cannot save."""
@@ -91,6 +83,14 @@ class RedisBroker(Broker):
         except BrokerError as error:
             return error
         return None
+
+    def server_version(self) -> str:
+        with suppress(BrokerForbidden), self._connection("") as connection:
+            said = connection.call("INFO", "server")
+            text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+            found = re.search(r"redis_version:(\S+)", text)
+            return f"Redis {found[1]}" if found else ""
+        return ""
 
     def publish(self, queue: str, messages: Sequence[Message]) -> None:
         with self._connection(queue) as connection:

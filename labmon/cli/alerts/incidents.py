@@ -32,7 +32,7 @@ from labmon.cli.options import (
     lasting,
     option,
 )
-from labmon.cli.output import Format, print_facts, print_rows, say
+from labmon.cli.output import Format, print_change, print_facts, print_rows
 from labmon.cli.times import duration
 from labmon.errors import UsageError
 from labmon.readable import shown
@@ -151,6 +151,7 @@ def ack(
     ctx: typer.Context,
     alerts: Annotated[list[int], typer.Argument(metavar="ID", help="The alerts' IDs.")],
     comment: Comment = None,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Acknowledge alerts: no more notifications about them.
@@ -169,14 +170,15 @@ def ack(
             )
         for one in done:
             record(connection, "alerts.ack", f"alert {one}", {"note": comment})
-    if not quiet:
-        say(f"acknowledged: {', '.join(map(str, done))}")
+    rows = [{"alert_id": one, "state": "acknowledged", "comment": comment} for one in done]
+    print_change(form, f"acknowledged: {', '.join(map(str, done))}", *rows, quiet=quiet)
 
 
 @app.command()
 def unack(
     ctx: typer.Context,
     alerts: Annotated[list[int], typer.Argument(metavar="ID", help="The alerts' IDs.")],
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Take acknowledgements back: notifications are repeated again."""
@@ -192,8 +194,8 @@ def unack(
             )
         for one in done:
             record(connection, "alerts.unack", f"alert {one}")
-    if not quiet:
-        say(f"no longer acknowledged: {', '.join(map(str, done))}")
+    rows = [{"alert_id": one, "state": "firing"} for one in done]
+    print_change(form, f"no longer acknowledged: {', '.join(map(str, done))}", *rows, quiet=quiet)
 
 
 @app.command()
@@ -205,6 +207,7 @@ def silence(
     system: System = None,
     length: Annotated[str, lasting("--for", "How long: 30m, 2h, 7d.", show_default=True)] = "2h",
     comment: Comment = None,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Suppress notifications for a time: of a rule, of a system, lab or department, or of a rule there.
@@ -233,5 +236,7 @@ def silence(
         )
         detail = {"rule": rule, "until": (now + ends).isoformat(), "maintenance_id": number, "note": comment}
         record(connection, "alerts.silence", str(about), detail)
-    if not quiet:
-        say(f"silence {number} of {rule or 'every alert'}, {about}: until {shown(now + ends)}")
+    row = {"maintenance_id": number, "mode": "silence", "scope": str(about), "rule": rule}
+    row |= {"active": True, "until": now + ends, "comment": comment}
+    said = f"silence {number} of {rule or 'every alert'}, {about}: until {shown(now + ends)}"
+    print_change(form, said, row, quiet=quiet)

@@ -23,7 +23,7 @@ from labmon.cli.options import (
     lasting,
     option,
 )
-from labmon.cli.output import Format, print_rows, say
+from labmon.cli.output import Format, print_change, print_rows, say
 from labmon.cli.times import duration, moment, period
 from labmon.errors import UsageError
 from labmon.readable import shown
@@ -67,6 +67,7 @@ def add(
         ),
     ] = Mode.mute,
     comment: Comment = None,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Suspend measuring or notifications for a time, or for certain hours of every week.
@@ -102,7 +103,9 @@ def add(
             comment=comment,
         )
         record(connection, "maintenance.add", str(about), planned(made))
-    if not quiet:
+    if form is not Format.table:
+        print_rows(COLUMNS, [MaintenanceRow.of(made)], form)
+    elif not quiet:
         following = f", next {when(made.begins)}" if made.begins and not made.active else ""
         until = f", until {when(made.until)}" if made.until and made.active else ""
         state = "on now" if made.active else "not yet on"
@@ -133,6 +136,7 @@ def remove(
     ctx: typer.Context,
     number: Annotated[int, typer.Argument(metavar="ID", help="The ID of the maintenance or silence.")],
     yes: Yes = False,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """End a maintenance or a silence for good. Alerts still firing are notified then."""
@@ -143,5 +147,5 @@ def remove(
         confirm(f"Remove {described(found)}?", yes=yes)
         maintenance.remove(connection, number)
         record(connection, "maintenance.remove", described(found))
-    if not quiet:
-        say(f"maintenance {number} is over")
+    row = {"maintenance_id": number, "mode": found.mode, "scope": str(found.scope), "active": False}
+    print_change(form, f"maintenance {number} is over", row, quiet=quiet)

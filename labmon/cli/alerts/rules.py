@@ -11,7 +11,7 @@ from labmon.app.scope import scope
 from labmon.cli import complete
 from labmon.cli.confirm import confirm
 from labmon.cli.options import Dept, FormatOption, Lab, Quiet, System, Yes, connected, flag, lasting, option
-from labmon.cli.output import Format, print_rows, say
+from labmon.cli.output import Format, print_change, print_rows
 from labmon.errors import UsageError
 from labmon.readable import plural
 from labmon.text import NotText, decode, read_text
@@ -105,6 +105,7 @@ def add(
     ] = None,
     enabled: Enabled = None,
     note: Note = None,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Add a rule.
@@ -122,8 +123,8 @@ def add(
     with connected(ctx) as connection:
         number, rule = rules.add(connection, rule, scope(connection, dept, lab, system))
         record(connection, "rules.add", f"rule {number} {name}", {"scope": str(rule.scope)} | values)
-    if not quiet:
-        say(f"rule {number}: {name}, {rules.condition(rule)}, {rule.scope}")
+    row = {"rule_id": number, "name": name, "condition": rules.condition(rule), "scope": str(rule.scope)}
+    print_change(form, f"rule {number}: {name}, {row['condition']}, {rule.scope}", row, quiet=quiet)
 
 
 @app.command("set")
@@ -143,25 +144,37 @@ def set_(
     severity: Severity = None,
     enabled: Enabled = None,
     note: Note = None,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Change rules. Options that are not given stay as they are.
 
     labmon alerts rules set cpu_high --above 90 --clear 70 --for 30m
     """
+    from labmon.alerts import rules as stored
+
     values = _given(ctx)
     if not values:
         raise UsageError("say what to change: --above, --for, --severity, --disable, ...")
+    rows = []
     with connected(ctx) as connection:
         for one in dict.fromkeys(which):
             rules.change(connection, one, values)
+            number, rule = stored.find(connection, one)
             record(connection, "rules.set", f"rule {one}", values)
-    if not quiet:
-        say(f"changed: {', '.join(dict.fromkeys(which))}")
+            row = {"rule_id": number, "name": rule.name, "condition": rules.condition(rule)}
+            rows.append(row | {"scope": str(rule.scope)})
+    print_change(form, f"changed: {', '.join(dict.fromkeys(which))}", *rows, quiet=quiet)
 
 
 @app.command()
-def remove(ctx: typer.Context, which: Which, yes: Yes = False, quiet: Quiet = False) -> None:
+def remove(
+    ctx: typer.Context,
+    which: Which,
+    yes: Yes = False,
+    form: FormatOption = Format.table,
+    quiet: Quiet = False,
+) -> None:
     """Remove a rule. Its alerts end, and stay in the history.
 
     To keep the rule for later, disable it:
@@ -182,8 +195,8 @@ def remove(ctx: typer.Context, which: Which, yes: Yes = False, quiet: Quiet = Fa
         confirm(f"Remove rule {number}, {rule.name}, {rule.scope}?{ends}", yes=yes)
         stored.remove(connection, number)
         record(connection, "rules.remove", f"rule {number} {rule.name}", {"scope": str(rule.scope)})
-    if not quiet:
-        say(f"removed: {rule.name}, {rule.scope}")
+    row = {"rule_id": number, "name": rule.name, "scope": str(rule.scope)}
+    print_change(form, f"removed: {rule.name}, {rule.scope}", row, quiet=quiet)
 
 
 @app.command("export")
@@ -202,6 +215,7 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="PATH", help="Rules as TOML; - for standard input.")],
     replace: Annotated[bool, flag("--replace", "Remove the rules that are not in the file.")] = False,
     yes: Yes = False,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Read rules from a file, all or none. A rule of the same name and scope is overwritten."""
@@ -217,9 +231,11 @@ def import_(
         for one in gone:
             stored.remove(connection, one)
         record(connection, "rules.import", str(file), {"rules": len(kept), "removed": len(gone)})
-    if not quiet:
-        removed = f", {len(gone)} removed" if gone else ""
-        say(f"{plural(len(kept), 'rule')} read from {file}{removed}")
+    removed = f", {len(gone)} removed" if gone else ""
+    said = f"{plural(len(kept), 'rule')} read from {file}{removed}"
+    rows = [{"rule_id": one, "did": "read"} for one in sorted(kept)]
+    rows += [{"rule_id": one, "did": "removed"} for one in sorted(gone)]
+    print_change(form, said, *rows, quiet=quiet)
 
 
 def _read(file: Path) -> str:

@@ -9,7 +9,7 @@ from labmon.app.audit import WHERE
 from labmon.app.scope import current_user
 from labmon.cli.confirm import confirm
 from labmon.cli.options import FormatOption, Yes, choices, connected, option
-from labmon.cli.output import Format, print_rows, say
+from labmon.cli.output import Format, print_change, print_rows
 from labmon.errors import UsageError
 from labmon.files import open_regular
 from labmon.readable import ago
@@ -52,6 +52,7 @@ def add(
     name: Name,
     role: Annotated[str, option("--role", choices(ROLES), "What they may do.", show_default=True)] = "viewer",
     password_file: PasswordFile = None,
+    form: FormatOption = Format.table,
 ) -> None:
     """Add a user. Viewers read, operators also acknowledge and replay, admins also change rules and users."""
     from labmon.dashboard import accounts
@@ -60,7 +61,7 @@ def add(
     password = _password(password_file, name)
     with connected(ctx) as connection:
         accounts.add_user(connection, _actor(), name, chosen, password)
-    say(f"user {name} may log in as {chosen}")
+    print_change(form, f"user {name} may log in as {chosen}", {"name": name, "role": chosen})
 
 
 @app.command("set")
@@ -72,6 +73,7 @@ def set_user(
         bool, typer.Option("--password", help="Ask for a new password. Ends all their sessions.")
     ] = False,
     password_file: PasswordFile = None,
+    form: FormatOption = Format.table,
 ) -> None:
     """Change a user's role or password."""
     from labmon.dashboard import accounts
@@ -81,11 +83,13 @@ def set_user(
     new = _password(password_file, name) if password or password_file is not None else None
     with connected(ctx) as connection:
         accounts.change_user(connection, _actor(), name, role=chosen, password=new)
-    say(f"user {name} changed")
+    print_change(
+        form, f"user {name} changed", {"name": name, "role": chosen, "password_changed": new is not None}
+    )
 
 
 @app.command()
-def remove(ctx: typer.Context, name: Name, yes: Yes = False) -> None:
+def remove(ctx: typer.Context, name: Name, yes: Yes = False, form: FormatOption = Format.table) -> None:
     """Remove a user, with all their sessions and tokens."""
     from labmon.dashboard import accounts
 
@@ -93,7 +97,7 @@ def remove(ctx: typer.Context, name: Name, yes: Yes = False) -> None:
     confirm(f"Remove user {name}?", yes=yes)
     with connected(ctx) as connection:
         accounts.remove_user(connection, _actor(), name)
-    say(f"user {name} removed")
+    print_change(form, f"user {name} removed", {"name": name})
 
 
 def _actor() -> "Actor":

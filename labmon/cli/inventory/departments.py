@@ -1,5 +1,6 @@
 """`labmon departments`: departments and their subnets."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -8,7 +9,7 @@ from labmon.app.audit import record
 from labmon.app.inventory.departments import COLUMNS, checked_name, host_in, network
 from labmon.cli.listing import View, listing
 from labmon.cli.options import LARGEST, FormatOption, NewAs, choices, connected, flag, option
-from labmon.cli.output import Format, say
+from labmon.cli.output import Format, print_change, say
 from labmon.errors import UsageError
 from labmon.text import foreign
 
@@ -41,6 +42,7 @@ def set_(
         option("--new-as", choices(NewAs), "What scans find is measured at once, or waits in quarantine."),
     ] = None,
     no_subnets: Annotated[bool, flag("--no-subnets", "Remove all subnets.")] = False,
+    form: FormatOption = Format.table,
 ) -> None:
     """Make a department, or change it. `labmon scan --dept N` without addresses scans its subnets.
 
@@ -63,4 +65,6 @@ def set_(
         (now,) = departments.departments(connection, dept=dept)
     called = f", {foreign(now.name)}" if now.name else ""
     waits = "; what scans find waits in quarantine" if now.new_as == "quarantine" else ""
-    say(f"department {dept}{called}: {', '.join(now.subnets) or 'no subnets'}{waits}")
+    print_change(
+        form, f"department {dept}{called}: {', '.join(now.subnets) or 'no subnets'}{waits}", asdict(now)
+    )

@@ -1,5 +1,6 @@
 """`labmon labs`: the rooms of a department, and the systems in them."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from labmon.app.scope import dept_id
 from labmon.cli.confirm import confirm
 from labmon.cli.listing import View, listing
 from labmon.cli.options import Dept, FormatOption, LabName, Yes, connected, option
-from labmon.cli.output import Format, say
+from labmon.cli.output import Format, print_change, say
 from labmon.readable import plural
 from labmon.text import foreign
 
@@ -49,6 +50,7 @@ def set_(
     remove: Annotated[
         list[str] | None, option("--remove", "SYSTEMS", "Systems to take out, written the same way.")
     ] = None,
+    form: FormatOption = Format.table,
 ) -> None:
     """Make a lab, or change its name and which systems are in it. Safe to repeat.
 
@@ -75,7 +77,8 @@ def set_(
     ]
     did = ", ".join(filter(None, changes))
     what = plural(now.systems, "system")
-    say(f"lab {now.lab_id}, {foreign(now.name)}: {what}{f' ({did})' if did else ''}")
+    said = f"lab {now.lab_id}, {foreign(now.name)}: {what}{f' ({did})' if did else ''}"
+    print_change(form, said, asdict(now) | {"added": done.added, "removed": done.removed})
 
 
 @app.command()
@@ -84,6 +87,7 @@ def remove(
     lab: LabName,
     dept: Dept = None,
     yes: Yes = False,
+    form: FormatOption = Format.table,
 ) -> None:
     """Remove a lab, with its alert rules, maintenance and silences. Its systems stay, without a lab."""
     from labmon.store.inventory import labs as inventory
@@ -94,4 +98,5 @@ def remove(
         confirm(f"Remove lab {found.lab_id}, {found.name}?", yes=yes, consequences=goes)
         left = inventory.remove(connection, found.lab_id)
         record(connection, "labs.remove", f"lab {found.lab_id} {found.name}", {"systems": left})
-    say(f"lab {found.lab_id} removed; {plural(left, 'system')} without a lab now")
+    said = f"lab {found.lab_id} removed; {plural(left, 'system')} without a lab now"
+    print_change(form, said, {"lab_id": found.lab_id, "name": found.name, "systems": left})

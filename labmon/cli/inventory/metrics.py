@@ -78,8 +78,8 @@ def latest(
 
     usage = None if free is None else "free" if free else "busy"
     with connected(ctx) as connection:
-        of, lab_number = dept_id(connection, dept), lab_id(connection, lab)
-        rows = latest.latest(connection, utcnow(), dept=of, lab=lab_number, usage=usage)
+        dept_number, lab_number = dept_id(connection, dept), lab_id(connection, lab)
+        rows = latest.latest(connection, utcnow(), dept=dept_number, lab=lab_number, usage=usage)
     nothing = "no such systems" if view.narrows else f"no {usage} systems" if usage else NO_SYSTEMS
     view.print(LATEST, rows, form, nothing, failed=lambda one: is_stale(one, utcnow()))
     if form is Format.table and rows and all(row.collected_at is None for row in rows):

@@ -29,6 +29,7 @@ from labmon.app.names import resolve_system, resolve_systems
 from labmon.app.scope import dept_id, lab_id
 from labmon.cli import complete
 from labmon.cli.inventory import life, trust
+from labmon.cli.inventory.facts import Where, facts
 from labmon.cli.listing import View, listing
 from labmon.cli.options import (
     Dept,
@@ -50,6 +51,7 @@ from labmon.text import nearest
 
 app = typer.Typer(no_args_is_help=True, help="List, show and change the systems in the inventory.")
 app.command()(trust.trust)
+app.command()(facts)
 for command in (life.retire, life.ignore, life.restore, life.accept, life.merge, life.split, life.undo):
     app.command()(command)
 app.command()(life.remove)
@@ -81,6 +83,7 @@ def list_(
         bool | None,
         flag("--gone/--present", "Only systems that the last scan of their address did not find, or did."),
     ] = None,
+    where: Where = None,
     everything: Annotated[
         bool, flag("--all", "Also systems that are retired, ignored or in quarantine.")
     ] = False,
@@ -93,22 +96,24 @@ def list_(
     Measured is the time of the last successful measurement, Seen the last time that a scan or a measurement
     found the machine. Retired, ignored and quarantined systems are hidden without --status or --all.
     """
-    from labmon.store.inventory import systems
+    from labmon.app.inventory.facts import conditions
+    from labmon.store.inventory import facts, systems
 
+    wanted = conditions(where or ())
     statuses = [status_called(text) for text in status or ()] or None
     with connected(ctx) as connection:
         rows = systems.stream(
             *(connection,),
             dept=dept_id(connection, dept),
             lab=lab_id(connection, lab),
+            ids=facts.matching(connection, wanted) if wanted else None,
             gone=gone,
             statuses=statuses,
             everything=everything,
         )
-        filtered = gone is not None or statuses or lab or dept
+        filtered = gone is not None or statuses or lab or dept or wanted or view.narrows
         hint = "no systems yet. Find some with: labmon scan 10.30.5.0/24 --dept 1"
-        nothing = "no such systems" if filtered or view.narrows else hint
-        view.print(COLUMNS, rows, form, nothing, failed=is_failing)
+        view.print(COLUMNS, rows, form, "no such systems" if filtered else hint, failed=is_failing)
 
 
 @app.command("set")
@@ -232,14 +237,19 @@ def show(
     form: FormatOption = Format.table,
 ) -> None:
     """Show everything known about one system, and its history."""
-    from labmon.store.inventory import history, systems
+    from labmon.app.inventory.facts import MOUNTS, SHOWN_IN_SHORT, SystemReport, facts_of_one
+    from labmon.store.inventory import facts, history, systems
 
     with connected(ctx) as connection:
         number = resolve_system(connection, system)
         (one,) = systems.systems(connection, ids=[number])
+        told = facts.facts(connection, ids=[number])
+        mounts = facts.mounts(connection, number)
         happened = history.changes(connection, system_id=number, limit=20)
     if form is not Format.table:
-        print_rows([Column(name, name) for name in asdict(one)], [one], form)
+        columns = [Column(name, name) for name in asdict(one)]
+        whole = SystemReport.of(one, told, mounts)
+        print_rows(columns, [whole], form)
         return
     known = {column.field: column for column in COLUMNS + SIZES}
     pairs = []
@@ -249,7 +259,14 @@ def show(
             text = shown(value) if isinstance(value, datetime) else column.show(value)
             means = f" ({MEANING[text]})" if name == "status" else ""
             pairs.append((name.replace("_", " "), f"{text}{means}"))
+    taken = {name for name, _ in pairs}
+    for known_fact in facts_of_one(told[0]) if told else ():
+        if known_fact[0] in SHOWN_IN_SHORT and known_fact[0] not in taken:
+            pairs.append(known_fact)
     print_facts(pairs, 17)
+    if mounts:
+        typer.echo()
+        print_rows(MOUNTS, mounts, form)
     if happened:
         typer.echo()
         columns = [

@@ -11,7 +11,7 @@ from labmon.app.open import named_queue, open_broker
 from labmon.app.queues.dead_letters import COLUMNS, DeadLetterRow
 from labmon.cli.confirm import confirm
 from labmon.cli.options import FormatOption, QueueHost, Quiet, Yes, flag, load, option
-from labmon.cli.output import Format, print_rows, say, stdout
+from labmon.cli.output import Format, print_change, print_rows, say, stdout
 from labmon.errors import UsageError
 from labmon.readable import plural
 from labmon.text import foreign
@@ -69,6 +69,7 @@ def show(
     queue: QueueName,
     message: Annotated[str, typer.Argument(metavar="ID", help="The message's ID, or the start of it.")],
     queue_host: QueueHost = None,
+    form: FormatOption = Format.table,
 ) -> None:
     """Show one dead letter: reason, error, attempts, times and body. The oldest, if several IDs start so."""
     with _opened(ctx, queue, queue_host) as (broker, queue):
@@ -79,6 +80,9 @@ def show(
             f"See: labmon dead-letters list {queue}"
         )
     row = DeadLetterRow.of(letters[0])
+    if form is not Format.table:
+        print_rows(COLUMNS, [row], form)
+        return
     fields = {
         "message": row.id,
         "reason": row.reason,
@@ -105,19 +109,22 @@ def replay(
     reason: Reason = None,
     dry_run: Annotated[bool, flag("--dry-run", "Only print how many it would be.")] = False,
     queue_host: QueueHost = None,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Put dead letters back into their queue. Attempts are counted from the start."""
     with _opened(ctx, queue, queue_host) as (broker, queue):
         if dry_run:
-            say(f"{broker.count_dead(queue, limit=limit, reason=reason)} would go back to {queue}")
+            count = broker.count_dead(queue, limit=limit, reason=reason)
+            row = {"queue": queue, "count": count, "done": False}
+            print_change(form, f"{count} would go back to {queue}", row)
             return
         count = broker.requeue_dead(queue, limit=limit, reason=reason)
         left = broker.depth(queue).dead
     record_apart(load(ctx), "dead_letters.replay", queue, {"count": count, "reason": reason}, say)
-    if not quiet:
-        now = f"; {left} still or again in the dead letters" if left and not (limit or reason) else ""
-        say(f"{count} back in {queue}{now}")
+    now = f"; {left} still or again in the dead letters" if left and not (limit or reason) else ""
+    row = {"queue": queue, "count": count, "done": True}
+    print_change(form, f"{count} back in {queue}{now}", row, quiet=quiet)
 
 
 @app.command()
@@ -127,6 +134,7 @@ def purge(
     reason: Reason = None,
     yes: Yes = False,
     queue_host: QueueHost = None,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Delete dead letters for good."""
@@ -138,6 +146,6 @@ def purge(
             confirm("Delete them?", yes=False, consequences=[goes])
         count = broker.purge_dead(queue, reason=reason)
     record_apart(load(ctx), "dead_letters.discard", queue, {"count": count, "reason": reason}, say)
-    if not quiet:
-        which = f" with such a reason in {queue}" if reason else f" in {queue}"
-        say(f"{plural(count, 'dead letter')} deleted from {queue}" if count else f"no dead letters{which}")
+    which = f" with such a reason in {queue}" if reason else f" in {queue}"
+    said = f"{plural(count, 'dead letter')} deleted from {queue}" if count else f"no dead letters{which}"
+    print_change(form, said, {"queue": queue, "count": count, "done": True}, quiet=quiet)

@@ -10,7 +10,7 @@ import typer
 from labmon.app.open import open_broker
 from labmon.app.queues.depth import COLUMNS, evaluated, exposition, queue_rows
 from labmon.cli.options import FormatOption, QueueHost, Quiet, flag, load, option
-from labmon.cli.output import Format, print_rows, say
+from labmon.cli.output import Format, print_change, print_rows, say
 from labmon.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def setup_queues(
     ctx: typer.Context,
     dry_run: Annotated[bool, flag("--dry-run", "Only print what would be made.")] = False,
     queue_host: QueueHost = None,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Make the queues and their dead-letter queues on the broker. Safe to repeat."""
@@ -31,7 +32,8 @@ def setup_queues(
         # Advice on what is not there yet would be about nothing.
         lines += [] if dry_run else broker.advice()
         refusal = None if dry_run else broker.first_refusal(config.queue.names)
-    for line in [] if quiet else lines:
+    print_change(form, "", *({"did": line} for line in lines))
+    for line in [] if quiet or form is not Format.table else lines:
         say(line)
     if refusal:
         raise refusal

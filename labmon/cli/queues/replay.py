@@ -10,8 +10,8 @@ import typer
 from labmon.app.names import past_system
 from labmon.app.open import ingest_settings, named_queue, open_store
 from labmon.cli import complete
-from labmon.cli.options import From, Quiet, System, To, flag, interactive, load, option
-from labmon.cli.output import say, stderr
+from labmon.cli.options import FormatOption, From, Quiet, System, To, flag, interactive, load, option
+from labmon.cli.output import Format, print_change, say, stderr
 from labmon.cli.times import period
 from labmon.errors import UsageError
 from labmon.readable import plural
@@ -31,6 +31,7 @@ def replay(
         bool, flag("--dry-run", "Only print what would be stored: a trial run, rolled back.")
     ] = False,
     notify: Annotated[bool, flag("--notify", "Also send notifications about alerts that result.")] = False,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Store messages again that were received in a period of time.
@@ -71,10 +72,10 @@ def replay(
             )
     for reason, times in done.reasons.most_common():
         say(f"{times} not stored: {reason}")
-    if not quiet:
-        would = "would be " if dry_run else ""
-        messages = f"{done.messages} of {plural(total, 'message')} {would}replayed"
-        say(f"{queue}: {messages}, {done.rejected} not stored")
+    would = "would be " if dry_run else ""
+    messages = f"{done.messages} of {plural(total, 'message')} {would}replayed"
+    row = {"queue": queue, "messages": done.messages, "rejected": done.rejected, "done": not dry_run}
+    print_change(form, f"{queue}: {messages}, {done.rejected} not stored", row, quiet=quiet)
     if signals:
         raise typer.Exit(exit_code(signals))
 

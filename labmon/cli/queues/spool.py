@@ -22,7 +22,7 @@ from labmon.cli.options import (
     numeric,
     option,
 )
-from labmon.cli.output import Format, print_facts, print_rows, say, stderr
+from labmon.cli.output import Format, print_change, print_facts, print_rows, say, stderr
 from labmon.errors import BrokerRefused, LabmonError, UsageError
 from labmon.readable import plural
 
@@ -79,6 +79,7 @@ def drop(
     other_database: OtherDatabase = False,
     everything: Annotated[bool, flag("--all", "All messages.")] = False,
     yes: Yes = False,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Delete messages from the spool for good: those for one queue, of other databases, or all."""
@@ -92,8 +93,7 @@ def drop(
         lost = [f"{plural(count, 'message')} that arrived nowhere else would be lost"]
         confirm("Delete them for good?", yes=yes, consequences=lost)
     dropped = selected.drop()
-    if not quiet:
-        say(f"deleted: {dropped:,}")
+    print_change(form, f"deleted: {dropped:,}", {"dropped": dropped}, quiet=quiet)
 
 
 @app.command()
@@ -101,6 +101,7 @@ def flush(
     ctx: typer.Context,
     queue_enabled: QueueEnabled = None,
     queue_host: QueueHost = None,
+    form: FormatOption = Format.table,
     quiet: Quiet = False,
 ) -> None:
     """Deliver waiting messages, oldest first. Safe to repeat and to interrupt.
@@ -120,6 +121,8 @@ def flush(
         except LabmonError:
             say(f"{done.delivered}: {done.sent:,}; still in the spool: {open_spool(config).count():,}")
             raise
+    print_change(form, "", {"messages": done.sent, "left": done.left, "other_database": done.other})
+    quiet = quiet or form is not Format.table
     if done.left and not done.refused:
         say(f"{done.delivered}: {done.sent:,}; another labmon process is at work on the other {done.left:,}")
     elif not quiet or done.left:

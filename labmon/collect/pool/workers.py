@@ -161,7 +161,7 @@ class Pool:
             outcome = self._measured(job, session, deadline, slot)
         slot.logged_in()
         if slot.finish() and not self._ended.is_set():
-            job.deliver(_result(job.target, outcome, started))
+            job.deliver(_result(job.target, outcome, started, session.server))
         else:
             session.close()
         return not slot.given_up
@@ -187,7 +187,7 @@ class Pool:
                 logger.warning("%s: left out %s: the machine says what cannot be", target, name)
 
 
-def _result(target: Target, outcome: Report | Failure, started: float) -> Result:
+def _result(target: Target, outcome: Report | Failure, started: float, server: str = "") -> Result:
     seconds = round(time.monotonic() - started, 3)
     if isinstance(outcome, Failure):
         return Result(target, None, None, outcome, seconds)
@@ -199,6 +199,9 @@ def _result(target: Target, outcome: Report | Failure, started: float) -> Result
         seconds,
         outcome.missing,
         outcome.clock_skew,
+        outcome.mounts,
+        outcome.facts,
+        server,
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from datetime import datetime
 
-from labmon.collect.probe import disks, programs, temperature
+from labmon.collect.probe import disks, facts, mounts, programs, temperature
 from labmon.collect.probe.counters import EVENTS, MAX_PROCESSORS, SECTOR, TICKS, Hardware, Sample
 from labmon.collect.probe.output import INT, Lines, Part, ProbeOutput, ints, known, match, share
 from labmon.collect.probe.snapshot import Snapshot
@@ -56,6 +56,8 @@ def read(output: ProbeOutput) -> Snapshot:
         samples=samples,
         hardware=_hardware(output.lines("hardware")),
         time=time,
+        mounts=mounts.read(output.lines("mounts")) if output.has("mounts") else None,
+        facts=facts.read(output.lines("facts")),
         age=_age(output.file("/proc/stat"), last, time),
         missing=tuple(name for name, is_there in there.items() if not is_there),
     )

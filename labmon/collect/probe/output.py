@@ -56,6 +56,10 @@ class ProbeOutput:
         """What programs printed in the part of that name; of several such parts, the last."""
         return next((part.lines for part in reversed(self.parts) if part.name == name), [])
 
+    def has(self, name: str) -> bool:
+        """True when there is a part of that name, be it empty."""
+        return any(part.name == name for part in self.parts)
+
     def file(self, path: str) -> Lines:
         """The lines of a file, in the last part that has it."""
         return next((part.files[path] for part in reversed(self.parts) if path in part.files), [])

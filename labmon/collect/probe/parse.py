@@ -37,6 +37,7 @@ from labmon.collect.probe import darwin, linux, windows
 from labmon.collect.probe.counters import Hardware, Sample, rates, without_impossible
 from labmon.collect.probe.output import ProbeOutput
 from labmon.collect.probe.snapshot import Snapshot
+from labmon.facts import FileSystem, MachineFacts
 from labmon.messages import Readings
 
 MAX_SKEW = timedelta(minutes=5)
@@ -63,6 +64,8 @@ class Report:
     hardware: Hardware
     missing: tuple[str, ...]  #: what every such system has and this output has not: "cpu", "memory", ...
     impossible: tuple[str, ...] = ()  #: counters and readings that were left out for being what cannot be
+    mounts: tuple[FileSystem, ...] | None = None  #: the local file systems; None where nobody looked
+    facts: MachineFacts | None = None  #: where the machine was asked for them
 
 
 def parse(output: bytes, received_at: datetime, before: Sample | None = None) -> Report:
@@ -98,6 +101,8 @@ def parse(output: bytes, received_at: datetime, before: Sample | None = None) ->
         sample=last,
         hardware=snapshot.hardware,
         missing=snapshot.missing,
+        mounts=snapshot.mounts,
+        facts=snapshot.facts,
         impossible=(*impossible, *out_of_bounds),
     )
 

@@ -6,6 +6,7 @@
 # the words of SSH_ORIGINAL_COMMAND, which is where sshd puts them beside a forced command:
 #
 #   since BOOT_ID   the collector has counters of that boot: one sample is enough, without waiting a second
+#   facts           print also what the machine is, where facts.sh came with this script
 #   loop            then print everything again for each line `next` on standard input, until that ends
 #
 # Each part starts with a line `#name` and is optional: where a file or a program is missing, its lines are.
@@ -170,6 +171,7 @@ labmon_probe() {
 			;;
 		*) printf 'skipped %s\n' "$kind" ;;
 		esac
+		mounts
 
 		# A card that sleeps is left asleep: reading its load would wake it.
 		printf '#gpu\n'
@@ -255,8 +257,46 @@ labmon_probe() {
 		vm_stat
 	}
 
+	# The other local file systems, by one program. What is under a mount that is not local is left out as well:
+	# the way to it leads through there. So are images (loop), what is mounted a second time, and files.
+	mounts() {
+		printf '#mounts\n'
+		far=
+		seen=' '
+		set --
+		while read -r line folder type rest; do
+			case $type in
+			ext[234] | xfs | btrfs | zfs | f2fs | jfs | reiserfs | reiser4 | bcachefs | nilfs2 | ubifs | vfat | ntfs3 | \
+				fuseblk | overlay | simfs | wslfs | lxfs)
+				case $type$folder in overlay/?*) continue ;; esac
+				;;
+			nfs* | cifs | smb* | afs | autofs | ceph | gfs* | ocfs* | lustre | 9p | fuse.* | *fs.* | glusterfs | ncpfs | coda)
+				far="$far$folder/ "
+				continue
+				;;
+			*) continue ;;
+			esac
+			case $line$seen in /dev/loop*) continue ;; *" $line "*) continue ;; esac
+			for rest in $far; do
+				case $folder/ in "$rest"?*) continue 2 ;; esac
+			done
+			case $folder in *\\*) folder=$(printf '%b' "$folder") ;; esac
+			[ -d "$folder" ] || continue
+			seen="$seen$line "
+			set -- "$@" "$folder"
+			[ $# -ge 64 ] && break
+		done </proc/mounts
+		[ $# -gt 0 ] || return
+		stat -f -c 'mount %b %f %a %S %c %d %n' "$@" || df -P -k "$@"
+	}
+
 	round() {
 		"$system"
+		case $asked in *' facts '*)
+			command -v labmon_facts >/dev/null && labmon_facts
+			unset -f labmon_facts
+			;;
+		esac
 		printf '\n#end\n'
 	}
 

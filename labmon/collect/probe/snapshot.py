@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from labmon.collect.probe.counters import Hardware, Sample
+from labmon.facts import FileSystem, MachineFacts
 
 
 @dataclass(frozen=True)
@@ -16,4 +17,6 @@ class Snapshot:
     hardware: Hardware
     time: datetime | None  #: by the machine's own clock
     missing: tuple[str, ...]  #: what every machine of its kind has and this output has not
+    mounts: tuple[FileSystem, ...] | None = None  #: the local file systems; None where nobody looked
+    facts: MachineFacts | None = None  #: where the machine was asked for them
     age: float | None = None  #: seconds for which its counters have been counting

@@ -60,6 +60,7 @@ class Session(Closing):
         self._channel: paramiko.Channel | None = None
         self._bastion: Gateway | None = None
         self._aborted = False
+        self._server = ""
 
     @property
     def phase(self) -> str:
@@ -71,9 +72,11 @@ class Session(Closing):
 
     @property
     def server(self) -> str:
-        """The software it names in its version line, such as "OpenSSH_9.2p1 Debian-2"; "" before `open`."""
-        version = self._transport.remote_version if self._transport else ""
-        return version.split("-", 2)[-1]
+        """The software it names in its version line, such as "OpenSSH_9.2p1 Debian-2"; "" before `open`.
+        Kept after `close`."""
+        if self._transport:
+            self._server = self._transport.remote_version.split("-", 2)[-1]
+        return self._server
 
     @property
     def alive(self) -> bool:

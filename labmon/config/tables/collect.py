@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from labmon.config.tables.fields import Port, Table, comment
+from labmon.config.tables.fields import Port, Table, WholePath, comment
 from labmon.config.units import Seconds
 
 
@@ -103,6 +103,24 @@ class CollectConfig(Table, frozen=True, kw_only=True):
     deadline: Annotated[
         Seconds, comment("Time limit per machine for connecting, logging in and measuring.", least=1)
     ] = Seconds(20)
+    facts: Annotated[
+        bool,
+        comment(
+            "Ask each machine once a day, and after a boot, what it is: model, system, disks, cards. See: "
+            "labmon systems facts"
+        ),
+    ] = True
+    image_file: Annotated[
+        WholePath,
+        comment("A file on the machines whose first line is the version of their image. Empty: none."),
+    ] = ""
+    sudo_serial: Annotated[
+        bool,
+        comment(
+            "Ask for the serial number with `sudo -n dmidecode` where the account may not read it. The "
+            "line for sudoers: examples/facts/README.md"
+        ),
+    ] = False
     retry_first: Annotated[
         Seconds,
         comment("A machine that failed is skipped for this long, doubled with each further failure."),

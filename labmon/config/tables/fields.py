@@ -29,6 +29,7 @@ def comment(
 QueueName = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9_.:-]{1,200}$", title="up to 200 letters, digits and . _ : -")
 ]
+WholePath = Annotated[str, Meta(pattern=r"^(/[^\x00-\x1f\x7f]*)?$", title="a path that begins with /")]
 Number = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 """Of a department or a lab."""
 Port = Annotated[int, Meta(ge=1, le=65535)]

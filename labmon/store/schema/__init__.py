@@ -40,6 +40,7 @@ FUNCTIONS = (
     "alert_readings",
     "alert_silence",
     "alert_tick",
+    "filesystems",
     "triggers",
 )
 """The files of functions/, each after those that it calls."""

@@ -9,11 +9,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from labmon.collect.probe import script as probe
 from labmon.collect.probe.parse import parse
-from labmon.collect.probe.script import END, NEXT, SCRIPT, request
+from labmon.collect.probe.script import END, NEXT, SCRIPT, FactsRequest, request
 from tests.support.clock import clock
 from tests.support.sshd import can_make_accounts
 
@@ -332,12 +333,59 @@ def test_zones_of_small_boards_are_classed_too(shell):
 )
 def test_the_kinds_of_root_that_have_a_size_to_tell(shell, tmp_path, mounts, has_size):
     (tmp_path / "mounts").write_text(mounts)
-    assert SCRIPT.count(b"done </proc/mounts") == 1
+    assert SCRIPT.count(b"done </proc/mounts") == 2  # the root, and the others
     script = SCRIPT.replace(b"done </proc/mounts", b"done <%s" % bytes(tmp_path / "mounts"))
     disk = os.statvfs("/")
     used = disk.f_blocks - disk.f_bfree
     share = run(shell, script=script).readings.disk_percent
     assert share == (pytest.approx(100 * used / (used + disk.f_bavail), abs=1) if has_size else None)
+
+
+@every_shell
+def test_local_file_systems_are_asked_once_and_nothing_behind_the_network(shell, tmp_path):
+    names = ("home", "a b", "net", "net/disk", "snap", "bound", "tmp", "auto", "image", "overlay")
+    for name in names:
+        (tmp_path / name).mkdir()
+    (tmp_path / "file").touch()
+    lines = [
+        "sysfs /sys sysfs rw 0 0",
+        "/dev/root / ext4 rw 0 0",
+        "/dev/sda2 {}/home xfs rw 0 0",
+        "/dev/sda3 {}/a\\040b btrfs rw 0 0",
+        "server:/net {}/net nfs4 rw 0 0",
+        "/dev/sda4 {}/net/disk ext4 rw 0 0",
+        "/dev/loop3 {}/snap squashfs ro 0 0",
+        "/dev/loop4 {}/image ext4 ro 0 0",
+        "/dev/sda2 {}/bound xfs rw 0 0",
+        "tmpfs {}/tmp tmpfs rw 0 0",
+        "systemd-1 {}/auto autofs rw 0 0",
+        "overlay {}/overlay overlay rw 0 0",
+        "/dev/sda5 {}/file ext4 rw 0 0",
+        "/dev/sda6 {}/missing ext4 rw 0 0",
+    ]
+    (tmp_path / "mounts").write_text("".join(f"{line}\n".replace("{}", str(tmp_path)) for line in lines))
+    script = SCRIPT.replace(b"done </proc/mounts", b"done <%s" % bytes(tmp_path / "mounts"))
+    found = run(shell, script=script).mounts
+    assert [one.mount for one in found] == ["/", f"{tmp_path}/home", f"{tmp_path}/a b"]
+    disk = os.statvfs("/")
+    assert found[0].total_bytes == disk.f_blocks * disk.f_frsize
+    assert found[0].inodes_percent == pytest.approx(100 * (1 - disk.f_ffree / disk.f_files), abs=1)
+
+
+@every_shell
+def test_what_it_is_is_told_by_every_shell_and_only_when_asked(shell, tmp_path):
+    image = tmp_path / "it's the image"
+    image.write_text("lab 2026-03\nmore\n")
+    piece = FactsRequest(str(image)).script
+    asked = subprocess.run([*shell, "-s", "facts"], input=piece + SCRIPT, capture_output=True).stdout
+    facts = parse(asked, datetime.now(UTC)).facts
+    assert (facts.hostname, facts.kernel) == (os.uname().nodename, os.uname().release)
+    assert facts.image_version == "lab 2026-03"
+    assert facts.os and facts.cpu_threads == os.cpu_count() and facts.ram_total_bytes
+    assert abs(facts.boot_at.timestamp() - psutil.boot_time()) < 5
+    for script, words in ((SCRIPT, ["facts"]), (piece + SCRIPT, [])):
+        done = subprocess.run([*shell, "-s", *words], input=script, capture_output=True).stdout
+        assert parse(done, datetime.now(UTC)).facts is None
 
 
 @every_shell

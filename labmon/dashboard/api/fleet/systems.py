@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from msgspec import to_builtins
 from starlette.responses import Response
 
 from labmon.alerts import incidents, rules
@@ -16,7 +17,7 @@ from labmon.dashboard.api.parameters import After, Body, Limit, OneLine, SystemI
 from labmon.dashboard.context import Context, Uses
 from labmon.dashboard.live.systems import Snapshot
 from labmon.dashboard.web import Json, Problem, prepared
-from labmon.store.inventory import availability, history
+from labmon.store.inventory import availability, facts, history
 from labmon.store.inventory import systems as inventory
 from labmon.store.inventory.maintenance import Scope
 from labmon.store.inventory.states import SystemState
@@ -71,6 +72,8 @@ def system(system: SystemId, context: Uses) -> Response:
         newest = newest_of(connection, system, METRICS)
         limits = [one._asdict() for one in rules.limits(connection, system)]
         firing = incidents.standing(connection, Scope(system_id=system))
+        told = facts.facts(connection, ids=[system])
+        mounts = facts.mounts(connection, system)
     state = state_of(context, system)
     more = {
         "latest": newest,
@@ -78,6 +81,8 @@ def system(system: SystemId, context: Uses) -> Response:
         "alerts": firing,
         "state": state.state if state else "new",
         "usage": state.usage if state else None,
+        "facts": {"asked_at": told[0].asked_at} | to_builtins(told[0].facts) if told else None,
+        "filesystems": mounts,
     }
     return Json(asdict(found[0]) | more)
 

@@ -10,12 +10,19 @@ export function facts(system) {
   const lab = system.lab && h("a", { class: "link", href: page(`/labs/${system.lab_id}`) }, system.lab);
   const users = system.logged_in_users ?? latest.logged_in_users;
   const uptime = system.uptime_seconds ?? latest.uptime_seconds;
+  const told = system.facts ?? {};
+  const mounts = (system.filesystems ?? []).filter((/** @type {any} */ one) => one.mount !== "/");
   /** @type {Array<[string, any]>} */
   const all = [
     ["Address", system.ip_address], ["Lab", lab], ["MAC", system.mac_address && h("span", { class: "mono" }, system.mac_address)],
     ["Memory", system.ram_total_bytes && bytes(system.ram_total_bytes)], ["Disk", system.disk_total_bytes && bytes(system.disk_total_bytes)],
     ["GPUs", system.gpu_count || null], ["Uptime", uptime === null || uptime === undefined ? null : duration(uptime)],
     ["Users on", users === null || users === undefined ? null : number(users)],
+    ["System", [told.os, told.os_version].filter(Boolean).join(" ")], ["Kernel", told.kernel],
+    ["Model", [told.vendor, told.model].filter(Boolean).join(" ")], ["Serial number", told.serial],
+    ["Processor", told.cpu_model], ["Updates", told.pending_updates || null], ["Reboot", told.reboot_required && "required"],
+    ["Failed units", (told.failed_units ?? []).join(", ")], ["Image", told.image_version],
+    ["File systems", mounts.map((/** @type {any} */ one) => `${one.mount} ${Math.round(one.used_percent)} %`).join(", ")],
     ["First seen", time(system.first_seen, "day")], ["Newest reading", since(system.last_collected)],
   ];
   return all.filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false);

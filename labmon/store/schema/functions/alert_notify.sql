@@ -47,6 +47,13 @@ BEGIN
 END
 $$;
 
+-- The file system that an incident is about: its subject or, of the readings' disk_percent, the root, where there is one.
+CREATE OR REPLACE FUNCTION labmon_alert_mount(system integer, subject text, metric text) RETURNS text
+STABLE LANGUAGE sql AS $$
+    SELECT CASE WHEN metric = 'disk_percent' AND system <> 0 THEN COALESCE(
+        NULLIF(subject, ''), (SELECT mount FROM filesystems WHERE system_id = system AND mount = '/')) END
+$$;
+
 -- Why these incidents are not to be notified at that moment; the others have no row. Of two limits of one metric
 -- only the worse is notified: a disk that is full is not reported as nearly full as well.
 CREATE OR REPLACE FUNCTION labmon_alerts_muted(moment timestamptz, incidents bigint[])
@@ -85,7 +92,7 @@ RETURNS TABLE (alert_id bigint, why text) STABLE LANGUAGE sql AS $$
         FROM incident JOIN alert_rules AS rule USING (rule_id), LATERAL (
             -- OFFSET 0: by the system, through the index. The planner would compare all with all.
             SELECT alert_type, severity, rule_id FROM alert_incidents AS open
-            WHERE open.system_id = incident.system_id AND rule_id IS NOT NULL AND resolved_at IS NULL
+            WHERE open.system_id = incident.system_id AND open.subject = incident.subject AND rule_id IS NOT NULL AND resolved_at IS NULL
               AND kind = 'threshold' AND fired_at IS NOT NULL OFFSET 0
         ) AS worse JOIN alert_rules AS its ON its.rule_id = worse.rule_id
         WHERE its.metric = rule.metric
@@ -159,6 +166,7 @@ BEGIN
             'rule', COALESCE(name, alert_type),
             'since', labmon_moment(fired_at),
             'note', note,
+            'mount', labmon_alert_mount(system_id, subject, metric),
             'subject', NULLIF(subject, ''),
             'dept_id', dept_id,
             'lab_id', lab_id,
@@ -171,8 +179,7 @@ BEGIN
             'repeat', NULLIF(repeat, 0),
             'reason', CASE WHEN told IS NULL THEN 'held until now: ' || muted ELSE reason END,
             'kind', kind,
-            'metric', metric,
-            'mount', NULLIF(to_jsonb(telling) ->> 'mount', '')
+            'metric', metric
         ))
         FROM telling ORDER BY at, alert_id
         RETURNING 1

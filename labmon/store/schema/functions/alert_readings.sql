@@ -69,8 +69,9 @@ BEGIN
                 WHERE passes AND (value >= above OR value <= below)
             ), open AS MATERIALIZED (
                 SELECT rule_id, system_id, fired_at IS NOT NULL AND clearing_since IS NULL AS is_steady
-                FROM alert_incidents
-                WHERE resolved_at IS NULL AND rule_id = ANY($2) AND system_id IN (SELECT system_id FROM fresh)
+                FROM alert_incidents  -- with a subject they are about a file system: labmon_tick_filesystems
+                WHERE resolved_at IS NULL AND rule_id = ANY($2) AND subject = ''
+                  AND system_id IN (SELECT system_id FROM fresh)
             ), begun AS MATERIALIZED (
                 SELECT DISTINCT rule_id, system_id FROM suspects JOIN rules USING (place)
                 WHERE labmon_breach(value, comparison, threshold) AND NOT EXISTS (

@@ -149,7 +149,7 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(hashtext('labmon_alerts_tick')) THEN
         RETURN NULL;
     END IF;
-    FOREACH part IN ARRAY ARRAY['prune', 'observed', 'silence', 'groups', 'rate', 'changed'] LOOP
+    FOREACH part IN ARRAY ARRAY['prune', 'observed', 'silence', 'groups', 'rate', 'changed', 'filesystems'] LOOP
         BEGIN
             EXECUTE format('SELECT %I($1, $2)', 'labmon_tick_' || part) USING moment, observed;
         EXCEPTION WHEN OTHERS THEN

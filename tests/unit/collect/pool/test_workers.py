@@ -16,6 +16,7 @@ from labmon.messages import Readings
 
 class Session:
     phase = "running the probe"
+    server = "OpenSSH_9.2p1"
 
     def close(self): ...
 
