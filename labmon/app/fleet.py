@@ -12,15 +12,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from labmon.errors import SchemaOutOfDate, StoreError, StoreUnavailable, UsageError
-from labmon.fleet import Fleet, Machine, find_lab
 from labmon.readable import ago
 
 if TYPE_CHECKING:
     from labmon.collect.lookup import Lookup
     from labmon.config.tables import DatabaseConfig, StateConfig
+    from labmon.fleet import Fleet, Machine
     from labmon.sinks.spool.spool import Spool
     from labmon.store.pool import Store
 
@@ -47,8 +45,10 @@ class Selection:
         """True when machines were named one by one: then each of them is tried."""
         return bool(self.systems or self.hosts)
 
-    def of(self, fleet: Fleet, lookup: "Lookup") -> list[Machine]:
+    def of(self, fleet: "Fleet", lookup: "Lookup") -> "list[Machine]":
         """These machines, by address or as they were named. Raises UsageError for what does not exist."""
+        from labmon.fleet import find_lab
+
         if self.hosts:
             return list(dict.fromkeys(lookup.machine(host, fleet) for host in self.hosts))
         machines = list(fleet.machines)
@@ -110,8 +110,10 @@ class FleetSource:
 
         return Store(self._database, self._state, any_schema=any_schema)
 
-    def read(self, store: "Store") -> Fleet:
+    def read(self, store: "Store") -> "Fleet":
         """The machines as the store has them now; kept on disk. Raises StoreError."""
+        from msgspec import structs
+
         from labmon.consume.spool_report import report_spool
         from labmon.messages import utcnow
         from labmon.store.inventory import systems as inventory
@@ -124,8 +126,12 @@ class FleetSource:
         fleet.save(self._file)
         return fleet
 
-    def _without_store(self, selection: Selection, error: StoreError, notice: Callable[[str], None]) -> Fleet:
+    def _without_store(
+        self, selection: Selection, error: StoreError, notice: Callable[[str], None]
+    ) -> "Fleet":
         """The machines of the last time, or none where none are needed. Raises the error otherwise."""
+        from labmon.fleet import Fleet
+
         elsewhere = ""
         if isinstance(error, StoreUnavailable | SchemaOutOfDate):
             files = (self._file, *_set_aside(self._file))
@@ -144,7 +150,7 @@ class FleetSource:
             raise type(error)(f"{error}{elsewhere}") from error
         raise error
 
-    def _is_ours(self, copy: Fleet, error: StoreError) -> bool:
+    def _is_ours(self, copy: "Fleet", error: StoreError) -> bool:
         """True when a copy is of the configured database: by the name that the database has of itself where
         it answers, else by where it is."""
         if not copy.inventory:
@@ -162,8 +168,10 @@ class FleetSource:
         return False
 
 
-def _set_other_aside(path: Path, fleet: Fleet) -> None:
+def _set_other_aside(path: Path, fleet: "Fleet") -> None:
     """Keep the copy of another database beside this one, and say so: its numbers mean other machines."""
+    from labmon.fleet import Fleet
+
     own = _aside(path, fleet.inventory)
     before = Fleet.load(path)
     if before is not None and before.inventory and before.inventory != fleet.inventory:
@@ -185,6 +193,8 @@ def _set_aside(path: Path) -> list[Path]:
 
 def known_database(state_dir: Path) -> str:
     """The identity of the database whose inventory was read here last; "" when there is none."""
+    from labmon.fleet import Fleet
+
     fleet = Fleet.load(inventory_file(state_dir))
     return fleet.inventory if fleet else ""
 

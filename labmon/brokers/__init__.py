@@ -8,17 +8,21 @@ redis/     streams with one consumer group, settled by Lua scripts
 tls        refuses TLS settings of `[queue]` that would have no effect
 """
 
-from labmon.brokers import tls
-from labmon.brokers.base import Broker
-from labmon.config.tables import QueueConfig
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labmon.brokers.base import Broker
+    from labmon.config.tables import QueueConfig
 
 
-def open_broker(settings: QueueConfig, *, store_url: str) -> Broker:
+def open_broker(settings: "QueueConfig", *, store_url: str) -> "Broker":
     """The broker that `[queue]` names, for queues in the store's own database when it names no host.
 
     It connects when it is first used. Raises ConfigError for TLS settings that it cannot honour, and for an
     address that is none.
     """
+    from labmon.brokers import tls
+
     tls.check(settings)
     lease = float(settings.lease)
     ttl = {settings.metrics_queue: float(settings.ttl)} if settings.ttl else {}

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from labmon.alerts.units import amount as amount
-from labmon.messages import KEY_CHANGED
 from labmon.readable import ago, shown
 from labmon.table import Column
 
@@ -59,6 +58,8 @@ def _state(one: "Incident") -> str:
 
 
 def _amount(one: "Incident", value: float | None) -> str | None:
+    from labmon.messages import KEY_CHANGED
+
     return None if value is None or one.alert_type == KEY_CHANGED else amount(one.kind, one.metric, value)
 
 

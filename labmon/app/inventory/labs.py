@@ -10,11 +10,11 @@ from labmon.app.alerts.rules import condition
 from labmon.app.names import resolve_systems
 from labmon.app.scope import current_user
 from labmon.errors import UsageError
-from labmon.fleet import Lab, find_lab, labs_called, no_department
 from labmon.table import Column
 from labmon.text import foreign, is_address, is_name
 
 if TYPE_CHECKING:
+    from labmon.fleet import Lab
     from labmon.pg import Connection
     from labmon.store.inventory.labs import LabSummary
 
@@ -53,6 +53,7 @@ def set_lab(
     `add` and `remove` are addresses, ranges and what `resolve_systems` takes; `notice` gets a line for each
     where no system is.
     """
+    from labmon.fleet import find_lab, labs_called, no_department
     from labmon.store.inventory import departments as inventory
     from labmon.store.inventory import labs
     from labmon.store.inventory.life import steps
@@ -87,8 +88,9 @@ def set_lab(
     return ChangedLab(now, made, added, removed)
 
 
-def find(connection: "Connection[Any]", lab: str, dept: int | None) -> Lab:
+def find(connection: "Connection[Any]", lab: str, dept: int | None) -> "Lab":
     """A lab by its name or number, in any department unless one is given. Raises UsageError."""
+    from labmon.fleet import find_lab
     from labmon.store.inventory import labs
 
     known = [one for one in labs.names(connection) if dept in (None, one.dept_id)]
