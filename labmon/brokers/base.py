@@ -76,7 +76,7 @@ class Depth:
     in_flight: int | None  #: delivered, not settled
     dead: int
     consumers: int | None
-    oldest_age: float | None  #: seconds since the oldest waiting message was enqueued; 0 when empty
+    oldest_age_seconds: float | None  #: seconds since the oldest waiting message was enqueued; 0 when empty
 
 
 HELD_BYTES = 2**24

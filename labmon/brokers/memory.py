@@ -134,7 +134,7 @@ class MemoryBroker(Broker):
                 in_flight=len(found.waiting()) - len(ready),
                 dead=len(found.dead),
                 consumers=found.consumers,
-                oldest_age=max((now - one.enqueued_at for one in ready), default=0.0),
+                oldest_age_seconds=max((now - one.enqueued_at for one in ready), default=0.0),
             )
 
     def dead_letters(

@@ -27,7 +27,7 @@ def migrate(ctx: typer.Context, form: FormatOption = Format.table, quiet: Quiet 
         if config.database.timescale == "auto" and timescale.is_possible(connection):
             timescale.adopt(connection, config.retention)
             say("readings are in a hypertable of TimescaleDB (experimental)")
-    lines = migrated(done)
+    lines = list(migrated(done))
     print_change(form, "", *({"did": line} for line in lines))
     for line in [] if quiet or form is not Format.table else lines:
         say(line)

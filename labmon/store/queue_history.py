@@ -33,7 +33,7 @@ class QueueSample:
     in_flight: int | None
     dead: int
     consumers: int | None
-    oldest_age: float | None
+    oldest_age_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,11 @@ def record(
     known = rates or {}
     return sum(
         connection.execute(
-            "INSERT INTO queue_history (queue, ready, ready_high, in_flight, dead, consumers, oldest_age, "
-            "at, out_per_second) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            """
+            INSERT INTO queue_history (
+                queue, ready, ready_high, in_flight, dead, consumers, oldest_age_seconds, at, out_per_second
+            ) VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+            """,
             [*astuple(one), slot, known[one.queue].out_per_second if one.queue in known else 0.0],
         ).rowcount
         for one in samples

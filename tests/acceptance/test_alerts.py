@@ -61,7 +61,7 @@ def test_from_a_rule_to_an_alert_to_its_end(site):
     assert "I know" in shown and "it is used" in shown and "ram_percent" in shown
     assert "acknowledged by" in lab.run("alerts", "list").stdout
 
-    lab.run("alerts", "rules", "set", "used", "--above", "100")
+    lab.run("alerts", "rules", "set", "used", "--above", "99.9")
     lab.run("collect", "--all")
     assert alerts(lab) == []
     history = json.loads(lab.run("alerts", "history", "-f", "json").stdout)
@@ -98,9 +98,12 @@ def test_weekly_hours_say_when_they_come_next(stored_lab):
         *("maintenance", "add", "--all", "--weekly", "Mon-Sun 00:00-24:00", "--timezone", "Asia/Kolkata"),
         *("--mode", "skip"),
     )
-    assert "on now, until" in done.stderr
+    assert "on now. Its hours are the whole week, so it never ends" in done.stderr
     row = json.loads(lab.run("maintenance", "list", "-f", "json").stdout)[0]
     assert (row["mode"], row["active"], row["timezone"]) == ("skip", True, "Asia/Kolkata")
+    assert (row["always"], row["begins"], row["until"]) == (True, None, None)
+    lab.run("maintenance", "add", "--all", "--weekly", "Mon-Sun 00:00-12:00", "--timezone", "Asia/Kolkata")
+    row = json.loads(lab.run("maintenance", "list", "-f", "json").stdout)[-1]
     assert row["begins"].endswith("18:30:00Z")  # midnight there
 
 

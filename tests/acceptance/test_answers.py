@@ -211,7 +211,7 @@ def test_a_number_of_seven_digits_comes_back_without_others(lab, fleet):
     assert [row["load1"] for row in rows] == [1e15, 0.1, 16777216.0]
     top = json.loads(lab.run("metrics", "top", "load1", "--format", "json").stdout)
     assert [row["value"] for row in top] == [1e15, 16777216.0, 0.1]
-    over = json.loads(lab.run("metrics", "top", "load1", "--over", "1h", "--format", "json").stdout)
+    over = json.loads(lab.run("metrics", "top", "load1", "--for", "1h", "--format", "json").stdout)
     assert [row["value"] for row in over] == [1e15, 16777216.0, 0.1]
     for resolution in ("raw", "5m", "1h", "1d"):
         text = lab.run("metrics", "range", "1", "load1", "--resolution", resolution, "--format", "csv").stdout

@@ -80,8 +80,8 @@ def test_the_version_is_printed(lab):
     [
         (["scan", "10.30.5.0/33", "--dept", "1"], 2, "'10.30.5.0/33' is no address"),
         (["scan", "10.30.5.80-10", "--dept", "1"], 2, "runs backwards"),
-        (["scan", "127.0.0.0/28", "--dept", "one"], 2, "--dept"),
-        (["scan", "127.0.0.0/28", "--dept", "0"], 2, "--dept"),
+        (["scan", "127.0.0.0/28", "--dept", "one"], 2, "no department one"),
+        (["scan", "127.0.0.0/28", "--dept", "0"], 2, "no department 0"),
         (["scan", "127.0.0.0/28"], 2, "--dept"),
         (["scan", "10.0.0.0/8", "--dept", "1"], 2, "--force"),
         (["scan", "8.8.8.0/24", "--dept", "1"], 2, "--force"),

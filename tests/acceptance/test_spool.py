@@ -262,7 +262,7 @@ def test_the_status_is_for_people_and_for_programs(lab, broker):
     assert "at most 7 d" in shown
     assert "discovery_queue" in shown
     rows = lab.run("spool", "status", "-f", "csv").stdout.splitlines()
-    assert rows[0] == "queue,messages,oldest_age"
+    assert rows[0] == "queue,messages,oldest_age_seconds"
     assert rows[1].startswith(f"discovery_queue,{FOUND},")
     bound = json.loads(lab.run("spool", "status", "-f", "json", LABMON_SPOOL_MAX_BYTES="2GiB").stdout)
     assert bound["max_bytes"] == 2 * 2**30

@@ -46,7 +46,7 @@ class BrokerServer(ABC):
     counts_in_flight    `Depth.in_flight` is a number
     counts_consumers    `Depth.consumers` is a number
     counts_lanes        `Depth.ready_high` is a number
-    knows_oldest_age    `Depth.oldest_age` is a number
+    knows_oldest_age    `Depth.oldest_age_seconds` is a number
     has_passwords       somebody can be refused
     outlives_processes  other processes can reach it
     can_be_cut          `cut_reject` works

@@ -649,17 +649,17 @@ def test_depth_counts_consumers(server, broker):
 
 @pytest.mark.needs("knows_oldest_age")
 def test_oldest_age(broker):
-    assert broker.depth("work").oldest_age == 0
+    assert broker.depth("work").oldest_age_seconds == 0
     broker.publish("work", messages(1))
     time.sleep(0.3)
     broker.publish("work", messages(1, high=True))
-    oldest = broker.depth("work").oldest_age
+    oldest = broker.depth("work").oldest_age_seconds
     assert 0.3 <= oldest < 30
     time.sleep(0.1)
-    assert broker.depth("work").oldest_age >= oldest + 0.1
+    assert broker.depth("work").oldest_age_seconds >= oldest + 0.1
     with broker.consume("work") as consumer:
         take(consumer, 2)
-        assert broker.depth("work").oldest_age == 0
+        assert broker.depth("work").oldest_age_seconds == 0
 
 
 @pytest.mark.needs("fetches_on_demand")

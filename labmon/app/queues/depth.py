@@ -21,18 +21,18 @@ class QueueRow(Depth):
     queue: str
     level: str
     advice: str | None
-    change: float | None  #: ready messages more than at the last look, per second
+    ready_per_second: float | None  #: ready messages more than at the last look, per second
 
 
 COLUMNS = [
     Column("queue", "Queue"),
     Column("ready", "Ready", "{:,}".format, right=True),
     Column("ready_high", "of these high", "{:,}".format, right=True, extra=True),
-    Column("change", "Change/s", "{:+,.0f}".format, right=True),
+    Column("ready_per_second", "Change/s", "{:+,.0f}".format, right=True),
     Column("in_flight", "In flight", "{:,}".format, right=True, extra=True),
     Column("dead", "Dead", "{:,}".format, right=True),
     Column("consumers", "Consumers", right=True),
-    Column("oldest_age", "Oldest", span, right=True),
+    Column("oldest_age_seconds", "Oldest", span, right=True),
     Column("level", "State", colour=True),
     Column("advice", "Do", absent="", gives=True),
 ]
@@ -53,7 +53,7 @@ def queue_rows(
             queue=queue,
             level=level(depth, settings).name,
             advice=advice(queue, depth, settings) or None,
-            change=(depth.ready - before[queue].ready) / seconds if before and seconds else None,
+            ready_per_second=(depth.ready - before[queue].ready) / seconds if before and seconds else None,
         )
         for queue, depth in depths.items()
     ]
@@ -91,10 +91,10 @@ def exposition(depths: Mapping[str, Depth]) -> str:
         "in_flight": "Messages that a worker holds.",
         "dead": "Messages that could not be stored.",
         "consumers": "Workers connected to the queue.",
-        "oldest_age": "How long the oldest message has been waiting.",
+        "oldest_age_seconds": "How long the oldest message has been waiting.",
     }
     for name, help_ in gauges.items():
-        metric = f"labmon_queue_{name}" + ("_seconds" if name == "oldest_age" else "")
+        metric = f"labmon_queue_{name}"
         gauge = Gauge(metric, help_, ["queue"], registry=registry)
         for queue, depth in depths.items():
             value = getattr(depth, name)

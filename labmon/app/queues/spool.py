@@ -26,13 +26,13 @@ class SpooledQueueRow:
 
     queue: str
     messages: int
-    oldest_age: float
+    oldest_age_seconds: float
 
 
 QUEUES = [
     Column("queue", "Queue"),
     Column("messages", "Messages", "{:,}".format, right=True),
-    Column("oldest_age", "Oldest", span, right=True),
+    Column("oldest_age_seconds", "Oldest", span, right=True),
 ]
 
 
@@ -120,7 +120,7 @@ class SpoolReport:
             "messages": found.messages,
             "bytes": found.bytes,
             "max_bytes": found.max_bytes,
-            "oldest_age": max((row.oldest_age for row in self.rows), default=None),
+            "oldest_age_seconds": max((row.oldest_age_seconds for row in self.rows), default=None),
             "max_age": found.max_age,
             "dropped_for_room": found.dropped_for_room,
             "dropped_for_age": found.dropped_for_age,

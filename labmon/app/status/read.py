@@ -162,7 +162,7 @@ class StatusReader:
         report.versions = replace(report.versions, broker=asked.version or report.versions.broker)
         report.queues = [
             QueueStatus(
-                *(queue, depth.ready, depth.dead, depth.consumers, depth.oldest_age),
+                *(queue, depth.ready, depth.dead, depth.consumers, depth.oldest_age_seconds),
                 level=level(depth, self._config.queue).name,
             )
             for queue, depth in depths.items()

@@ -92,9 +92,9 @@ class PostgresBroker(Broker):
     def depth(self, queue: str) -> Depth:
         """Exact, in a millisecond or so however many messages are waiting: they are not counted one by one.
 
-        (`oldest_age` takes longer while a transaction elsewhere keeps the rows of settled messages from being
-        removed: 0.2 s for 400,000 of them.) `consumers` are those connected now; a lease outlives its
-        consumer, so `in_flight` may belong to one that is gone.
+        (`oldest_age_seconds` takes longer while a transaction elsewhere keeps the rows of settled messages
+        from being removed: 0.2 s for 400,000 of them.) `consumers` are those connected now; a lease outlives
+        its consumer, so `in_flight` may belong to one that is gone.
         """
         with self._connection() as session:
             self._number(session, queue)

@@ -81,7 +81,7 @@ class RabbitBroker(Broker):
 
     def depth(self, queue: str) -> Depth:
         """Without `in_flight`, of which the server only has figures that are some seconds old, and without
-        `oldest_age`, which no quorum queue knows."""
+        `oldest_age_seconds`, which no quorum queue knows."""
         with self._session(queue) as session:
             dead, normal, high = (self._length(session, name) for name in topology.queues_of(queue))
         return Depth(
@@ -90,7 +90,7 @@ class RabbitBroker(Broker):
             in_flight=None,
             dead=dead.ready,
             consumers=normal.consumers,
-            oldest_age=None,
+            oldest_age_seconds=None,
         )
 
     def dead_letters(

@@ -122,7 +122,9 @@ class RedisBroker(Broker):
             in_flight=high.in_flight + normal.in_flight,
             dead=buried,
             consumers=None if clients is None else len(connected(clients, queue, self._server.database)),
-            oldest_age=0.0 if oldest is None else max(0.0, int(now[0]) + int(now[1]) / 1e6 - oldest / 1000),
+            oldest_age_seconds=0.0
+            if oldest is None
+            else max(0.0, int(now[0]) + int(now[1]) / 1e6 - oldest / 1000),
         )
 
     def dead_letters(

@@ -8,7 +8,7 @@ CREATE TABLE queue_history (
     in_flight       bigint,
     dead            bigint      NOT NULL,
     consumers       integer,
-    oldest_age      real,
+    oldest_age_seconds  real,
     out_per_second  real        NOT NULL,
     PRIMARY KEY (queue, at)
 );

@@ -158,7 +158,7 @@ def test_people_see_the_worst_first_with_the_newest_value(site):
 def test_the_duty_tells_the_rules_what_it_sees(site, store, config):
     site.connection.execute("UPDATE alert_rules SET hold = '0' WHERE name = 'queue_backlog'")
     site.connection.commit()
-    depth = Depth(20000, ready_high=None, in_flight=0, dead=0, consumers=1, oldest_age=None)
+    depth = Depth(20000, ready_high=None, in_flight=0, dead=0, consumers=1, oldest_age_seconds=None)
     depths = {"metrics_queue": depth}
     AlertEvaluator(ingest_settings(config), store, lambda: depths, open_spool(config)).evaluate()
     (alert,) = site.told()

@@ -25,7 +25,7 @@ def test_the_lease_ends_by_the_given_clock(broker, clock):
 def test_age_and_expiry_are_by_the_given_clock(broker, clock):
     broker.publish("work", [Message("a", b"")])
     clock.now += 3600
-    assert broker.depth("work").oldest_age == 3600
+    assert broker.depth("work").oldest_age_seconds == 3600
     consumer = broker.consume("work")
     (delivery,) = consumer.receive(1, 0)
     assert delivery.enqueued_at.timestamp() == 1000 and not delivery.expired

@@ -61,7 +61,7 @@ function drawQueues(queues) {
       cell("In", rate(one.in_per_second), "num"),
       cell("Out", rate(one.out_per_second), "num"),
       cell("Time to drain", drain(one), "num"),
-      cell("Oldest", one.oldest_age === null ? "–" : duration(one.oldest_age), "num"),
+      cell("Oldest", one.oldest_age_seconds === null ? "–" : duration(one.oldest_age_seconds), "num"),
       cell("Workers", number(one.consumers), "num"));
   });
   const heads = ["Queue", "State", "Ready", "In flight", "Dead", "In", "Out", "Time to drain", "Oldest", "Workers"];

@@ -64,4 +64,4 @@ def test_a_backlog_is_evaluated_from_cron_and_stored_as_an_alert(queued, store):
 def depth_of(ready):
     from labmon.brokers.base import Depth
 
-    return Depth(ready, ready_high=None, in_flight=0, dead=0, consumers=1, oldest_age=None)
+    return Depth(ready, ready_high=None, in_flight=0, dead=0, consumers=1, oldest_age_seconds=None)

@@ -3,16 +3,21 @@ from labmon.brokers.base import Depth
 from labmon.config.tables import Config
 
 DEPTHS = {
-    "metrics_queue": Depth(1500, ready_high=None, in_flight=3, dead=0, consumers=1, oldest_age=2.5),
-    "alert_queue": Depth(0, ready_high=0, in_flight=0, dead=0, consumers=1, oldest_age=0.0),
+    "metrics_queue": Depth(1500, ready_high=None, in_flight=3, dead=0, consumers=1, oldest_age_seconds=2.5),
+    "alert_queue": Depth(0, ready_high=0, in_flight=0, dead=0, consumers=1, oldest_age_seconds=0.0),
 }
 
 
 def test_rows_have_a_level_and_the_rate_since_the_last_look():
     before = {queue: Depth(500, None, 0, 0, 1, None) for queue in DEPTHS}
     deep, shallow = queue_rows(DEPTHS, Config().queue, before, 10.0)
-    assert (deep.level, deep.change, shallow.level, shallow.change) == ("warning", 100.0, "ok", -50.0)
-    assert [row.change for row in queue_rows(DEPTHS, Config().queue)] == [None, None]
+    assert (deep.level, deep.ready_per_second, shallow.level, shallow.ready_per_second) == (
+        "warning",
+        100.0,
+        "ok",
+        -50.0,
+    )
+    assert [row.ready_per_second for row in queue_rows(DEPTHS, Config().queue)] == [None, None]
 
 
 def test_prometheus_gets_no_number_that_the_server_cannot_say():
