@@ -41,7 +41,7 @@ class Seen(WorkerRow):
 
     started_at: datetime
     beat_at: datetime
-    silent_for: float  #: seconds, by the server's clock
+    silent_seconds: float  #: seconds, by the server's clock
     is_alive: bool
 
 
@@ -74,7 +74,7 @@ def recorded(connection: Connection[Any]) -> list[Seen]:
         cursor.execute(
             f"""
             SELECT {", ".join(_COLUMNS)}, started_at, beat_at,
-                   extract(epoch FROM now() - beat_at)::float8 AS silent_for,
+                   extract(epoch FROM now() - beat_at)::float8 AS silent_seconds,
                    now() - beat_at <= make_interval(secs => %s) AS is_alive
             FROM workers ORDER BY host, main_pid, number, queue
             """.encode(),

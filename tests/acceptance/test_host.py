@@ -28,7 +28,8 @@ def sshd(stored_lab):
 def test_an_alias_has_its_address_port_user_and_key_and_maybe_its_bastion(lab, sshd):
     done = lab.run("collect", "--host", "one", "--host", "two", "--host", "deep", "-f", "json")
     rows = {
-        row["name"]: (row["system_id"], row["address"], row["failure"]) for row in json.loads(done.stdout)
+        row["hostname"]: (row["system_id"], row["ip_address"], row["failure"])
+        for row in json.loads(done.stdout)
     }
     assert rows == {
         "one": (None, "127.0.0.1", None),

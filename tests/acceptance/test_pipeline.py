@@ -54,14 +54,14 @@ def depth(lab, queue="metrics_queue"):
 def test_scan_then_collect_then_consume(stored_lab, machines):
     lab = stored_lab
     scanned = json.loads(lab.run("scan", "127.0.0.0/29", "--dept", "3", "-f", "json").stdout)
-    assert [host["address"] for host in scanned] == [f"127.0.0.{n}" for n in range(1, 7)]
+    assert [host["ip_address"] for host in scanned] == [f"127.0.0.{n}" for n in range(1, 7)]
     assert {row["dept_id"] for row in systems(lab).values()} == {3}
 
     assert "metrics_queue: made" in lab.run("setup-queues").stderr
     assert "metrics_queue: was there" in lab.run("setup-queues").stderr
 
     done = lab.run("collect", "--all", "--queue-enabled", "-f", "json", code=6)
-    results = {row["address"]: row for row in json.loads(done.stdout)}
+    results = {row["ip_address"]: row for row in json.loads(done.stdout)}
     assert results["127.0.0.1"]["failure"] is None
     assert results["127.0.0.3"]["failure"].startswith("refused")
     assert "2 of 6 measured, queued for metrics_queue; 4 failed: 4 refused" in done.stderr
@@ -82,7 +82,7 @@ def test_without_the_queue_the_same_is_stored_directly(stored_lab, machines):
     lab.run("scan", "127.0.0.1-2", "--dept", "1")
     done = lab.run("collect", "--all", "-f", "csv")
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert [row["address"] for row in rows] == ["127.0.0.1", "127.0.0.2"]
+    assert [row["ip_address"] for row in rows] == ["127.0.0.1", "127.0.0.2"]
     assert float(systems(lab)["127.0.0.2"]["cpu_percent"]) == pytest.approx(float(rows[1]["cpu_percent"]))
 
 
@@ -111,7 +111,7 @@ def test_machines_are_chosen_by_department_system_and_address(stored_lab, machin
 
     def measured(*arguments):
         done = lab.run("collect", *arguments, "-f", "json")
-        return [(row["system_id"], row["address"]) for row in json.loads(done.stdout)]
+        return [(row["system_id"], row["ip_address"]) for row in json.loads(done.stdout)]
 
     assert measured("--dept", "2") == [(2, "127.0.0.2")]
     assert measured("--system", "1") == [(1, "127.0.0.1")]
@@ -140,7 +140,7 @@ def test_a_machine_whose_clock_is_wrong_is_told(stored_lab, machines, monkeypatc
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     done = lab.run("collect", "--host", "127.0.0.1", "-f", "json")
     (row,) = json.loads(done.stdout)
-    assert -620 < row["clock_skew"] < -595
+    assert -620 < row["clock_skew_seconds"] < -595
     assert abs(datetime.fromisoformat(row["collected_at"]).timestamp() - time.time()) < 60
     assert "127.0.0.1: its clock is 60" in done.stderr
     assert "s behind, so its measurements carry the time of this machine\n" in done.stderr

@@ -178,7 +178,7 @@ def test_a_department_is_scanned_by_its_subnets(site):
     assert "has no subnets" in site.run("scan", "--dept", "1", code=2).stderr
     site.run("departments", "set", "1", "--subnet", "127.0.0.5/30", "--subnet", "127.0.1.0/30")
     found = json.loads(site.run("scan", "--dept", "1", "-f", "json").stdout)
-    assert [host["address"] for host in found] == ["127.0.0.5", "127.0.0.6", "127.0.1.1", "127.0.1.2"]
+    assert [host["ip_address"] for host in found] == ["127.0.0.5", "127.0.0.6", "127.0.1.1", "127.0.1.2"]
     (row,) = json.loads(site.run("departments", "list", "-f", "json").stdout)
     assert row == {
         "dept_id": 1,

@@ -53,7 +53,7 @@ def test_a_changed_key_is_refused_reported_once_and_trusted_when_told(lab, machi
     assert alerts(lab) == [(n, "host_key_changed", "critical") for n in (1, 2, 3)]
 
     shown = json.loads(lab.run("systems", "trust", "-f", "json").stdout)
-    assert [row["address"] for row in shown] == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
+    assert [row["ip_address"] for row in shown] == ["127.0.0.1", "127.0.0.2", "127.0.0.3"]
     assert all(row["known"] != row["shown"] for row in shown)
 
     refused = lab.run("systems", "trust", "127.0.0.1", code=2)

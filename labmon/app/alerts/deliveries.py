@@ -19,7 +19,7 @@ class DeliveryRow:
     state: str
     alert_type: str
     alert_state: str
-    about: str
+    subject: str
     attempts: int
     error: str | None
 
@@ -43,7 +43,7 @@ COLUMNS = [
     Column("state", "State"),
     Column("alert_type", "Alert"),
     Column("alert_state", "Is", extra=True),
-    Column("about", "About", gives=True, name=True),
+    Column("subject", "About", gives=True, name=True),
     Column("attempts", "Attempts", right=True, extra=True),
     Column("error", "Error", absent="", gives=True),
 ]

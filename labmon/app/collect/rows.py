@@ -20,8 +20,8 @@ class ResultRow:
     """A result as it is printed."""
 
     system_id: int | None
-    address: str
-    name: str | None
+    ip_address: str
+    hostname: str | None
     collected_at: datetime | None
     cpu_percent: float | None
     ram_percent: float | None
@@ -30,16 +30,16 @@ class ResultRow:
     network_sent_mbps: float | None
     logged_in_users: int | None
     uptime_seconds: int | None
-    seconds: float
+    duration_seconds: float
     failure: str | None
     missing: tuple[str, ...]
-    clock_skew: float | None
+    clock_skew_seconds: float | None
 
 
 COLUMNS = [
     Column("system_id", "ID", right=True),
-    Column("address", "Address"),
-    Column("name", "Name", gives=True, name=True),
+    Column("ip_address", "Address"),
+    Column("hostname", "Name", gives=True, name=True),
     Column("cpu_percent", "CPU", percent, right=True),
     Column("ram_percent", "RAM", percent, right=True),
     Column("disk_percent", "Disk", percent, right=True),
@@ -47,7 +47,7 @@ COLUMNS = [
     Column("network_sent_mbps", "Out Mbit/s", lambda rate: f"{rate:.1f}", right=True, extra=True),
     Column("logged_in_users", "Users", right=True),
     Column("uptime_seconds", "Up", span, right=True),
-    Column("seconds", "Took", lambda seconds: f"{seconds:.1f} s", right=True, extra=True),
+    Column("duration_seconds", "Took", lambda seconds: f"{seconds:.1f} s", right=True, extra=True),
     Column("failure", "Failure", absent="", gives=True),
 ]
 
@@ -59,13 +59,13 @@ def result_row(result: "Result") -> ResultRow:
     }
     values |= {
         "system_id": result.target.system_id,
-        "address": result.target.address,
-        "name": result.target.name,
+        "ip_address": result.target.address,
+        "hostname": result.target.name,
         "collected_at": result.collected_at,
-        "seconds": result.seconds,
+        "duration_seconds": result.seconds,
         "failure": f"{result.failure.reason}: {result.failure.detail}" if result.failure else None,
         "missing": result.missing,
-        "clock_skew": result.clock_skew,
+        "clock_skew_seconds": result.clock_skew,
     }
     return ResultRow(**values)
 

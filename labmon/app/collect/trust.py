@@ -27,8 +27,8 @@ class KeyRow:
     """A machine that shows another key than the one that is known of it."""
 
     system_id: int | None
-    address: str
-    name: str | None
+    ip_address: str
+    hostname: str | None
     known: str | None
     shown: str | None
     since: datetime | None
@@ -36,8 +36,8 @@ class KeyRow:
 
 COLUMNS = [
     Column("system_id", "ID", right=True),
-    Column("address", "Address"),
-    Column("name", "Name", gives=True, name=True),
+    Column("ip_address", "Address"),
+    Column("hostname", "Name", gives=True, name=True),
     Column("known", "Known by", absent="-"),
     Column("shown", "Shows", absent="-"),
     Column("since", "Since", ago, right=True),

@@ -18,7 +18,7 @@ class DeadLetterRow:
     id: str
     reason: str
     error: str
-    attempt: int
+    attempts: int
     died_at: datetime
     enqueued_at: datetime | None
     routing_key: str
@@ -44,6 +44,6 @@ COLUMNS = [
     Column("id", "Message"),
     Column("reason", "Reason", gives=True),
     Column("error", "Error", gives=True),
-    Column("attempt", "Attempts", right=True),
+    Column("attempts", "Attempts", right=True),
     Column("died_at", "Died", ago, right=True),
 ]

@@ -121,7 +121,7 @@ class SpoolReport:
             "bytes": found.bytes,
             "max_bytes": found.max_bytes,
             "oldest_age_seconds": max((row.oldest_age_seconds for row in self.rows), default=None),
-            "max_age": found.max_age,
+            "max_age_seconds": found.max_age,
             "dropped_for_room": found.dropped_for_room,
             "dropped_for_age": found.dropped_for_age,
             "last_dropped_at": dropped_at and dropped_at.isoformat().replace("+00:00", "Z"),

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class Found:
     """A machine, as the results of the command show it."""
 
-    address: str
+    ip_address: str
     hostname: str | None
-    mac: str | None
+    mac_address: str | None
     vendor: str | None
-    system: str | None
+    os_guess: str | None
     ports: list[int] | None
-    seen: str
-    rtt: float | None
+    seen_by: str
+    rtt_seconds: float | None
     seen_at: datetime
 
     @classmethod
@@ -44,15 +44,20 @@ class Found:
         )
 
 
+def _methods(evidence: str) -> str:
+    """Which questions were answered, without their details."""
+    return ", ".join(dict.fromkeys(re.sub(r"/[^,]*", "", evidence).split(", ")))
+
+
 COLUMNS = [
-    Column("address", "Address"),
+    Column("ip_address", "Address"),
     Column("hostname", "Name", gives=True, name=True),
-    Column("mac", "MAC"),
+    Column("mac_address", "MAC"),
     Column("vendor", "Vendor", gives=True, extra=True),
-    Column("system", "System", extra=True),
+    Column("os_guess", "System", extra=True),
     Column("ports", "Open", lambda ports: " ".join(map(str, ports)), gives=True, extra=True),
-    Column("seen", "Seen by", lambda seen: ", ".join(dict.fromkeys(re.sub(r"/[^,]*", "", seen).split(", ")))),
-    Column("rtt", "Answered in", lambda seconds: f"{seconds * 1000:.2f} ms", right=True),
+    Column("seen_by", "Seen by", _methods),
+    Column("rtt_seconds", "Answered in", lambda seconds: f"{seconds * 1000:.2f} ms", right=True),
 ]
 
 

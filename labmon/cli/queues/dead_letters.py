@@ -87,7 +87,7 @@ def show(
         "message": row.id,
         "reason": row.reason,
         "error": row.error or "-",
-        "attempts": str(row.attempt),
+        "attempts": str(row.attempts),
         "enqueued": f"{row.enqueued_at:%Y-%m-%d %H:%M:%S %Z}" if row.enqueued_at else "-",
         "died": f"{row.died_at:%Y-%m-%d %H:%M:%S %Z}",
         "routing key": row.routing_key or "-",

@@ -49,7 +49,7 @@ def test_whoever_has_not_been_heard_of_is_dead_and_in_the_end_forgotten(connecti
     connection.execute("UPDATE workers SET beat_at = now() - interval '1 minute'")
     (seen,) = recorded(connection)
     assert not seen.is_alive
-    assert 60 <= seen.silent_for < 90
+    assert 60 <= seen.silent_seconds < 90
     connection.execute("UPDATE workers SET beat_at = now() - interval '2 days'")
     record(connection, "lab2", 10, [])
     assert recorded(connection) == []

@@ -38,7 +38,7 @@ async function details(one) {
     ["Lane", one.high === undefined ? null : one.high ? "high" : "normal"],
     ["Sent", one.enqueued_at && time(one.enqueued_at, "long")],
     ["Died", time(one.died_at, "long")],
-    ["Attempts", number(one.attempt)],
+    ["Attempts", number(one.attempts)],
     ["Size", one.truncated ? `${bytes(one.body_bytes)}, only the beginning is shown` : null],
   ];
   return h("div", { class: "details-grid" },
@@ -66,7 +66,7 @@ const list = new Listing(find("#dead"), {
     { title: "Queue", cell: (one) => one.queue, css: "nowrap" },
     { title: "Reason", cell: (one) => tag(words(split(one.reason)[0]), "s-critical") },
     { title: "Error", cell: (one) => one.error || split(one.reason)[1], css: "wide-cell" },
-    { title: "Attempts", cell: (one) => number(one.attempt), css: "num" },
+    { title: "Attempts", cell: (one) => number(one.attempts), css: "num" },
     { title: "Died", cell: (one) => since(one.died_at), css: "nowrap" },
   ],
 });
