@@ -282,17 +282,18 @@ def unwatched(connection: Connection[Any], system_ids: Iterable[int]) -> set[int
 
 def check_known(connection: Connection[Any], system_ids: Iterable[int]) -> None:
     """Raises UsageError for the first number that no machine has."""
+    given = {min(number, 2**63 - 1): number for number in system_ids}
     row = connection.execute(
         "SELECT min(number) FROM unnest(%s::bigint[]) number "
         "WHERE NOT EXISTS (SELECT FROM systems WHERE system_id = number)",
-        [[min(number, 2**63 - 1) for number in system_ids]],
+        [list(given)],
     ).fetchone()
     if row and row[0] is not None:
         if whole := merged(connection, [row[0]]).get(row[0]):
             raise UsageError(
                 f"system {row[0]} is part of system {whole} now. Apart again: labmon systems split {whole}"
             )
-        raise UsageError(f"there is no system {row[0]}. See: labmon systems list")
+        raise UsageError(f"there is no system {given[row[0]]}. See: labmon systems list")
 
 
 def called(connection: Connection[Any], system_id: int) -> str:

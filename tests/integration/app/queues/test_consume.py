@@ -33,8 +33,10 @@ def test_workers_store_what_waits_and_leave_no_row_of_themselves(queued, store):
     stop, drawn = threading.Event(), []
     settings, spool = worker_settings(queued), open_spool(queued)
     with consume.workers(settings, spool, store, queued.queue.names, stop, until_empty=True) as team:
-        consume.run(team, stop, lambda: drawn.append(len(team.processes())))
-        assert team.tally()["metrics_queue"] == (1, 0)
+        consume.run(team.workers, stop, lambda: drawn.append(len(team.workers.processes())))
+        assert team.workers.tally()["metrics_queue"] == (1, 0)
+    assert team.unsent == 0
+    assert drawn and consume.shortfall(team) == ""
     assert count(store, "metrics") == 1
     assert count(store, "workers") == 0
 
@@ -47,7 +49,7 @@ def test_more_than_one_process_has_a_supervisor(queued, store, workers, kind):
     stop = threading.Event()
     stop.set()
     with consume.workers(worker_settings(config), open_spool(config), store, ["metrics_queue"], stop) as team:
-        assert isinstance(team, kind)
+        assert isinstance(team.workers, kind)
 
 
 def test_a_backlog_is_evaluated_from_cron_and_stored_as_an_alert(queued, store):
