@@ -282,10 +282,12 @@ def unwatched(connection: Connection[Any], system_ids: Iterable[int]) -> set[int
 
 def check_known(connection: Connection[Any], system_ids: Iterable[int]) -> None:
     """Raises UsageError for the first number that no machine has."""
+    if (largest := max(system_ids := list(system_ids), default=0)) >= 2**63:  # no column holds it
+        raise UsageError(f"there is no system {largest}. See: labmon systems list")
     row = connection.execute(
         "SELECT min(number) FROM unnest(%s::bigint[]) number "
         "WHERE NOT EXISTS (SELECT FROM systems WHERE system_id = number)",
-        [[min(number, 2**63 - 1) for number in system_ids]],
+        [system_ids],
     ).fetchone()
     if row and row[0] is not None:
         if whole := merged(connection, [row[0]]).get(row[0]):
