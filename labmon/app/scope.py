@@ -1,6 +1,7 @@
 """Departments, labs and systems that a command names, looked up in the inventory."""
 
 import getpass
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from labmon.errors import UsageError
@@ -15,10 +16,10 @@ LARGEST = 2**31 - 1
 """Of the numbers of departments."""
 
 
-def dept_id(connection: "Connection[Any]", dept: str | None) -> int | None:
+def dept_id(connection: "Connection[Any]", dept: str | None, *, to_make: bool = False) -> int | None:
     """The number of a department named by number, name or code; None is all of them.
 
-    Raises UsageError, with the nearest one, for what there is not.
+    Raises UsageError, with the nearest one, for what there is not; `to_make` adds how to make it.
     """
     from labmon.store.inventory.departments import departments
 
@@ -34,9 +35,12 @@ def dept_id(connection: "Connection[Any]", dept: str | None) -> int | None:
         raise UsageError(f"several departments are called {dept!r}: name one by its number: {numbers}")
     if not found:
         names = [name for one in known for name in (str(one.dept_id), one.name, one.code) if name]
-        raise UsageError(
-            f"there is no department {dept}{nearest(dept, names) or '. See: labmon departments list'}"
+        number, name = (
+            (text, "NAME") if text.isascii() and text.isdigit() else ("N", shlex.quote(dept.strip()))
         )
+        step = f" (make it: labmon departments set {number} --name {name})" if to_make else ""
+        near = nearest(dept, names) or ". See: labmon departments list"
+        raise UsageError(f"there is no department {dept}{step}{near}")
     return found[0].dept_id
 
 

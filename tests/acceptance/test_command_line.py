@@ -206,15 +206,14 @@ def test_output_that_cannot_be_written_is_one_line(stored_lab):
 
 def test_a_department_out_of_bounds_is_refused_before_anything_is_done(lab):
     for arguments in (["scan", "127.0.0.1"], ["collect"], ["systems", "list"]):
-        assert "--dept" in lab.run(*arguments, "--dept", "99999999999", code=2).stderr
+        done = lab.run(*arguments, "--dept", "99999999999", code=2)
+        assert done.stderr.splitlines()[-1].startswith("labmon: there is no department 99999999999")
+        assert "answered" not in done.stderr and done.stdout == ""
 
 
 @pytest.mark.parametrize(
     "command",
     [
-        "events show --system",
-        "replay --queue metrics --from 1h --system",
-        "metrics range --from 1h",
         "dead-letters list metrics --limit",
         "events show --limit",
         "systems history --scan",
@@ -223,8 +222,18 @@ def test_a_department_out_of_bounds_is_refused_before_anything_is_done(lab):
     ],
 )
 def test_a_number_that_no_column_holds_is_wrong_usage(stored_lab, command):
+    assert "at most" in stored_lab.run(*command.split(), 10**20, code=2).stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["events show --system", "replay --queue metrics --from 1h --system", "metrics range --from 1h"],
+)
+@pytest.mark.parametrize("number", [2**31, 2**63 - 1, 2**63, 10**20])
+def test_a_system_whose_number_no_column_holds_is_said_as_it_was_typed(stored_lab, command, number):
     more = ["cpu"] if "range" in command else []
-    assert "at most" in stored_lab.run(*command.split(), 10**20, *more, code=2).stderr
+    said = stored_lab.run(*command.split(), number, *more, code=2).stderr
+    assert said == f"labmon: there is no system {number}. See: labmon systems list\n"
 
 
 def test_what_could_not_be_stored_is_not_called_stored(lab, store_url):
@@ -316,7 +325,7 @@ def test_a_lab_takes_its_rules_and_silences_along_only_after_a_yes(furnished):
     assert "Remove lab 1, B-7? [y/N]" in output
     assert "B-7" in lab.run("labs", "list").stdout
     code, output = on_a_terminal(lab, "labs remove B-7", "y\n")
-    assert (code, output.endswith("lab 1 removed; 0 systems are without a lab now\n")) == (0, True)
+    assert (code, output.endswith("lab 1 removed; 0 systems without a lab now\n")) == (0, True)
     assert lab.run("maintenance", "list").stdout == ""
 
 

@@ -60,7 +60,7 @@ def set_(
         done = labs.set_lab(
             connection,
             lab,
-            dept_id(connection, dept),
+            dept_id(connection, dept, to_make=True),
             name=name,
             add=add or [],
             remove=remove or [],
