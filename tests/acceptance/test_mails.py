@@ -41,9 +41,9 @@ def configure(lab, *targets, more=""):
     (lab.folder / "config.toml").write_text(f"{more}\n{tables}")
 
 
-def notify(lab):
+def notify(lab, code=0):
     """What cron does every minute."""
-    return lab.run("consume", "--until-empty")
+    return lab.run("consume", "--until-empty", code=code)
 
 
 def listed(lab):
@@ -82,7 +82,7 @@ def test_a_mail_says_what_to_do_and_what_it_says_works(site):
         lab.run("collect", "--system", 2)
         notify(lab)
         assert len(mailbox.mails) == 2
-        lab.run("alerts", "rules", "set", "used", "--above", "100")
+        lab.run("alerts", "rules", "set", "used", "--above", "99.9")
         lab.run("collect", "--all")
         notify(lab)
         over = mailbox.mails[-1]
@@ -169,14 +169,16 @@ def test_an_alertmanager_that_is_away_loses_nothing(site, tmp_path):
         configure(lab, f'name = "am"\nurl = "{manager.url}"')
         lab.run("config", "check")
         lab.run("collect", "--system", 1)
-        assert "am could not be notified: no connection: Connection refused; retry in" in notify(lab).stderr
+        said = notify(lab, code=6).stderr
+        assert "am could not be notified: no connection: Connection refused; retry in" in said
+        assert "1 alert not notified. See: labmon alerts deliveries" in said
         with manager:
             lab.run("alerts", "deliveries", "--retry")
             with psycopg.connect(lab.environ["LABMON_DATABASE_URL"]) as connection:
                 connection.execute("UPDATE notified SET not_before = NULL")
             notify(lab)
             hook.wait(1)
-            lab.run("alerts", "rules", "set", "used", "--above", "100")
+            lab.run("alerts", "rules", "set", "used", "--above", "99.9")
             lab.run("collect", "--all")
             notify(lab)
             hook.wait(2)

@@ -42,8 +42,11 @@ def site(postgres_server, schema_template, warm_labmon):
 @pytest.mark.parametrize(
     "command, said",
     [
-        ("systems show localhost", "ID: expected a whole number."),
-        ("systems set 1 --status foo", "'foo' is not one of its values, 'maintenance', 'active'"),
+        (
+            "systems show localhost",
+            "no system, lab or department is called 'localhost'. See: labmon systems list",
+        ),
+        ("systems set 1 --status foo", "'foo' is not one of its values, maintenance, active"),
         ("metrics top --limit 0", "--limit N: expected at least 1."),
         ("metrics range 1 cpu --points 9999999", "--points N: expected at most 100000."),
         ("queue-depth --interval x", "--interval N: expected a number."),
@@ -52,7 +55,11 @@ def site(postgres_server, schema_template, warm_labmon):
         ("alerts rules set cpu_high --clear inf", "clear: expected a number between"),
         ("alerts rules add =x|y --metric cpu_percent --above 3", "name: Small letters, digits and _"),
         ("alerts rules add x --metric cpu_percent --above 3 --severity bad", "severity: There are: info"),
-        ("scan 127.0.0.1", "--dept N is missing (the department that they belong to). Such as: labmon scan "),
+        (
+            "scan 127.0.0.1",
+            "--dept DEPT is missing (the department that they belong to: its number, name or code). "
+            "Such as: labmon scan ",
+        ),
         ("labs set", "LAB is missing (the lab's name or number). Such as: labmon labs set A-101 --dept 1"),
         ("systems lst", "there is no command 'lst'. Did you mean list?"),
         ("frobnicate", "there is no command 'frobnicate'. See: labmon --help"),
@@ -84,7 +91,7 @@ def site(postgres_server, schema_template, warm_labmon):
         ("scan @. --dept 1", ".: cannot be read: Is a directory"),
         ("systems trust --dept 7", "department 7 has no machine with an address"),
         ("systems set 1 --shared-mac", "system 1 has no MAC address that could be shared"),
-        ("systems set 1 2 --hostname pc", "--hostname names one system, and several are given"),
+        ("systems set 1 2 --hostname pc", "--hostname and --seat are of one system, and several are given"),
         ("systems set 1 --hostname =pc", "--hostname '=pc' is no name for a machine, such as pc-17"),
         ("systems set 1 --hostname pc\u202e", "--hostname 'pc\\u202e' is no name for a machine"),
         ("departments set 1 --name @SUM", "--name '@SUM' is no name for a department"),
@@ -109,8 +116,11 @@ def test_a_mistake_is_one_line_with_the_next_step(site, command, said):
         ("metrics latest", "none of them was measured lately. Measure with: labmon collect --all\n"),
         ("metrics summary", "none of them was measured lately. Measure with: labmon collect --all\n"),
         ("metrics top", "no recent readings of cpu_percent. Measure with: labmon collect --all\n"),
-        ("systems set 1 2 --port 2222 --status active", "systems 1, 2: status active, port 2222\n"),
-        ("systems set 2 --port 0 --no-lab", "system 2: lab none, port as configured\n"),
+        (
+            "systems set 1 2 --port 2222 --status active",
+            "system 1: active, port 2222\nsystem 2: active, port 2222\n",
+        ),
+        ("systems set 2 --port 0 --no-lab", "system 2: port as configured\n"),
         ("departments set 1 --subnet 127.0.0.0/30", "department 1: 127.0.0.0/30\n"),
         ("departments set 4 --name Physics", "department 4, Physics: no subnets\n"),
     ],

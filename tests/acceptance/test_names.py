@@ -72,7 +72,7 @@ def test_a_file_a_lab_and_a_department_name_several(site):
 
 
 def test_collect_takes_names_and_a_department_by_name(site):
-    site.environ["LABMON_COLLECT_PORT"] = "1"  # nothing listens there
+    site.environ |= {"LABMON_COLLECT_PORT": "1", "LABMON_COLLECT_PASSWORD": "x"}  # nothing listens there
     done = site.run(
         "collect", "--system", "pc02", "--system", "02:00:5e:10:00:01", "--format", "json", code=None
     )

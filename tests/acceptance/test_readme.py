@@ -34,7 +34,7 @@ def commands(text):
     fenced = "\n".join(lines for language, lines in fences if language in ("sh", "text", ""))
     spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S))
     for line in fenced.replace("\\\n", " ").splitlines() + spans:
-        for part in re.split(r"[|;&>]+", line.split("#")[0]):
+        for part in re.split(r'[|;&>]+(?=(?:[^"]*"[^"]*")*[^"]*$)', line.split("#")[0]):  # not in "a>b"
             found = re.search(r"(?:^|\s|/bin/)(?<!-[a-z] )labmon (?!-- )([a-z-].*)$", part.strip())
             if found:
                 yield shlex.split(found[1].replace("...", ""))
@@ -80,11 +80,13 @@ def test_every_command_that_an_example_runs_exists(page):
 
 
 def test_commands_are_found_and_judged():
-    fence = "```sh\nrunuser -u labmon -- labmon db migrat\nlabmon queue-depth --wach | cat\n```\n"
+    fence = "```sh\nrunuser -u labmon -- labmon db migrat\nlabmon queue-depth --wach | cat\n"
+    fence += 'labmon systems facts --where "cpu_cores>8" --wher x >file\n```\n'
     text = "`labmon scan --dept 1`\n" + fence
     assert [fault(words) for words in commands(text)] == [
         "labmon db has no command migrat",
         "labmon queue-depth has no option --wach",
+        "labmon systems facts has no option --wher",
         None,
     ]
     assert len([words for page in PAGES for words in commands(page.read_text())]) > 100

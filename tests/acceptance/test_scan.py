@@ -186,6 +186,8 @@ def test_a_department_is_scanned_by_its_subnets(site):
         "name": "Physics",
         "subnets": ["127.0.0.4/30", "127.0.1.0/30"],
         "systems": 4,
+        "new_as": "active",
+        "quarantined": 0,
     }
     site.run("departments", "set", "1", "--no-subnets")
     assert json.loads(site.run("departments", "list", "-f", "json").stdout)[0]["subnets"] == []

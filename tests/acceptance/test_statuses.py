@@ -116,7 +116,7 @@ def test_an_empty_inventory_is_an_error_under_quiet_too(lab, own_postgres_server
         done = lab.run("collect", *chosen, "--quiet", code=2)
         (line,) = done.stderr.splitlines()
         assert f"the inventory of PostgreSQL at 127.0.0.1:{own_postgres_server.port}" in line
-        assert "is empty" in line and "labmon scan" in line
+        assert " has none. Find some" in line and "labmon scan" in line
         assert done.stdout == ""
 
 
@@ -174,7 +174,7 @@ def test_the_status_travels_through_the_queue_and_the_newest_counts(lab, machine
     lab.run("setup-queues")
     lab.run("collect", "--all", code=6)
     rows = {row["queue"]: row["ready"] for row in json.loads(lab.run("queue-depth", "-f", "json").stdout)}
-    assert (rows["discovery_queue"], rows["metrics_queue"]) == (1, 2)
+    assert (rows["discovery_queue"], rows["metrics_queue"]) == (3, 2)  # a status, and facts of both
     assert listed(lab)["127.0.0.3"]["status"] == "discovered"
     with psycopg.connect(own_postgres_server.url()) as connection:
         late = {
@@ -186,7 +186,7 @@ def test_the_status_travels_through_the_queue_and_the_newest_counts(lab, machine
         for body in (late, late | {"system_id": 77}, late | {"status": "broken"}):
             connection.execute("SELECT labmon_publish('discovery_queue', %s)", [json.dumps(body)])
     said = lab.run("consume", "--until-empty", code=6).stderr
-    assert "discovery_queue: 2 stored, 2 to the dead letters" in said
+    assert "discovery_queue: 4 stored, 2 to the dead letters" in said
     assert listed(lab)["127.0.0.3"]["status"] == "refused"
     letters = lab.run("dead-letters", "list", "discovery").stdout
     assert "system_id 77 is not in the inventory" in letters
