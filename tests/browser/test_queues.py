@@ -51,12 +51,12 @@ def queued(store_url, queue):
         yield dashboard
 
 
-def run(dashboard, *arguments):
+def run(dashboard, *arguments, code=0):
     command = [LABMON, *arguments]
     done = subprocess.run(
         command, env=dashboard.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stderr
 
 
@@ -66,7 +66,7 @@ def kill_readings(dashboard, *bodies):
     environ = {k: v for k, v in dashboard.environ.items() if k.startswith(("LABMON_", "QUEUE_"))}
     with open_broker(load(environ=environ).config) as broker:
         broker.publish("metrics_queue", [Message.new(body.encode()) for body in bodies])
-    run(dashboard, "consume", "--until-empty")
+    run(dashboard, "consume", "--until-empty", code=6)
 
 
 def stored(store_url, system):

@@ -28,6 +28,11 @@ OF_ADMINS = {
     "DELETE /api/v1/users/{name}",
     "PATCH /api/v1/rules/{which}",
     "POST /api/v1/rules",
+    "POST /api/v1/systems/{system}/undo",
+    "POST /api/v1/systems/{system}/merge",
+    "POST /api/v1/systems/{system}/split",
+    "DELETE /api/v1/systems/{system}",
+    "PATCH /api/v1/systems/{system}/login",
 }
 
 

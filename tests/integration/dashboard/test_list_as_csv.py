@@ -43,7 +43,13 @@ def test_the_file_has_the_rows_and_columns_of_the_address(api, measured, query, 
     assert table(api, query)[1:] == found
 
 
-@pytest.mark.parametrize("query", ["colour=red", "state=blue", "sort=nothing", "columns=password", "lab=x"])
+def test_a_parameter_that_the_file_does_not_know_is_refused(api, lab):
+    answer = api.ask("GET", "/systems.csv?colour=red")
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("there is no parameter 'colour' here")
+
+
+@pytest.mark.parametrize("query", ["state=blue", "sort=nothing", "columns=password", "lab=x"])
 def test_what_the_file_does_not_know_is_refused(api, lab, query):
     answer = api.ask("GET", f"/systems.csv?{query}")
     assert answer.status_code == 422
