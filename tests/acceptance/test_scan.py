@@ -232,7 +232,7 @@ def test_an_interrupted_scan_says_so_and_makes_nobody_gone(site):
 @pytest.mark.parametrize("arguments", [["--format", "json"], ["--format", "csv"]])
 def test_programs_get_the_ports_and_the_evidence(lab, arguments):
     out = lab.run("scan", "127.0.0.1", "--dept", "1", "--dry-run", *arguments).stdout
-    for name in ("address", "mac", "vendor", "system", "ports", "seen"):
+    for name in ("ip_address", "mac_address", "vendor", "os_guess", "ports", "seen_by"):
         assert name in out
 
 
