@@ -323,7 +323,7 @@ def test_labs_are_made_filled_named_and_removed(lab, machines):
         "B-7": "discovered",
     }
     lab.run("systems", "set", "3", "--lab", "B-7", "--hostname", "printer")
-    assert "2 systems are without a lab now" in lab.run("labs", "remove", "B-7").stderr
+    assert "2 systems without a lab now" in lab.run("labs", "remove", "B-7").stderr
     assert listed(lab)["127.0.0.3"]["hostname"] == "printer"
 
 
