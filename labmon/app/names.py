@@ -91,8 +91,8 @@ class Directory:
             return self._members(word, self._of_lab(rest) if kind == "lab" else self._of_dept(rest))
         if text.isascii() and text.isdigit() and len(text) != 12:
             text = text.lstrip("0") or "0"
-            if len(text) > 20:  # int() refuses thousands of digits
-                raise UsageError(f"there is no system {text[:20]}... See: labmon systems list")
+            if len(text) > 40:  # int() refuses thousands of digits
+                raise UsageError(f"there is no system {text[:40]}... See: labmon systems list")
             if int(text) not in self._numbers:
                 self._check_known(int(text))
             return [int(text)]

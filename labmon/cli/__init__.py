@@ -34,7 +34,6 @@ from labmon.cli.status import status
 from labmon.cli.times import unknown_zone
 from labmon.config.home import set_missing_home
 from labmon.errors import Exit, LabmonError
-from labmon.masking import mask_text
 from labmon.signals import Terminated, terminate
 
 # The exceptions of the parser, which typer carries inside itself and only publishes this leaf of.
@@ -125,6 +124,8 @@ class Root(TyperGroup):
                 say(in_words(error))
         except LabmonError as error:
             code = error.exit_code
+            from labmon.masking import mask_text
+
             say(f"labmon: {mask_text(str(error))}")
         except typer.Abort:
             code = Exit.INTERRUPTED

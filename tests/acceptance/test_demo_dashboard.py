@@ -6,27 +6,32 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import suppress
+from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
 
 
-def of_the_demo(before):
-    """The folder that the demo has made."""
-    [folder] = [name for name in set(os.listdir("/tmp")) - before if name.startswith("labmon-demo")]
-    return f"/tmp/{folder}"
+def of_the_demo(process):
+    """The folder of this demo, where it has files open. Another test's demo may run beside it."""
+    opened = []
+    for number in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            opened.append(os.readlink(number))
+    [folder] = set(re.findall(r"/tmp/labmon-demo-\w+", "\n".join(opened)))
+    return folder
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda one: one.name)
 def test_the_demo_serves_new_measurements_until_it_is_stopped(lab, number):
-    before = set(os.listdir("/tmp"))
     with lab.start("demo", "--dashboard", start_new_session=True) as labmon:
         for line in labmon.stderr:
             if found := re.search(r"dashboard at (http://127\.0\.0\.1:\d+/)", line):
                 break
         else:
             pytest.fail("the dashboard never began")
-        folder = of_the_demo(before)
+        folder = of_the_demo(labmon)
 
         def summary():
             with urlopen(f"{found[1]}api/v1/summary", timeout=30) as answer:

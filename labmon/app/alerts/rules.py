@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import asdict, fields, replace
-
 from labmon.errors import UsageError
 from labmon.table import Column
 
@@ -98,6 +96,8 @@ COLUMNS = [
 
 def add(connection: "Connection[Any]", rule: "Rule", about: "Scope") -> tuple[int, "Rule"]:
     """Add a rule for this scope, in the caller's transaction. Raises UsageError when there is one already."""
+    from msgspec.structs import replace
+
     from labmon.alerts import rules
 
     rule = replace(rule, dept=about.dept_id, lab=about.lab_id, system=about.system_id)
@@ -112,6 +112,8 @@ def add(connection: "Connection[Any]", rule: "Rule", about: "Scope") -> tuple[in
 
 def change(connection: "Connection[Any]", which: str, values: dict[str, Any]) -> None:
     """Overwrite these keys of a rule, found by its name or number. Raises UsageError."""
+    from msgspec.structs import asdict, fields
+
     from labmon.alerts import rules
 
     number, rule = rules.find(connection, which)

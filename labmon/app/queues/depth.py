@@ -6,18 +6,24 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from labmon.app.open import ingest_settings, open_spool, open_store
-from labmon.brokers.base import Depth
 from labmon.readable import span
 from labmon.table import Column
 
 if TYPE_CHECKING:
+    from labmon.brokers.base import Depth
     from labmon.config.tables import Config, QueueConfig
 
 
 @dataclass(frozen=True)
-class QueueRow(Depth):
-    """A queue as it is printed."""
+class QueueRow:
+    """A queue as it is printed: its depth (see `labmon.brokers.base.Depth`), and what to do about it."""
 
+    ready: int
+    ready_high: int | None
+    in_flight: int | None
+    dead: int
+    consumers: int | None
+    oldest_age_seconds: float | None
     queue: str
     level: str
     advice: str | None
@@ -39,9 +45,9 @@ COLUMNS = [
 
 
 def queue_rows(
-    depths: Mapping[str, Depth],
+    depths: "Mapping[str, Depth]",
     settings: "QueueConfig",
-    before: Mapping[str, Depth] | None = None,
+    before: "Mapping[str, Depth] | None" = None,
     seconds: float = 0,
 ) -> list[QueueRow]:
     """Each queue as a row; with what was seen `seconds` ago, also how fast it grows."""
@@ -73,14 +79,14 @@ def evaluated(config: "Config", alert: bool) -> "Iterator[Callable[[Mapping[str,
     with open_store(config) as store:
         evaluator = AlertEvaluator(ingest_settings(config), store, lambda: seen, open_spool(config))
 
-        def judge(depths: Mapping[str, Depth]) -> None:
+        def judge(depths: "Mapping[str, Depth]") -> None:
             seen.update(depths)
             evaluator.run_once(Event())
 
         yield judge
 
 
-def exposition(depths: Mapping[str, Depth]) -> str:
+def exposition(depths: "Mapping[str, Depth]") -> str:
     """Prometheus' text format (0.0.4); what the server cannot say is left out."""
     from prometheus_client import CollectorRegistry, Gauge, generate_latest
 

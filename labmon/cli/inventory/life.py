@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from labmon.app.inventory import life
 from labmon.app.names import resolve_system, resolve_systems
 from labmon.app.scope import dept_id, lab_id
 from labmon.cli.confirm import confirm
@@ -27,6 +26,7 @@ from labmon.errors import UsageError
 from labmon.table import Column
 
 if TYPE_CHECKING:
+    from labmon.app.inventory import life
     from labmon.pg import Connection
 
     Act = Callable[[Connection[Any], list[int]], list[life.Outcome]]
@@ -57,6 +57,8 @@ def ignore(
 
 def restore(ctx: typer.Context, system: Systems, form: FormatOption = Format.table) -> None:
     """Have retired or ignored systems measured again."""
+    from labmon.app.inventory import life
+
     _run(ctx, system, lambda store, which: life.restore(store, which, life.ourselves()), form)
 
 
@@ -74,10 +76,12 @@ def accept(
 
     labmon systems accept --dept 1
     """
+    from labmon.app.inventory import life
+
     if bool(system) + (dept is not None or lab is not None) + everything != 1:
         raise UsageError("say which: systems by name, --dept, --lab or --all")
 
-    def act(connection: "Connection[Any]", named: list[int]) -> list[life.Outcome]:
+    def act(connection: "Connection[Any]", named: list[int]) -> "list[life.Outcome]":
         where = {"dept": dept_id(connection, dept), "lab": lab_id(connection, lab)}
         waiting = named or life.quarantined(connection, **where)
         return life.accept(connection, waiting, life.ourselves())
@@ -96,6 +100,8 @@ def merge(
     Of two readings of the same time, that of the first system is kept. To take them apart again: labmon
     systems split.
     """
+    from labmon.app.inventory import life
+
     with connected(ctx) as connection:
         one, gone = resolve_system(connection, system), resolve_system(connection, other)
         done = life.merge(connection, one, gone, life.ourselves())
@@ -112,6 +118,8 @@ def split(
     form: FormatOption = Format.table,
 ) -> None:
     """Take apart what a merge has joined. What came since stays with the first system."""
+    from labmon.app.inventory import life
+
     with connected(ctx) as connection:
         done = life.split(connection, resolve_system(connection, system), other, life.ourselves())
     report([done], form)
@@ -122,6 +130,8 @@ def undo(ctx: typer.Context, system: Systems, form: FormatOption = Format.table)
 
     What was changed since, such as the name by a scan, stays, and is reported. A removal cannot be undone.
     """
+    from labmon.app.inventory import life
+
     _run(ctx, system, lambda store, which: life.undo(store, which, life.ourselves()), form)
 
 
@@ -130,6 +140,8 @@ def remove(ctx: typer.Context, system: Systems, yes: Yes = False, form: FormatOp
 
     Consider: labmon systems retire, which keeps the history.
     """
+    from labmon.app.inventory import life
+
     with connected(ctx) as connection:
         systems = resolve_systems(connection, system)
         doomed = {} if yes else life.doomed(connection, systems)
@@ -151,7 +163,9 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def _take_out(status: Literal["retired", "ignored"], comment: str | None) -> "Act":
-    def act(connection: "Connection[Any]", systems: list[int]) -> list[life.Outcome]:
+    from labmon.app.inventory import life
+
+    def act(connection: "Connection[Any]", systems: list[int]) -> "list[life.Outcome]":
         return life.take_out(connection, systems, status, life.ourselves(), comment=comment)
 
     return act
@@ -169,7 +183,7 @@ def _run(
     report(outcomes, form, nothing)
 
 
-def report(outcomes: Sequence[life.Outcome], form: Format, nothing: str = "") -> None:
+def report(outcomes: "Sequence[life.Outcome]", form: Format, nothing: str = "") -> None:
     """A line for each system, or the same as data."""
     if form is not Format.table:
         print_rows(OUTCOMES, outcomes, form)

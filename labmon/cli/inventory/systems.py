@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from labmon.app.inventory.life import Changes, ourselves
-from labmon.app.inventory.life import set_ as set_systems
 from labmon.app.inventory.systems import (
     COLUMNS,
     HISTORY,
@@ -157,6 +155,9 @@ def set_(
 
     labmon systems set 12 pc-13 10.30.5.14 --lab A-101
     """
+    from labmon.app.inventory.life import Changes, ourselves
+    from labmon.app.inventory.life import set_ as set_systems
+
     if lab is not None and no_lab:
         raise UsageError("only one of --lab and --no-lab can be given")
     if seat is not None and (no_seat or no_lab):

@@ -91,7 +91,7 @@ def test_a_file_has_a_word_a_line_and_remarks(inventory, tmp_path, monkeypatch):
         ("7", "there is no system 7"),
         ("99999999999999999999", "there is no system 99999999999999999999\\. See"),
         ("0" * 5000 + "9", "there is no system 9\\. See"),
-        ("9" * 5000, "there is no system 9{20}\\.\\.\\. See"),
+        ("9" * 5000, "there is no system 9{40}\\.\\.\\. See"),
         ("pc0", "no system, lab or department is called 'pc0'. Did you mean pc0"),
         ("pc01.lab-c", "Did you mean pc01.lab-"),
         ("10.0.0.99", "'10.0.0.99'"),
