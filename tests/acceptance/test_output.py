@@ -22,8 +22,8 @@ from tests.acceptance.test_tables import site as site  # a fixture
 from tests.support.dashboard import Dashboard
 
 PAGE = Path(__file__).parents[2] / "examples" / "output" / "README.md"
-FREE = {"by_status", "states", "alerts", "limits", "lanes"}
-"""Objects whose members are statuses, severities, levels or lanes, not names."""
+FREE = {"by_status", "states", "alerts", "limits", "lanes", "detail"}
+"""Objects whose members are statuses, severities, levels, lanes or what was given, not names."""
 
 ONE = {"system": "1", "lab": "1", "alert": "1", "scan": "1700000000000000"}
 """Of what a path of the API names."""
@@ -173,6 +173,7 @@ def test_columns_are_the_same_in_an_empty_database(site, empty):
             continue
         full, none = (answered(one, f"{name} {more}", "csv").splitlines()[0] for one in (site, empty))
         assert full == none, name
+        assert set(full.split(",")) <= vocabulary(), name
 
 
 def test_a_cell_with_members_is_json(site):
