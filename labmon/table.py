@@ -305,9 +305,17 @@ def plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
+def one_cell(value: Any) -> Any:
+    """A value for one cell of CSV or TSV: a list of words joined, what has members as JSON."""
+    if isinstance(value, list) and all(isinstance(one, str | int | float) for one in value):
+        return " ".join(map(str, value))
+    value = plain(value)
+    return json.dumps(value, default=plain) if isinstance(value, list | dict) else value
+
+
 def flat(value: Any) -> Any:
-    """A value for a cell of CSV: lists joined, foreign text escaped."""
-    value = " ".join(map(str, value)) if isinstance(value, list) else plain(value)
+    """A value for a cell of CSV: foreign text escaped, and no formula."""
+    value = one_cell(value)
     return csv_cell(foreign(value)) if isinstance(value, str) else value
 
 

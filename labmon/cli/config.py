@@ -25,6 +25,14 @@ class _Row:
     source: str
 
 
+@dataclass(frozen=True)
+class _Finding:
+    """What `config check` says, for programs. `level` is critical for a fault, warning for advice."""
+
+    level: str
+    said: str
+
+
 @app.command()
 def init(
     path: Annotated[
@@ -72,7 +80,7 @@ def show(ctx: typer.Context, form: FormatOption = Format.table) -> None:
 
 
 @app.command()
-def check(ctx: typer.Context) -> None:
+def check(ctx: typer.Context, form: FormatOption = Format.table) -> None:
     """Check the configuration, and print every fault with its file, table and key.
 
     The file's values are checked, also those that the environment overrides, and the values in force. Exit
@@ -84,18 +92,27 @@ def check(ctx: typer.Context) -> None:
     loaded, found = load.read(ctx.obj)
     written, hidden = load.as_written(loaded)
     found = list(dict.fromkeys([*found, *faults(loaded), *hidden, *faults(written)]))
-    for fault in found:
-        say(f"labmon: {fault}")
-    for line in advice(loaded):
-        say(line)
+    advised = list(advice(loaded))
+    if (
+        not found
+        and loaded.file is not None
+        and loaded.holds_secret()
+        and loaded.file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH)
+    ):
+        advised.append(f"{loaded.file} holds a password and others may read it: chmod 600 {loaded.file}")
+    if form is Format.table:
+        for fault in found:
+            say(f"labmon: {fault}")
+        for line in advised:
+            say(line)
+        if not found:
+            say(f"good: {loaded.file or 'no configuration file, defaults and environment only'}")
+    else:
+        rows = [_Finding("critical", fault) for fault in found]
+        rows += [_Finding("warning", line) for line in advised]
+        print_rows([Column("level", "Level"), Column("said", "Said")], rows, form)
     if found:
         raise typer.Exit(Exit.USAGE)
-    if loaded.file is None:
-        say("good: no configuration file, defaults and environment only")
-        return
-    if loaded.holds_secret() and loaded.file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
-        say(f"{loaded.file} holds a password and others may read it: chmod 600 {loaded.file}")
-    say(f"good: {loaded.file}")
 
 
 @app.command()

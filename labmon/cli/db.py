@@ -28,7 +28,7 @@ def migrate(ctx: typer.Context, form: FormatOption = Format.table, quiet: Quiet 
             timescale.adopt(connection, config.retention)
             say("readings are in a hypertable of TimescaleDB (experimental)")
     lines = list(migrated(done))
-    print_change(form, "", *({"did": line} for line in lines))
+    print_change(form, "", *({"did": line} for line in lines), names=["did"])
     for line in [] if quiet or form is not Format.table else lines:
         say(line)
 

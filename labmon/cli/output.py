@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from labmon.colour import BOLD, coloured, painted
-from labmon.table import Cells, Column, facts, flat, json_line, json_text, plain
+from labmon.table import Cells, Column, facts, flat, json_line, json_text, one_cell
 from labmon.text import foreign
 
 if TYPE_CHECKING:
@@ -119,21 +119,23 @@ def _width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def print_change(form: Format, said: str, *rows: Mapping[str, Any], quiet: bool = False) -> None:
+def print_change(
+    form: Format, said: str, *rows: Mapping[str, Any], quiet: bool = False, names: Sequence[str] = ()
+) -> None:
     """What a command has changed: a line on stderr, or for programs a row for each thing, all of the same
-    names. `quiet` leaves out the line."""
+    names: `names`, where there may be no row. `quiet` leaves out the line."""
     if form is Format.table:
         if said and not quiet:
             say(said)
         return
-    names = list(rows[0]) if rows else []
+    names = list(rows[0]) if rows else names
     row_of = make_dataclass("Row", names)
     print_rows([Column(name, name) for name in names], [row_of(*row.values()) for row in rows], form)
 
 
 def _tsv(value: Any) -> str:
     """A cell of a TSV file: backslash, tab and the ends of lines are escaped, as PostgreSQL's COPY does."""
-    value = " ".join(map(str, value)) if isinstance(value, list) else plain(value)
+    value = one_cell(value)
     return "" if value is None else foreign(str(value).translate(TSV_ESCAPES))
 
 

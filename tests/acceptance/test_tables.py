@@ -29,6 +29,7 @@ LISTS = {
     "alerts show": "1",
     "alerts test": "hot",
     "collect": "--host 127.0.0.1 --port 1",
+    "config check": "",
     "config show": "",
     "consume": "--status",
     "dashboard users list": "",
@@ -96,7 +97,14 @@ CHANGES = {
 }
 """Every command that changes something and prints that with --format, in an order in which they work."""
 
-EMPTY = ["alerts deliveries", "alerts test hot", "dashboard users list", "systems facts", "systems trust"]
+EMPTY = [
+    "alerts deliveries",
+    "alerts test hot",
+    "config check",
+    "dashboard users list",
+    "systems facts",
+    "systems trust",
+]
 """Here they have no rows."""
 
 MORE = [

@@ -235,7 +235,7 @@ def import_(
     said = f"{plural(len(kept), 'rule')} read from {file}{removed}"
     rows = [{"rule_id": one, "did": "read"} for one in sorted(kept)]
     rows += [{"rule_id": one, "did": "removed"} for one in sorted(gone)]
-    print_change(form, said, *rows, quiet=quiet)
+    print_change(form, said, *rows, quiet=quiet, names=["rule_id", "did"])
 
 
 def _read(file: Path) -> str:

@@ -32,7 +32,7 @@ def setup_queues(
         # Advice on what is not there yet would be about nothing.
         lines += [] if dry_run else broker.advice()
         refusal = None if dry_run else broker.first_refusal(config.queue.names)
-    print_change(form, "", *({"did": line} for line in lines))
+    print_change(form, "", *({"did": line} for line in lines), names=["did"])
     for line in [] if quiet or form is not Format.table else lines:
         say(line)
     if refusal:

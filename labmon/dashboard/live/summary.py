@@ -59,7 +59,7 @@ class Summary:
     worst: dict[str, list[dict[str, Any]]]
     labs: list[LabSummary]
     queues: list[dict[str, Any]] | None
-    queues_error: str | None
+    queue_error: str | None
     depth: list[tuple[float, int]]
     setup: list[str]
 

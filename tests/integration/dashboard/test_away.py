@@ -41,7 +41,7 @@ def test_the_queues_say_so_and_the_rest_works(api, lab):
     assert found["queues"] == []
     assert "Redis" in found["error"]
     summary = api.get("/summary")
-    assert (summary["queues"], summary["queues_error"]) == (None, found["error"])
+    assert (summary["queues"], summary["queue_error"]) == (None, found["error"])
     assert summary["systems"] == 4
     answer = api.ask("GET", "/dead-letters")
     assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
@@ -90,7 +90,7 @@ def test_a_broker_that_does_not_answer_keeps_nobody_waiting(queued, own_redis_se
         assert time.monotonic() - begun < 20 * PATIENCE
         summary = queued.get("/summary")
         assert summary["queues"][0]["ready"] == 1
-        assert summary["queues_error"]
+        assert summary["queue_error"]
         assert "labmon_queue_ready{" not in queued.ask("GET", "/metrics").text  # it is of no use as of now
     finally:
         os.kill(own_redis_server.pid, signal.SIGCONT)

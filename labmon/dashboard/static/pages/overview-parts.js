@@ -55,7 +55,7 @@ export function use({ usage, systems }) {
 }
 
 /** @param {any} summary */
-export function queues({ queues: list, queues_error: error, depth, no_worker: idle, now: at }) {
+export function queues({ queues: list, queue_error: error, depth, no_worker: idle, now: at }) {
   const more = h("a", { class: "more", href: page("/queues") }, "Queues");
   if (!list) return card("Queues", more, h("div", { class: "card-body muted said" }, error || "No queue is set up: collect writes directly."));
   const sum = (/** @type {string} */ name) => list.reduce((/** @type {number} */ total, /** @type {any} */ queue) => total + (queue[name] ?? 0), 0);

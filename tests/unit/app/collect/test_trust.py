@@ -39,7 +39,7 @@ def changes(setup, *machines, dept=None, unseen=False):
 
 def test_without_a_name_it_is_every_refused_machine_of_this_inventory(setup):
     with changes(setup) as found:
-        assert [(row.system_id, row.name) for row in found.rows] == [(1, "pc-1")]
+        assert [(row.system_id, row.hostname) for row in found.rows] == [(1, "pc-1")]
 
 
 def test_an_accepted_key_is_no_change_any_more(setup, tmp_path):

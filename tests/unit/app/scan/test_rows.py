@@ -9,7 +9,7 @@ def test_a_row_names_each_way_of_answering_once():
     host = Host("10.0.0.1", "ping", utcnow(), also=("tcp/22", "tcp/80"), ports=(22, 80))
     row = Found.of(host)
     shown = {column.field: column for column in COLUMNS}
-    assert shown["seen"].show("ping, tcp/22, tcp/80") == "ping, tcp"
+    assert shown["seen_by"].show("ping, tcp/22, tcp/80") == "ping, tcp"
     assert (row.ports, shown["ports"].show(row.ports)) == ([22, 80], "22 80")
     assert Found.of(Host("10.0.0.2", "arp", utcnow())).ports is None
 
