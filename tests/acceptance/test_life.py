@@ -166,10 +166,10 @@ def test_merged_is_one_history_and_split_is_two_again(site, machines):
 def test_remove_asks_says_what_goes_and_cannot_be_undone(site, machines):
     site.run("collect", "--system", "1")
     refused = site.run("systems", "remove", "1", code=2).stderr
-    assert "with system 1 go: 1 readings" in refused and "Confirm with --yes" in refused
+    assert "with system 1 go: 1 reading," in refused and "Confirm with --yes" in refused
     assert 1 in listed(site)
     done = site.run("systems", "remove", "1", "--yes").stderr
-    assert done.startswith("removed system 1, and 1 readings")
+    assert done.startswith("removed system 1, and 1 reading,")
     assert 1 not in listed(site, "--all")
     assert query(site, "SELECT count(*) FROM metrics") == [(0,)]
     assert "there is no system 1" in site.run("systems", "undo", "1", code=2).stderr

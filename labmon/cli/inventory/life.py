@@ -23,6 +23,7 @@ from labmon.cli.options import (
 )
 from labmon.cli.output import Format, print_rows, say
 from labmon.errors import UsageError
+from labmon.readable import plural
 from labmon.table import Column
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ def remove(ctx: typer.Context, system: Systems, yes: Yes = False, form: FormatOp
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{number:,} {name}" for name, number in counts.items())
+    return ", ".join(plural(number, name.removesuffix("s"), name) for name, number in counts.items())
 
 
 def _take_out(status: Literal["retired", "ignored"], comment: str | None) -> "Act":
