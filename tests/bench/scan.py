@@ -115,7 +115,7 @@ def count_macs(near: netns.Namespace, network: str, macs: dict[str, str]) -> int
     """How many are right, in a run of its own, since a table may not show them."""
     done = near.python(RUN_SWEEP, json.dumps({"targets": [network], "names": False}))
     hosts = [line["host"] for line in map(json.loads, done.stdout.splitlines()) if "host" in line]
-    return sum(macs.get(host["ip_address"]) == host["mac_address"] for host in hosts)
+    return sum(macs.get(host["address"]) == host["mac"] for host in hosts)
 
 
 def nmap(near: netns.Namespace, command: str, *targets: str) -> Run:
