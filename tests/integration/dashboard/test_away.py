@@ -37,9 +37,10 @@ def store(config):
 
 
 def test_the_queues_say_so_and_the_rest_works(api, lab):
-    found = api.get("/queues")
+    until = time.monotonic() + 30
+    while "Redis" not in (found := api.get("/queues"))["error"]:  # the driver may load for longer than a look
+        assert "no answer so far" in found["error"] and time.monotonic() < until, found
     assert found["queues"] == []
-    assert "Redis" in found["error"]
     summary = api.get("/summary")
     assert (summary["queues"], summary["queue_error"]) == (None, found["error"])
     assert summary["systems"] == 4
