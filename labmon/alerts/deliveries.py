@@ -108,7 +108,7 @@ def whereabouts(connection: Connection[Any], alerts: Sequence[Alert]) -> list[Wh
 def add(connection: Connection[Any], made: Sequence[tuple[NotifyTarget, Alert, Whereabouts]]) -> None:
     """Queue an alert for each target, in the caller's transaction, and wake the notifier.
 
-    For a target with `after` it is held until the alert has been known for so long; `release` then queues it.
+    For a target with `after` it is held until the alert is that old; `release` then queues it.
     """
     if not made:
         return

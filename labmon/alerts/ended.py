@@ -10,7 +10,7 @@ LOCK = "SELECT pg_advisory_xact_lock(hashtext('labmon_alerts'))"
 
 
 def end(connection: Connection[Any], system_ids: Sequence[int], reason: str) -> int:
-    """Resolve what is open about these systems, and notify whoever was notified. Call it under `LOCK`.
+    """Resolve the alerts of these systems, and notify the targets that were notified. Call it under `LOCK`.
 
     Returns how many were firing. What was only pending is forgotten.
     """

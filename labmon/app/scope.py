@@ -49,8 +49,10 @@ def dept_number(config: "Config", dept: str) -> int:
     from labmon.app.open import open_store
 
     text = dept.strip()
-    if text.isascii() and text.isdigit() and 0 < int(text[:20]) <= LARGEST:
-        return int(text)
+    if text.isascii() and text.isdigit():
+        if not 0 < int(text[:20]) <= LARGEST:
+            raise UsageError(f"there is no department {text[:40]}: numbers are 1 to {LARGEST}")
+        return int(text[:20])
     with open_store(config) as store, store.transaction() as connection:
         number = dept_id(connection, dept)
     assert number is not None

@@ -209,6 +209,7 @@ def test_a_department_out_of_bounds_is_refused_before_anything_is_done(lab):
         done = lab.run(*arguments, "--dept", "99999999999", code=2)
         assert done.stderr.splitlines()[-1].startswith("labmon: there is no department 99999999999")
         assert "answered" not in done.stderr and done.stdout == ""
+        assert (lab.folder / "state" / "postgres").exists() == (arguments == ["systems", "list"])
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is told of each alert: its number, values in people's units, local times, what to do."""
+"""What a notification says of each alert: its number, values in people's units, local times, what to do."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -6,7 +6,7 @@ from labmon.app.status.report import Level, Report, Trouble
 from labmon.readable import ago, span
 
 MISSED = {Level.warning: (3, 120.0), Level.critical: (10, 900.0)}
-"""Usual intervals without any reading, and at least so many seconds."""
+"""Usual intervals without any reading, and the shortest time in seconds."""
 
 SPOOL_FULL = 0.9
 """Of its maximum size: the next long outage drops messages."""

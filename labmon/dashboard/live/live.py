@@ -34,7 +34,7 @@ class Live:
         return summary(self._context, self.systems.get(), self.queues.get())
 
     def check_broker(self, patience: float) -> None:
-        """Ask the broker whether it is there. Raises BrokerError within so many seconds."""
+        """Ask the broker whether it is there. Raises BrokerError within its timeout."""
         self._reader.check(patience)
 
     def touch(self) -> None:

@@ -70,7 +70,7 @@ class QueuesReader:
         return Queues(rows, limits, running, error)
 
     def check(self, patience: float) -> None:
-        """Ask the broker whether it is there. Raises BrokerError within so many seconds. For any thread."""
+        """Ask the broker whether it is there. Raises BrokerError within its timeout. For any thread."""
         self._depths.read(patience, late=patience)
 
     def close(self) -> None:
